@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def home() -> Path:
-    """Return the folder of all that Membrane keeps: ``MEMBRANE_HOME``, or the user's data folder."""
+    """Return the folder of all that is kept: ``MEMBRANE_HOME``, or the user's data folder."""
     chosen = os.environ.get("MEMBRANE_HOME")
     if chosen:
         return Path(chosen).expanduser()

@@ -1,0 +1,1 @@
+"""The words: what a person is asked to say, and whether they said it."""

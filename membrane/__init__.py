@@ -1,0 +1,3 @@
+"""Voice login for the terminal."""
+
+__version__ = "0.1.0"
