@@ -1,0 +1,45 @@
+"""ONNX Runtime sessions, set up once for all models: few threads, none of them spinning."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from membrane.errors import ModelUnavailable
+
+
+def load_session(path: Path, *, threads: int = 1) -> Any:
+    """Open a checked model file.
+
+    Spinning thread pools made two processes on two cores five times slower, so waiting threads
+    sleep.
+
+    Parameters
+    ----------
+    path : Path
+        An ONNX file, as `membrane.models.path_of` returns it.
+    threads : int
+        Threads that one operator may use.
+
+    Returns
+    -------
+    onnxruntime.InferenceSession
+
+    Raises
+    ------
+    ModelUnavailable
+        If ONNX Runtime is missing or cannot read the file.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ModelUnavailable(f"ONNX Runtime cannot be loaded ({error}): reinstall Membrane") from None
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except onnxruntime.capi.onnxruntime_pybind11_state.InvalidProtobuf as error:
+        raise ModelUnavailable(f"model {path} is damaged ({error}): reinstall Membrane") from None
