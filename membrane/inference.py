@@ -33,7 +33,9 @@ def load_session(path: Path, *, threads: int = 1) -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise ModelUnavailable(f"ONNX Runtime cannot be loaded ({error}): reinstall Membrane") from None
+        raise ModelUnavailable(
+            f"ONNX Runtime cannot be loaded ({error}): reinstall Membrane"
+        ) from None
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

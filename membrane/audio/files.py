@@ -1,0 +1,221 @@
+"""Recorded files: any format, rate and channel count in, 16 kHz mono out, and back to disk."""
+
+from __future__ import annotations
+
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import SpooledTemporaryFile
+from typing import IO, Any
+
+import numpy as np
+
+from membrane.audio.utterance import SAMPLE_RATE, Samples, Utterance, no_samples
+from membrane.errors import (
+    NoSuchFile,
+    OutputUnwritable,
+    RecordingTooLong,
+    UndecodableAudio,
+    UsageError,
+)
+
+STANDARD_INPUT = "-"
+
+LONGEST_S = 300.0
+"""Seconds of a recording that are read; a login takes three, an evaluator's file rarely sixty."""
+
+LARGEST_PIPE = 256 * 1024 * 1024
+"""Bytes taken from a pipe: five minutes of 48 kHz 32-bit stereo fit twice."""
+
+IN_MEMORY = 16 * 1024 * 1024
+"""Bytes of a pipe that are kept in memory before they are spooled to disk."""
+
+RATES = (4_000, 768_000)
+"""Hz; below 4 kHz no speech is left, above 768 kHz no converter exists: the header lies."""
+
+BLOCK_S = 1.0
+"""Seconds decoded at a time, so that a false header cannot fill the memory."""
+
+LONGEST_BLOCK = 4 * 1024 * 1024
+"""Samples of all channels decoded at a time."""
+
+WRITABLE = {".wav": "PCM_16", ".flac": "PCM_16"}
+
+
+def read_utterance(path: str | Path) -> Utterance:
+    """Read a recording.
+
+    Parameters
+    ----------
+    path : str or Path
+        WAV, FLAC, OGG, MP3 or what else libsndfile knows; ``"-"`` reads standard input.
+
+    Returns
+    -------
+    Utterance
+        Channels averaged (as librosa's ``mono=True`` does), resampled by soxr's HQ recipe;
+        peaks of floating-point files above 1 are scaled down. Its ambient noise is empty.
+
+    Raises
+    ------
+    NoSuchFile
+        If there is no such file, it is a directory, or it may not be read.
+    UndecodableAudio
+        If it is not audio, is empty, or holds numbers that are not finite.
+    RecordingTooLong
+        If it is longer than `LONGEST_S`.
+    """
+    name = "standard input" if str(path) == STANDARD_INPUT else str(path)
+    with _opened(path, name) as file:
+        samples, rate = _decode(file, name)
+    return Utterance(samples, source=name, source_rate=rate)
+
+
+def save_recording(path: str | Path, samples: Samples) -> None:
+    """Write 16 kHz mono samples as 16-bit WAV or FLAC, by the ending of `path`.
+
+    Raises
+    ------
+    UsageError
+        If the ending is another.
+    OutputUnwritable
+        If the file cannot be written.
+    """
+    import soundfile
+
+    target = check_writable_format(path)
+    try:
+        soundfile.write(target, samples, SAMPLE_RATE, subtype=WRITABLE[target.suffix.lower()])
+    except (OSError, soundfile.SoundFileError) as error:
+        raise OutputUnwritable(f"the recording cannot be written to {target}: {error}") from None
+
+
+def check_writable_format(path: str | Path) -> Path:
+    """Return the path of a recording to write.
+
+    Raises
+    ------
+    UsageError
+        If its ending is neither .wav nor .flac.
+    """
+    target = Path(path)
+    if target.suffix.lower() not in WRITABLE:
+        raise UsageError(f"a recording is saved as .wav or .flac, not as {target.name!r}")
+    return target
+
+
+@contextmanager
+def _opened(path: str | Path, name: str) -> Iterator[IO[bytes]]:
+    """Yield a file that can seek: the file itself, or a spooled copy of a pipe."""
+    if str(path) == STANDARD_INPUT:
+        if sys.stdin is None or sys.stdin.isatty():
+            raise UsageError("standard input is a terminal: pipe a recording into it")
+        with _spooled(sys.stdin.buffer, name) as file:
+            yield file
+        return
+    try:
+        source = Path(path).open("rb")  # noqa: SIM115 (closed below)
+    except (OSError, ValueError) as error:
+        raise NoSuchFile(f"{name} cannot be read: {_why(error)}") from None
+    with source:
+        if stat.S_ISREG(Path(path).stat().st_mode):
+            yield source
+        else:
+            with _spooled(source, name) as file:
+                yield file
+
+
+def _why(error: Exception) -> str:
+    return (isinstance(error, OSError) and error.strerror) or str(error)
+
+
+@contextmanager
+def _spooled(source: IO[bytes], name: str) -> Iterator[IO[bytes]]:
+    # libsndfile seeks, which a pipe cannot.
+    with SpooledTemporaryFile(max_size=IN_MEMORY) as spool:
+        size = 0
+        while block := source.read(1 << 20):
+            size += len(block)
+            if size > LARGEST_PIPE:
+                raise RecordingTooLong(
+                    f"{name} holds more than {LARGEST_PIPE >> 20} MB: at most "
+                    f"{LONGEST_S:.0f} s of speech are read"
+                )
+            spool.write(block)
+        spool.seek(0)
+        yield spool
+
+
+def _decode(file: IO[bytes], name: str) -> tuple[Samples, int]:
+    import soundfile
+
+    if not file.read(1):
+        raise UndecodableAudio(f"{name} is empty: record it again")
+    file.seek(0)
+    try:
+        # A name would make soundfile guess the format from its ending (.raw) before the content.
+        with soundfile.SoundFile(_Nameless(file)) as sound:
+            _check_header(sound, name)
+            return _read_blocks(sound, name), int(sound.samplerate)
+    except (soundfile.SoundFileError, TypeError, ValueError) as error:
+        reason = getattr(error, "error_string", str(error)).strip().rstrip(".")
+        raise UndecodableAudio(f"{name} is not a recording that can be read: {reason}") from None
+
+
+class _Nameless:
+    """A file object without the attribute ``name``."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.read, self.seek, self.tell = file.read, file.seek, file.tell
+
+    def readinto(self, buffer: Any) -> int:
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def _check_header(sound: Any, name: str) -> None:
+    if not RATES[0] <= sound.samplerate <= RATES[1]:
+        raise UndecodableAudio(
+            f"{name} claims {sound.samplerate} samples a second: "
+            f"{RATES[0]} to {RATES[1]} can be used"
+        )
+    # The length an MP3 or a damaged header claims is a guess, so it is counted again below.
+    if sound.seekable() and sound.format != "MP3":
+        _check_length(sound.frames / sound.samplerate, name)
+
+
+def _check_length(seconds: float, name: str) -> None:
+    if seconds > LONGEST_S:
+        raise RecordingTooLong(
+            f"{name} is longer than {LONGEST_S:.0f} s: cut it to the part to be judged"
+        )
+
+
+def _read_blocks(sound: Any, name: str) -> Samples:
+    import soxr
+
+    rate = sound.samplerate
+    resample = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
+    frames = max(1, min(int(rate * BLOCK_S), LONGEST_BLOCK // sound.channels))
+    parts = [no_samples()]
+    read = 0
+    while len(block := sound.read(frames, dtype="float32", always_2d=True)):
+        read += len(block)
+        _check_length(read / rate, name)
+        mono = block.mean(axis=1, dtype=np.float32)
+        parts.append(mono if rate == SAMPLE_RATE else resample.resample_chunk(mono))
+    if rate != SAMPLE_RATE:
+        parts.append(resample.resample_chunk(no_samples(), last=True))
+    return _within_range(np.concatenate(parts), name)
+
+
+def _within_range(samples: Samples, name: str) -> Samples:
+    if not len(samples):
+        raise UndecodableAudio(f"{name} holds no samples: record it again")
+    if not np.isfinite(samples).all():
+        raise UndecodableAudio(f"{name} holds numbers that are not finite: convert it again")
+    peak = float(np.abs(samples).max())
+    return samples / np.float32(peak) if peak > 1 else samples
