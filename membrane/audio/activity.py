@@ -1,4 +1,4 @@
-"""Voice activity: where in a signal does somebody speak?
+"""Voice activity: where in a signal somebody speaks.
 
 The detector is Silero VAD's network run on ONNX Runtime. It ends recordings and refuses silence
 and noise; the WebRTC detector in `membrane.voice.dvector` belongs to that encoder alone.

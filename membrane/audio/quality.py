@@ -1,4 +1,4 @@
-"""Quality: is there enough clear speech in a recording to judge it at all?
+"""Quality: whether there is enough clear speech in a recording to judge it at all.
 
 Nothing is scored before `require` has passed. What is measured is reported with every decision.
 """
