@@ -3,7 +3,26 @@
 from __future__ import annotations
 
 import os
+import tomllib
+from dataclasses import Field, dataclass, fields
 from pathlib import Path
+from typing import Any
+
+from membrane.errors import UsageError
+
+SECURITY_LEVELS = ("convenient", "balanced", "strict")
+METRICS = ("cosine", "euclidean")
+DENOISING = ("auto", "always", "never")
+PROMPT_KINDS = ("digits", "words")
+
+CHOICES = {
+    "security": SECURITY_LEVELS,
+    "metric": METRICS,
+    "denoise": DENOISING,
+    "prompt": PROMPT_KINDS,
+}
+
+MOST_ATTEMPTS = 10
 
 
 def home() -> Path:
@@ -19,3 +38,134 @@ def home() -> Path:
 def models_folder() -> Path:
     """Return the folder of fetched models."""
     return home() / "models"
+
+
+def settings_file() -> Path:
+    """Return the file that settings are read from."""
+    return home() / "settings.toml"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What was chosen.
+
+    Parameters
+    ----------
+    database : Path or None
+        The voiceprint database; by default ``voiceprints.joblib`` in the home folder.
+    encoder, recognizer : str
+        Names of the engines.
+    model, scorer : Path or None
+        Files for a recognizer that takes its own (DeepSpeech).
+    security : {"convenient", "balanced", "strict"}
+        False match rate of 1 %, 0.1 % or 0.01 %; strict asks for more digits and a better match
+        of the words too.
+    metric : {"cosine", "euclidean"}
+    threshold : float or None
+        In the metric's own unit: the least cosine, or the greatest distance, that is let in.
+        By default the one chosen for the encoder and the security level.
+    denoise : {"auto", "always", "never"}
+    prompt : {"digits", "words"}
+    attempts : int
+        Prompts that a login may try.
+    device : str
+        Number or part of the name of the microphone; empty for the default one.
+    results : Path or None
+        A CSV file that every decision is appended to.
+    """
+
+    database: Path | None = None
+    encoder: str = "resemblyzer"
+    recognizer: str = "pocketsphinx"
+    model: Path | None = None
+    scorer: Path | None = None
+    security: str = "balanced"
+    metric: str = "cosine"
+    threshold: float | None = None
+    denoise: str = "auto"
+    prompt: str = "digits"
+    attempts: int = 3
+    device: str = ""
+    results: Path | None = None
+
+    @property
+    def database_path(self) -> Path:
+        """Path of the voiceprint database."""
+        return self.database or home() / "voiceprints.joblib"
+
+    @property
+    def strict(self) -> bool:
+        """Whether the strictest security level was chosen."""
+        return self.security == "strict"
+
+
+def load_settings(**options: Any) -> Settings:
+    """Return the settings of the file, the environment (``MEMBRANE_NAME``) and the options.
+
+    Parameters
+    ----------
+    **options
+        Fields of `Settings`; ``None`` means not given.
+
+    Raises
+    ------
+    UsageError
+        If the file is damaged, or a name or a value is not one that exists.
+    """
+    values: dict[str, Any] = {}
+    known = {field.name: field for field in fields(Settings)}
+    for source, given in (
+        (str(settings_file()), _from_file(settings_file())),
+        ("the environment", _from_environment(known)),
+        ("the options", {name: value for name, value in options.items() if value is not None}),
+    ):
+        for name, value in given.items():
+            if name not in known:
+                raise UsageError(
+                    f"{source} sets {name!r}, which does not exist: choose from {', '.join(known)}"
+                )
+            values[name] = _converted(known[name], value, source)
+    return Settings(**values)
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise UsageError(f"the settings in {path} cannot be read: {error}") from None
+
+
+def _from_environment(known: dict[str, Field[Any]]) -> dict[str, str]:
+    names = {name: f"MEMBRANE_{name.upper()}" for name in known}
+    return {name: os.environ[key] for name, key in names.items() if os.environ.get(key)}
+
+
+def _converted(field: Field[Any], value: Any, source: str) -> Any:
+    """Return the value in the field's type, or refuse it."""
+    kind = str(field.type)
+    try:
+        if kind.startswith("Path"):
+            return Path(value).expanduser()
+        if kind.startswith("float"):
+            return _finite(float(value))
+        if kind == "int":
+            return _attempts(int(value))
+        if not isinstance(value, str) or value not in CHOICES.get(field.name, (value,)):
+            raise ValueError(f"choose from {', '.join(CHOICES.get(field.name, ()))}")
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{source} sets {field.name} to {value!r}: {error}") from None
+    return value
+
+
+def _finite(number: float) -> float:
+    if not abs(number) < float("inf"):
+        raise ValueError("it must be a finite number")
+    return number
+
+
+def _attempts(number: int) -> int:
+    if not 1 <= number <= MOST_ATTEMPTS:
+        raise ValueError(f"it must be 1 to {MOST_ATTEMPTS}")
+    return number
