@@ -1,0 +1,148 @@
+"""The d-vector: 256 numbers that are much the same whenever the same person speaks.
+
+The network of the Resemblyzer 0.1.4 package (Wan et al., "Generalized end-to-end loss for speaker
+verification", ICASSP 2018) on ONNX Runtime, behind a front end of our own that needs neither torch
+nor librosa. `make parity` holds both against the package.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from membrane import models
+from membrane.audio.utterance import SAMPLE_RATE, Samples
+from membrane.errors import EngineUnavailable, PoorQuality
+from membrane.voice.encoder import Embedding, Vector
+from membrane.voice.mels import STEP, mel_spectrogram
+from membrane.voice.trimming import raise_volume, trim_silences
+
+PARTIAL_FRAMES = 160
+"""Mel frames of a partial, 1.6 s: ``partials_n_frames`` (resemblyzer/hparams.py)."""
+
+PARTIALS_PER_SECOND = 1.3
+"""``rate`` of ``VoiceEncoder.embed_utterance``."""
+
+LEAST_COVERAGE = 0.75
+"""Share of the last partial that must be sound: ``min_coverage`` of ``embed_utterance``."""
+
+BATCH = 32
+"""Partials that go through the network at once, so that an hour needs no more memory than 25 s."""
+
+NO_SPEECH = "I heard no speech: speak closer to the microphone, or somewhere quieter"
+
+
+def partial_starts(sample_count: int) -> range:
+    """Return the first mel frame of each partial, as ``VoiceEncoder.compute_partial_slices``.
+
+    Parameters
+    ----------
+    sample_count : int
+        Length of the trimmed utterance in samples at 16 kHz.
+
+    Returns
+    -------
+    range
+        At least one start. The last partial may reach beyond the end, into silence.
+    """
+    frames = -(-(sample_count + 1) // STEP)
+    step = round(SAMPLE_RATE / PARTIALS_PER_SECOND / STEP)
+    starts = range(0, max(1, frames - PARTIAL_FRAMES + step + 1), step)
+    covered = sample_count / STEP - starts[-1]
+    if covered < LEAST_COVERAGE * PARTIAL_FRAMES and len(starts) > 1:
+        return starts[:-1]
+    return starts
+
+
+def partials_of(samples: Samples) -> np.ndarray:
+    """Return the mel spectrogram of a trimmed utterance, cut into overlapping partials.
+
+    Returns
+    -------
+    np.ndarray, shape (n, PARTIAL_FRAMES, CHANNELS), float32
+    """
+    starts = partial_starts(len(samples))
+    missing = (starts[-1] + PARTIAL_FRAMES) * STEP - len(samples)
+    mels = mel_spectrogram(np.pad(samples, (0, max(0, missing))))
+    return np.stack([mels[start : start + PARTIAL_FRAMES] for start in starts])
+
+
+def open_session() -> Any:
+    """Return the network in ONNX Runtime, on one thread that does not spin.
+
+    Spinning threads make other processes wait: two at once on two cores took five times as long.
+    """
+    path = models.path_of(DVectorEncoder.name)
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise EngineUnavailable(
+            f"ONNX Runtime cannot run here ({error}): reinstall onnxruntime"
+        ) from None
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+class DVectorEncoder:
+    """Resemblyzer's encoder; its network is loaded when first used."""
+
+    name = "resemblyzer"
+    dimension = 256
+
+    @cached_property
+    def session(self) -> Any:
+        """The network, loaded and checked once."""
+        return open_session()
+
+    def embed(self, samples: Samples) -> Embedding:
+        """Return the voice of an utterance.
+
+        Parameters
+        ----------
+        samples : np.ndarray, shape (n,), float32 in [-1, 1], 16 kHz
+
+        Returns
+        -------
+        Embedding
+            Vectors of `dimension` numbers, none negative.
+
+        Raises
+        ------
+        PoorQuality
+            If no speech is left when long silences are cut (where the package returns the vector
+            of silence), or the network finds no voice in it (where the package returns NaN).
+        ModelUnavailable
+            If the network's file is missing or is not the registered one.
+        EngineUnavailable
+            If ONNX Runtime cannot run here.
+        """
+        if not np.isfinite(samples).all():
+            raise PoorQuality("the recording holds numbers that are not finite: record it again")
+        speech = trim_silences(raise_volume(samples))
+        if not len(speech):
+            raise PoorQuality(NO_SPEECH)
+        partials = self.run(partials_of(speech))
+        mean = partials.mean(axis=0)
+        vector = mean / np.linalg.norm(mean)
+        if not np.isfinite(vector).all():
+            raise PoorQuality(NO_SPEECH)
+        return Embedding(vector=vector, partials=partials)
+
+    def run(self, mels: np.ndarray) -> Vector:
+        """Return the vector of each partial, NaN where the network finds no voice.
+
+        Parameters
+        ----------
+        mels : np.ndarray, shape (n, PARTIAL_FRAMES, CHANNELS), float32
+
+        Returns
+        -------
+        np.ndarray, shape (n, 256), float32
+        """
+        batches = [mels[at : at + BATCH] for at in range(0, len(mels), BATCH)]
+        return np.concatenate([self.session.run(None, {"mels": batch})[0] for batch in batches])

@@ -1,0 +1,83 @@
+"""The contract every encoder keeps, and the list of those that exist.
+
+A new encoder is one module with a class that has the members of `Encoder`, and a line in
+`ENCODERS`. Vectors of different encoders are never compared, so each voiceprint carries the name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from membrane.audio.utterance import Samples
+from membrane.errors import UsageError
+
+Vector = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Embedding:
+    """The voice of one utterance.
+
+    Parameters
+    ----------
+    vector : np.ndarray, shape (dimension,), float32, unit length
+        The mean of `partials`, divided by its length.
+    partials : np.ndarray, shape (n, dimension), float32, each of unit length
+        The voice of each stretch of the utterance, in order.
+    """
+
+    vector: Vector
+    partials: Vector
+
+
+class Encoder(Protocol):
+    """Utterance to d-vector."""
+
+    @property
+    def name(self) -> str:
+        """Name of the encoder, stored with every voiceprint that it made."""
+
+    @property
+    def dimension(self) -> int:
+        """Length of its vectors."""
+
+    def embed(self, samples: Samples) -> Embedding:
+        """Return the voice of an utterance.
+
+        Parameters
+        ----------
+        samples : np.ndarray, shape (n,), float32 in [-1, 1], 16 kHz
+
+        Raises
+        ------
+        PoorQuality
+            If no speech is left to take a voice from.
+        Unavailable
+            If the encoder or its model cannot be used here.
+        """
+
+
+ENCODERS = {"resemblyzer": ("membrane.voice.dvector", "DVectorEncoder")}
+"""Encoder name to the module and class that implement it (imported only when asked for)."""
+
+
+def load_encoder(name: str = "resemblyzer") -> Encoder:
+    """Return the encoder of that name.
+
+    Raises
+    ------
+    UsageError
+        If there is no such encoder.
+    Unavailable
+        If it cannot run here.
+    """
+    if name not in ENCODERS:
+        raise UsageError(f"no encoder is called {name!r}: choose from {', '.join(ENCODERS)}")
+    module, class_name = ENCODERS[name]
+    encoder: Encoder = getattr(import_module(module), class_name)()
+    return encoder

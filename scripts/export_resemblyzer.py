@@ -1,0 +1,138 @@
+"""Export the network of the Resemblyzer package to weights/resemblyzer.onnx.
+
+Runs where requirements-reference.txt is installed::
+
+    .venv-reference/bin/python scripts/export_resemblyzer.py
+
+The graph is written node by node rather than traced, so that the same weights always give the
+same bytes, and so that it holds nothing but what `resemblyzer.VoiceEncoder.forward` computes:
+three LSTM layers over 160 mel frames, a linear layer on the last hidden state, ReLU, and division
+by the Euclidean norm. Where ReLU leaves nothing the division gives NaN, as it does there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from resemblyzer.hparams import (
+    mel_n_channels,
+    model_embedding_size,
+    model_hidden_size,
+    model_num_layers,
+    partials_n_frames,
+)
+
+OPSET = 17
+IR_VERSION = 8
+TOLERANCE = 1e-5
+WEIGHTS = Path(__file__).resolve().parents[1] / "weights" / "resemblyzer.onnx"
+
+
+def torch_state() -> dict[str, np.ndarray]:
+    """Return the pretrained weights of the package by their PyTorch names."""
+    import resemblyzer
+
+    path = Path(resemblyzer.__file__).with_name("pretrained.pt")
+    state = torch.load(path, map_location="cpu")["model_state"]
+    return {name: tensor.numpy().astype(np.float32) for name, tensor in state.items()}
+
+
+def reorder_gates(stacked: np.ndarray) -> np.ndarray:
+    """Turn PyTorch's gate order (input, forget, cell, output) into ONNX's (i, o, f, c)."""
+    entry, forget, cell, output = np.split(stacked, 4)
+    return np.concatenate([entry, output, forget, cell])
+
+
+def lstm_weights(state: dict[str, np.ndarray], layer: int) -> dict[str, np.ndarray]:
+    """Return the three weight tensors of one ONNX LSTM node, by name."""
+    biases = [reorder_gates(state[f"lstm.bias_{kind}_l{layer}"]) for kind in ("ih", "hh")]
+    return {
+        f"W{layer}": reorder_gates(state[f"lstm.weight_ih_l{layer}"])[None],
+        f"R{layer}": reorder_gates(state[f"lstm.weight_hh_l{layer}"])[None],
+        f"B{layer}": np.concatenate(biases)[None],
+    }
+
+
+def lstm_nodes(layer: int) -> list[onnx.NodeProto]:
+    """Return one LSTM layer; every layer but the last passes on its whole sequence."""
+    last = layer == model_num_layers - 1
+    inputs = [f"frames{layer}", f"W{layer}", f"R{layer}", f"B{layer}"]
+    outputs = ["", "hidden"] if last else [f"sequence{layer}"]
+    node = helper.make_node(
+        "LSTM", inputs, outputs, name=f"lstm{layer}", hidden_size=model_hidden_size
+    )
+    if last:
+        return [node]
+    next_frames = [f"frames{layer + 1}"]
+    return [node, helper.make_node("Squeeze", [f"sequence{layer}", "direction"], next_frames)]
+
+
+def value(name: str, shape: list[str | int]) -> onnx.ValueInfoProto:
+    """Return the declaration of an input or output of 32-bit floats."""
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
+
+def build(state: dict[str, np.ndarray]) -> onnx.ModelProto:
+    """Return the network as an ONNX model."""
+    tensors = {"direction": np.array([1], dtype=np.int64), "first": np.array([0], dtype=np.int64)}
+    nodes = [helper.make_node("Transpose", ["mels"], ["frames0"], perm=[1, 0, 2])]
+    for layer in range(model_num_layers):
+        tensors |= lstm_weights(state, layer)
+        nodes += lstm_nodes(layer)
+    tensors |= {"linear": state["linear.weight"], "offset": state["linear.bias"]}
+    nodes += [
+        helper.make_node("Squeeze", ["hidden", "first"], ["last"]),
+        helper.make_node("Gemm", ["last", "linear", "offset"], ["raw"], transB=1),
+        helper.make_node("Relu", ["raw"], ["positive"]),
+        helper.make_node("ReduceL2", ["positive"], ["norm"], axes=[1], keepdims=1),
+        helper.make_node("Div", ["positive", "norm"], ["embeds"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "resemblyzer",
+        [value("mels", ["partials", partials_n_frames, mel_n_channels])],
+        [value("embeds", ["partials", model_embedding_size])],
+        [numpy_helper.from_array(array, name) for name, array in tensors.items()],
+    )
+    opset = [helper.make_opsetid("", OPSET)]
+    model = helper.make_model(graph, opset_imports=opset, producer_name="membrane")
+    model.ir_version = IR_VERSION
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def largest_difference(path: Path) -> float:
+    """Return the largest difference between the exported network and the package's own."""
+    import onnxruntime
+    from resemblyzer import VoiceEncoder
+
+    shape = (7, partials_n_frames, mel_n_channels)
+    mels = np.random.default_rng(0).exponential(0.01, shape).astype(np.float32)
+    with torch.no_grad():
+        expected = VoiceEncoder("cpu", verbose=False)(torch.from_numpy(mels)).numpy()
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return float(np.abs(session.run(None, {"mels": mels})[0] - expected).max())
+
+
+def main() -> None:
+    """Write the model, compare it with the package, and say what belongs in registry.toml."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("output", nargs="?", type=Path, default=WEIGHTS)
+    path = parser.parse_args().output
+    path.write_bytes(build(torch_state()).SerializeToString(deterministic=True))
+    difference = largest_difference(path)
+    if not difference < TOLERANCE:
+        raise SystemExit(f"{path} differs from the package by {difference:.1e}: do not ship it")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    print(f"{path}: differs from the package by at most {difference:.1e}")
+    print(f'size = {path.stat().st_size}\nsha256 = "{digest}"')
+
+
+if __name__ == "__main__":
+    main()
