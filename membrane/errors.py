@@ -9,12 +9,15 @@
     ├── UnusableRecording          3   nothing can be judged from this sound
     │   ├── UndecodableAudio           not audio, damaged, or not finite numbers
     │   ├── RecordingTooLong           longer than a recording may be
-    │   └── PoorQuality                silence, too short, too noisy, clipped
+    │   ├── PoorQuality                silence, too short, too noisy, clipped
+    │   │   └── RoomNotQuiet           somebody spoke while the room was recorded
+    │   └── Disagreement               enrolment phrases that do not sound like one person
     ├── PersonError                4
     │   ├── NameTaken                  somebody of that name is enrolled already
     │   └── UnknownName                nobody of that name is enrolled
     ├── StoreError                 5
     │   ├── StoreDamaged               the file is not a readable voiceprint database
+    │   ├── StoreUnreadable            it cannot be read (permissions, a failing disk)
     │   ├── StoreLocked                another process holds it
     │   └── StoreUnwritable            it cannot be written (permissions, full disk)
     ├── Unavailable                6
@@ -69,6 +72,14 @@ class PoorQuality(UnusableRecording):
     """Silence, too little speech, too much noise, or clipping."""
 
 
+class RoomNotQuiet(PoorQuality):
+    """Somebody spoke while the room was recorded: ask for quiet and record it again."""
+
+
+class Disagreement(UnusableRecording):
+    """Enrolment phrases that do not sound like one person, or not like the words asked for."""
+
+
 class PersonError(MembraneError):
     """A person is enrolled who should not be, or the other way round."""
 
@@ -91,6 +102,10 @@ class StoreError(MembraneError):
 
 class StoreDamaged(StoreError):
     """The file is not a readable voiceprint database."""
+
+
+class StoreUnreadable(StoreError):
+    """The database cannot be read: permissions, a failing disk, not a file."""
 
 
 class StoreLocked(StoreError):

@@ -1,0 +1,211 @@
+"""One file of columns: read whole or not at all, and replaced whole or not at all."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from membrane.errors import InvalidName, StoreDamaged, StoreUnreadable, StoreUnwritable
+from membrane.store.columns import Columns, NewerVersion
+from membrane.store.unpickling import MALFORMED, load_plain
+
+MAPS_FILES = os.name != "nt"
+"""Windows cannot replace a file that is mapped: there it is read into memory instead."""
+
+PICKLE_PROTOCOL = 4
+"""The one whose instructions `membrane.store.unpickling` knows."""
+
+
+def previous_of(path: Path) -> Path:
+    """Return where the previous good copy of a database is kept."""
+    return path.with_name(path.name + ".previous")
+
+
+def read(path: Path) -> Columns:
+    """Return what a database file holds; nobody, if it does not exist.
+
+    Raises
+    ------
+    StoreDamaged
+        If it is truncated, foreign or hostile, or of a later version.
+    StoreUnreadable
+        If it cannot be read.
+    """
+    try:
+        memory = _memory_of(path)
+    except FileNotFoundError:
+        return Columns.of([])
+    except OSError as error:
+        raise StoreUnreadable(
+            f"the voiceprint database {path} cannot be read ({error.strerror}): "
+            "check its permissions and its disk"
+        ) from None
+    with damage_explained(path):
+        return _columns_in(memory)
+
+
+def write(path: Path, columns: Columns, *, erase: bool = False) -> None:
+    """Replace a database file; keep the one that was there as the previous good copy.
+
+    Whoever reads meanwhile gets the old file or the new one, and so does whoever reads after a
+    crash at any moment. The caller holds the lock, and has read the file that is replaced: it is
+    a good one.
+
+    Parameters
+    ----------
+    path : Path
+        The file itself, not a link to it.
+    columns : Columns
+    erase : bool
+        Whether somebody was deleted. Then the copy that is kept is one of the new file, because
+        the old one still holds them: nothing of them is left in either when this returns. (What
+        a disk keeps of erased files is out of our reach.)
+
+    Raises
+    ------
+    StoreUnwritable
+        If it cannot be written: permissions, a full disk. The file is then as it was.
+    """
+    new = path.with_name(path.name + ".new")
+    kept = path.with_name(path.name + ".kept")
+    try:
+        try:
+            _remove(new, kept)
+            _dump(columns, new, like=path)
+            if erase:
+                _copy(new, kept)
+            elif path.exists():
+                _link(path, kept)
+            if kept.exists():
+                kept.replace(previous_of(path))
+            new.replace(path)
+            _sync_folder(path.parent)
+        finally:
+            _remove(new, kept)
+    except OSError as error:
+        raise StoreUnwritable(
+            f"the voiceprint database {path} cannot be written ({error.strerror}): "
+            "check its permissions and the space on its disk"
+        ) from None
+
+
+@contextmanager
+def damage_explained(path: Path) -> Iterator[None]:
+    """Turn what reading malformed columns raises into `StoreDamaged`, with the remedy."""
+    try:
+        yield
+    except NewerVersion as error:
+        raise StoreDamaged(
+            f"{path} was written by a newer Membrane ({error}): update Membrane"
+        ) from None
+    except (*MALFORMED, InvalidName) as error:
+        raise StoreDamaged(
+            f"{path} is not a sound voiceprint database ({_reason(error)}): {_remedy(path)}"
+        ) from None
+
+
+def _memory_of(path: Path) -> mmap.mmap | bytes:
+    # Not to wait for somebody to write into a pipe of that name.
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(0, "it is not a file")
+    with path.open("rb") as file:
+        if MAPS_FILES and os.fstat(file.fileno()).st_size:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        return file.read()
+
+
+def _columns_in(memory: mmap.mmap | bytes) -> Columns:
+    return Columns.from_mapping(load_plain(memory))
+
+
+def _reason(error: Exception) -> str:
+    message = str(error).splitlines()
+    return message[0] if message else "it is truncated"
+
+
+def _remedy(path: Path) -> str:
+    copy = previous_of(path)
+    try:
+        _columns_in(_memory_of(copy))
+    except (OSError, *MALFORMED):
+        return "there is no good copy; move it away to start anew"
+    return f"the previous good copy is {copy}, move that in its place"
+
+
+def _dump(columns: Columns, path: Path, *, like: Path) -> None:
+    """Write a new file, and see that it can be read."""
+    import joblib
+
+    with _created(path) as file:
+        _keep_owner(file, like)
+        joblib.dump(columns.as_mapping(), file, protocol=PICKLE_PROTOCOL)
+        _sync(file)
+    try:
+        _columns_in(_memory_of(path))
+    except MALFORMED:
+        # Better noticed before the good file is gone.
+        raise StoreUnwritable(
+            f"joblib {joblib.__version__} writes what Membrane cannot read: install joblib 1.6"
+        ) from None
+
+
+def _remove(*paths: Path) -> None:
+    """Remove unfinished files: those of a crash, too, which whoever holds the lock may."""
+    for path in paths:
+        path.unlink(missing_ok=True)
+
+
+def _link(path: Path, link: Path) -> None:
+    try:
+        link.hardlink_to(path)
+    except OSError:
+        # Not every file system has links.
+        _copy(path, link)
+
+
+def _copy(path: Path, copy: Path) -> None:
+    with path.open("rb") as original, _created(copy) as file:
+        _keep_owner(file, path)
+        shutil.copyfileobj(original, file)
+        _sync(file)
+
+
+def _created(path: Path) -> IO[bytes]:
+    """Create a file that only its owner may read, whatever the umask."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o600)
+    file = os.fdopen(descriptor, "wb")
+    path.chmod(0o600)
+    return file
+
+
+def _keep_owner(file: IO[Any], like: Path) -> None:
+    """Leave the file to whom it belonged, when an administrator writes it."""
+    if os.name == "nt" or os.geteuid() != 0 or not like.exists():
+        return
+    owner = like.stat()
+    os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
+
+
+def _sync(file: IO[bytes]) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a renaming last through a power cut."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+_BINARY = getattr(os, "O_BINARY", 0)

@@ -1,0 +1,77 @@
+"""What a person may be called, and when two names are the same."""
+
+from __future__ import annotations
+
+import unicodedata
+
+from membrane.errors import InvalidName
+
+LONGEST_NAME = 64
+"""Characters that a name may have at most."""
+
+UNSEEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+"""Controls, direction marks and zero-width characters, halves of surrogate pairs, line ends."""
+
+UNSEEN_CHARACTERS = frozenset(
+    {0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0}
+    | set(range(0x180B, 0x1810))
+    | set(range(0xFE00, 0xFE10))
+    | set(range(0xE0100, 0xE01F0))
+)
+"""Fillers, joiners and variation selectors that are letters or marks to Unicode but show nothing
+(Default_Ignorable_Code_Point of Unicode 15, less the categories above; and the empty Braille
+cell): two names that differ in these only would look alike."""
+
+
+def canonical_name(name: str) -> str:
+    """Return `name` as it is stored: composed (NFC), without spaces around it.
+
+    Parameters
+    ----------
+    name : str
+        As typed.
+
+    Raises
+    ------
+    InvalidName
+        If it is empty, longer than 64 characters, has a control character, a direction mark or
+        another character that cannot be seen, or could be taken for a path.
+    """
+    composed = unicodedata.normalize("NFC", name).strip()
+    if not composed:
+        raise InvalidName("a name must not be empty: give at least one letter")
+    if len(composed) > LONGEST_NAME:
+        raise InvalidName(
+            f"the name {composed[:16]!r}… has {len(composed)} characters: "
+            f"use {LONGEST_NAME} at most"
+        )
+    for character in composed:
+        if _is_unseen(character):
+            raise InvalidName(
+                f"the name {composed!r} has the invisible character U+{ord(character):04X}: "
+                "leave it out"
+            )
+    # Characters such as U+FF0F and U+2025 are a slash and two dots to whoever compares by
+    # compatibility, so it is the key that must not look like a path, too.
+    for form in (composed, name_key(composed)):
+        if "/" in form or "\\" in form or form in {".", ".."}:
+            raise InvalidName(
+                f"the name {composed!r} could be taken for a path: leave out slashes and lone dots"
+            )
+    return composed
+
+
+def name_key(name: str) -> str:
+    """Return what two names have in common when they are the same person's.
+
+    It is the compatibility caseless form of the Unicode Standard, section 3.13, D146, so that
+    neither case nor width nor composition makes another person.
+    """
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFD", name).casefold())
+    return unicodedata.normalize("NFKC", folded.casefold())
+
+
+def _is_unseen(character: str) -> bool:
+    return (
+        unicodedata.category(character) in UNSEEN_CATEGORIES or ord(character) in UNSEEN_CHARACTERS
+    )
