@@ -14,7 +14,7 @@ import numpy as np
 
 from membrane import models
 from membrane.audio.utterance import SAMPLE_RATE, Samples
-from membrane.errors import EngineUnavailable, PoorQuality
+from membrane.errors import PoorQuality
 from membrane.voice.encoder import Embedding, Vector
 from membrane.voice.mels import STEP, mel_spectrogram
 from membrane.voice.trimming import raise_volume, trim_silences
@@ -69,25 +69,6 @@ def partials_of(samples: Samples) -> np.ndarray:
     return np.stack([mels[start : start + PARTIAL_FRAMES] for start in starts])
 
 
-def open_session() -> Any:
-    """Return the network in ONNX Runtime, on one thread that does not spin.
-
-    Spinning threads make other processes wait: two at once on two cores took five times as long.
-    """
-    path = models.path_of(DVectorEncoder.name)
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise EngineUnavailable(
-            f"ONNX Runtime cannot run here ({error}): reinstall onnxruntime"
-        ) from None
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-
-
 class DVectorEncoder:
     """Resemblyzer's encoder; its network is loaded when first used."""
 
@@ -97,7 +78,9 @@ class DVectorEncoder:
     @cached_property
     def session(self) -> Any:
         """The network, loaded and checked once."""
-        return open_session()
+        from membrane.inference import load_session
+
+        return load_session(models.path_of(self.name))
 
     def embed(self, samples: Samples) -> Embedding:
         """Return the voice of an utterance.
@@ -117,9 +100,8 @@ class DVectorEncoder:
             If no speech is left when long silences are cut (where the package returns the vector
             of silence), or the network finds no voice in it (where the package returns NaN).
         ModelUnavailable
-            If the network's file is missing or is not the registered one.
-        EngineUnavailable
-            If ONNX Runtime cannot run here.
+            If the network's file is missing or is not the registered one, or ONNX Runtime cannot
+            run here.
         """
         if not np.isfinite(samples).all():
             raise PoorQuality("the recording holds numbers that are not finite: record it again")
