@@ -19,14 +19,17 @@ class VoiceMatch:
     ----------
     metric : {"cosine", "euclidean"}
     similarity : float
-        The cosine, or the distance, between the two vectors.
+        The cosine of the two vectors.
+    value : float
+        The same in the metric's numbers: the cosine again, or the distance.
     threshold : float
-        The least cosine, or the greatest distance, that is accepted.
+        In the metric's numbers: the least cosine, or the greatest distance, that is accepted.
     accepted : bool
     """
 
     metric: str
     similarity: float
+    value: float
     threshold: float
     accepted: bool
 
@@ -53,7 +56,8 @@ class Decision:
         Who the person says they are; empty where nobody was claimed.
     person : str
         Who was recognised; empty if nobody was.
-    voice : VoiceMatch
+    voice : VoiceMatch or None
+        None where there was nobody to compare with.
     words : PhraseMatch or None
         None where the words were not checked.
     quality : Quality
@@ -69,7 +73,7 @@ class Decision:
     command: str
     accepted: bool
     reason: str
-    voice: VoiceMatch
+    voice: VoiceMatch | None
     quality: Quality
     claimed: str = ""
     person: str = ""
@@ -93,3 +97,34 @@ class Decision:
         plain["candidates"] = list(plain["candidates"])
         plain["score"] = None  # a calibrated log-likelihood ratio, once there is a calibration
         return plain
+
+
+def explain(decision: Decision) -> str:
+    """Return the reason for a decision in plain words."""
+    return " ".join(part for part in (_about_voice(decision), _about_words(decision)) if part)
+
+
+def _about_voice(decision: Decision) -> str:
+    voice = decision.voice
+    if voice is None:
+        return "Nobody is enrolled yet." if decision.command == "identify" else ""
+    if decision.command == "compare":
+        return "They sound like one person." if voice.accepted else "They sound like two people."
+    if decision.command == "identify":
+        return f"This is {decision.person}." if voice.accepted else "This is nobody I know."
+    if voice.accepted:
+        return f"The voice is {decision.claimed}'s."
+    return f"The voice is not close enough to {decision.claimed}'s."
+
+
+def _about_words(decision: Decision) -> str:
+    words = decision.words
+    if decision.command != "verify":
+        return ""
+    if words is None:
+        return "The words were not checked."
+    if words.accepted:
+        return "The words are right."
+    if words.problem == "not speech":
+        return "The words could not be made out: speak clearly, somewhere quieter."
+    return "The words are not the ones asked for."

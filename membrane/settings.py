@@ -6,7 +6,7 @@ import os
 import tomllib
 from dataclasses import Field, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from membrane.errors import UsageError
 
@@ -82,7 +82,7 @@ class Settings:
     security: str = "balanced"
     metric: str = "cosine"
     threshold: float | None = None
-    denoise: str = "auto"
+    denoise: Literal["auto", "always", "never"] = "auto"
     prompt: str = "digits"
     attempts: int = 3
     device: str = ""
