@@ -247,7 +247,9 @@ class Columns:
             raise ValueError("it is another kind of file")
         if mapping["version"] != VERSION:
             raise NewerVersion(f"it is of version {mapping['version']!r} of the format")
-        encoders = tuple(_text(name) for name in mapping["encoders"])
+        if not isinstance(mapping["encoders"], list):
+            raise ValueError("its encoders are of a wrong type")
+        encoders = tuple(map(_text, mapping["encoders"]))
         first_utterances = _array(mapping, "first_utterances", np.int64)
         people = len(first_utterances) - 1
         utterances = int(first_utterances[-1])

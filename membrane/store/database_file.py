@@ -9,7 +9,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from membrane.errors import InvalidName, StoreDamaged, StoreUnreadable, StoreUnwritable
 from membrane.store.columns import Columns, NewerVersion
@@ -20,6 +20,9 @@ MAPS_FILES = os.name != "nt"
 
 PICKLE_PROTOCOL = 4
 """The one whose instructions `membrane.store.unpickling` knows."""
+
+_BINARY = getattr(os, "O_BINARY", 0)
+"""Without it Windows would write line ends of its own."""
 
 
 def previous_of(path: Path) -> Path:
@@ -145,7 +148,6 @@ def _dump(columns: Columns, path: Path, *, like: Path) -> None:
     with _created(path) as file:
         _keep_owner(file, like)
         joblib.dump(columns.as_mapping(), file, protocol=PICKLE_PROTOCOL)
-        _sync(file)
     try:
         _columns_in(_memory_of(path))
     except MALFORMED:
@@ -173,28 +175,25 @@ def _copy(path: Path, copy: Path) -> None:
     with path.open("rb") as original, _created(copy) as file:
         _keep_owner(file, path)
         shutil.copyfileobj(original, file)
-        _sync(file)
 
 
-def _created(path: Path) -> IO[bytes]:
-    """Create a file that only its owner may read, whatever the umask."""
+@contextmanager
+def _created(path: Path) -> Iterator[IO[bytes]]:
+    """Create a file that only its owner may read, whatever the umask, and see it onto the disk."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o600)
-    file = os.fdopen(descriptor, "wb")
-    path.chmod(0o600)
-    return file
+    with os.fdopen(descriptor, "wb") as file:
+        path.chmod(0o600)
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
 
 
-def _keep_owner(file: IO[Any], like: Path) -> None:
+def _keep_owner(file: IO[bytes], like: Path) -> None:
     """Leave the file to whom it belonged, when an administrator writes it."""
     if os.name == "nt" or os.geteuid() != 0 or not like.exists():
         return
     owner = like.stat()
     os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
-
-
-def _sync(file: IO[bytes]) -> None:
-    file.flush()
-    os.fsync(file.fileno())
 
 
 def _sync_folder(folder: Path) -> None:
@@ -206,6 +205,3 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-_BINARY = getattr(os, "O_BINARY", 0)

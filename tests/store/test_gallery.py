@@ -1,0 +1,114 @@
+import numpy as np
+import pytest
+
+from membrane.errors import StoreDamaged
+from membrane.store import database_file
+from membrane.store.columns import Columns
+from membrane.store.gallery import Gallery
+
+
+@pytest.fixture
+def people(person):
+    return [
+        person("Anna", 1, utterances=3, passphrase="open up"),
+        person("Zoë", 2, utterances=1, encoder="another"),
+        person("Max", 3, utterances=2, consent_at="2026-01-01T00:00:00+00:00"),
+        person("Eve", 4, passphrase="öffne dich"),
+    ]
+
+
+@pytest.fixture
+def gallery(people, tmp_path):
+    path = tmp_path / "people"
+    database_file.write(path, Columns.of(people))
+    return Gallery(database_file.read(path), path)
+
+
+def test_the_matrix_holds_everybodys_vector_in_the_order_of_the_names(gallery, people):
+    assert list(gallery.names()) == ["Anna", "Zoë", "Max", "Eve"]
+    np.testing.assert_array_equal(gallery.matrix, [person.vector for person in people])
+    assert gallery.matrix.dtype == np.float32
+    assert gallery.matrix.flags.c_contiguous
+    assert len(gallery) == 4
+
+
+def test_the_matrix_is_mapped_and_not_loaded(gallery):
+    assert not gallery.matrix.flags.owndata
+    assert not gallery.matrix.flags.writeable
+
+
+def test_what_was_stored_of_a_person_comes_back_whole(gallery, people):
+    for row, person in enumerate(people):
+        assert gallery.voiceprint(row).as_json() == person.as_json()
+
+
+@pytest.mark.parametrize("name", ["zoë", "ZOE\u0308", "Zoë"])
+def test_a_name_is_found_without_case(gallery, name):
+    assert gallery.index_of(name) == 1
+
+
+def test_a_name_that_is_not_there_is_not_found(gallery):
+    assert gallery.index_of("Ann") is None
+
+
+def test_names_whose_hashes_collide_are_told_apart(person, tmp_path, monkeypatch):
+    monkeypatch.setattr("membrane.store.columns.name_hash", lambda name: 7)
+    gallery = Gallery(Columns.of([person("Anna"), person("Max")]), tmp_path)
+    assert gallery.index_of("max") == 1
+    assert gallery.index_of("eve") is None
+
+
+def test_voiceprints_of_different_encoders_are_told_apart(gallery):
+    assert gallery.encoders == ("resemblyzer", "another")
+    assert gallery.encoder_of(1) == "another"
+    assert gallery.made_by("resemblyzer").tolist() == [True, False, True, True]
+    assert gallery.made_by("unknown").tolist() == [False] * 4
+
+
+def test_only_those_who_have_a_passphrase_are_listed_with_theirs(gallery):
+    assert list(gallery.passphrases()) == [(0, "open up"), (3, "öffne dich")]
+
+
+@pytest.mark.parametrize("row", [-1, 4])
+def test_a_row_that_is_not_there_is_the_callers_mistake(gallery, row):
+    for look in (gallery.voiceprint, gallery.name, gallery.encoder_of):
+        with pytest.raises(IndexError):
+            look(row)
+
+
+def test_a_gallery_of_nobody_is_empty_everywhere(tmp_path):
+    gallery = Gallery(Columns.of([]), tmp_path)
+    assert gallery.matrix.shape == (0, 256)
+    assert gallery.index_of("anna") is None
+    assert list(gallery.names()) == list(gallery.passphrases()) == []
+    assert gallery.made_by("resemblyzer").shape == (0,)
+
+
+@pytest.mark.parametrize("factor", [0, 2, np.nan, np.inf])
+def test_a_vector_that_is_not_of_length_1_is_never_used(people, tmp_path, factor):
+    columns = Columns.of(people)
+    with np.errstate(invalid="ignore"):
+        columns.vectors[2] *= np.float32(factor)
+    gallery = Gallery(columns, tmp_path / "people")
+    with pytest.raises(StoreDamaged, match="a vector of length"):
+        gallery.voiceprint(2)
+    assert gallery.voiceprint(1).name == "Zoë"
+
+
+def test_a_stored_name_that_would_upset_the_terminal_is_not_shown(people, tmp_path):
+    columns = Columns.of(people)
+    columns = Columns(**vars(columns) | {"names": columns.names.of(["Anna", "\x1b[2J", "M", "E"])})
+    gallery = Gallery(columns, tmp_path / "people")
+    with pytest.raises(StoreDamaged) as damage:
+        gallery.name(1)
+    assert str(damage.value).isprintable()
+
+
+def test_people_are_taken_out_and_put_in_without_touching_the_others(people):
+    columns = Columns.of(people)
+    for row in range(len(people)):
+        others = people[:row] + people[row + 1 :]
+        changed = columns.without(row).followed_by(Columns.of([people[row]]))
+        expected = [person.as_json() for person in [*others, people[row]]]
+        assert [changed.voiceprint(number).as_json() for number in range(4)] == expected
+        assert changed.row_of(people[row].name) == 3

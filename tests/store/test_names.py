@@ -1,0 +1,77 @@
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from membrane.errors import InvalidName
+from membrane.store.names import canonical_name, name_key
+
+
+@pytest.mark.parametrize(
+    "name", ["Anna", "anna lee", "Łukasz", "李小龙", "O'Brien-Smith", "x" * 64]
+)
+def test_ordinary_names_are_kept_as_they_are(name):
+    assert canonical_name(name) == name
+
+
+def test_a_name_is_composed_and_loses_the_spaces_around_it():
+    assert canonical_name("  Zoe\u0308 ") == "Zoë"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "   ", "x" * 65, "a/b", "a\\b", ".", "..", "a\uff0fb", "\u2025", "a\u2100b"],
+    ids=ascii,
+)
+def test_empty_long_and_path_like_names_are_refused(name):
+    with pytest.raises(InvalidName):
+        canonical_name(name)
+
+
+@pytest.mark.parametrize(
+    "unseen",
+    [
+        *("\0", "\n", "\x1b", "\x7f", "\x85"),
+        *("\u202e", "\u2066", "\u200f", "\u061c"),
+        *("\u200b", "\u200d", "\ufeff", "\u00ad", "\u2028", "\u2029"),
+        *("\ud800", "\udcff", "\u3164", "\u115f", "\u2800", "\ufe0f", "\U000e0041"),
+    ],
+    ids=ascii,
+)
+def test_a_character_that_cannot_be_seen_is_refused_and_named_but_never_shown(unseen):
+    with pytest.raises(InvalidName, match=f"U\\+{ord(unseen):04X}") as refusal:
+        canonical_name(f"an{unseen}na")
+    message = str(refusal.value)
+    shown_as_nothing = {"\u3164", "\u115f", "\u2800", "\ufe0f"}
+    assert message.isprintable() or unseen in shown_as_nothing
+    assert len(message.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Anna", "ANNA"),
+        ("Straße", "STRASSE"),
+        ("Zoë", "zoe\u0308"),
+        ("Ａnna", "anna"),
+        ("Σς", "σσ"),
+    ],
+)
+def test_names_are_compared_without_case_width_and_composition(one, other):
+    assert name_key(one) == name_key(other)
+
+
+def test_different_names_stay_different():
+    assert len({name_key(name) for name in ("anna", "ann", "änna", "anna 2")}) == 4
+
+
+@given(st.text(max_size=70))
+def test_any_text_is_refused_or_becomes_a_name_that_stays_itself(text):
+    try:
+        name = canonical_name(text)
+    except InvalidName:
+        return
+    assert canonical_name(name) == name
+    assert unicodedata.is_normalized("NFC", name)
+    assert name_key(name) == name_key(name_key(name)) == name_key(name.upper()) != ""
