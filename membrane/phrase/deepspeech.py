@@ -47,6 +47,9 @@ START_S = 5
 PER_SECOND_S = 3
 """Seconds that a second of sound may take: real time is slow for the official model on x86-64."""
 
+THREADS = 4
+"""Threads of the library, so seconds of processor time in one (its ``tflitemodelstate.cc``)."""
+
 OTHER_ENGINE = "or choose --recognizer pocketsphinx"
 
 
@@ -122,7 +125,7 @@ class DeepSpeechRecognizer:
         limit_s = round(START_S + PER_SECOND_S * len(sound) / 2 / SAMPLE_RATE)
         command = [sys.executable, "-I", "-S", str(WORKER)]
         command += [str(self._library), str(self._model), str(self._scorer or "")]
-        command += [str(self._memory), str(limit_s)]
+        command += [str(self._memory), str(THREADS * limit_s)]
         try:
             code, answer = _run_to_end(command, sound, limit_s)
         except subprocess.TimeoutExpired:

@@ -24,7 +24,8 @@ MODEL, SCORER = SMOKE / "model.tflite", SMOKE / "pruned_lm.scorer"
 FILES = {"model": (MODEL, 8), "scorer": (SCORER, 52)}
 """What may be damaged, and how many bytes of it are its header."""
 
-PATIENCE_S = 5
+PATIENCE_S = 12
+"""Less than the engine's own limit for the sentence, 14 s."""
 
 needs_smoke = pytest.mark.skipif(
     not SMOKE.is_dir(), reason="the tiny DeepSpeech model of ../shared/speech is not here"
@@ -209,7 +210,7 @@ def test_the_engine_may_not_take_more_memory_than_its_limit(library, sentence, m
 def test_the_engine_may_not_take_more_time_than_its_limit(recognizer, sentence, monkeypatch):
     monkeypatch.setattr(deepspeech, "START_S", 1)
     monkeypatch.setattr(deepspeech, "PER_SECOND_S", 0)
-    with pytest.raises(EngineUnavailable, match=r"did not answer in 1 s|CPU time limit"):
+    with pytest.raises(EngineUnavailable, match="did not answer in 1 s"):
         recognizer.transcribe(np.tile(sentence, 60))
 
 
@@ -230,7 +231,7 @@ import sys
 from pathlib import Path
 import numpy as np
 from membrane.phrase import deepspeech
-deepspeech.START_S, deepspeech.PER_SECOND_S = 2, 0
+deepspeech.START_S, deepspeech.PER_SECOND_S, deepspeech.THREADS = 2, 0, 1
 noise = np.random.default_rng(0).standard_normal(16_000 * 120).astype(np.float32) / 10
 recognizer = deepspeech.DeepSpeechRecognizer(*map(Path, sys.argv[1:]))
 print("ready", flush=True)
