@@ -6,6 +6,7 @@ import hashlib
 import platform
 import sys
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -218,3 +219,16 @@ def _status(model: Model) -> Status:
     if problem:
         return Status(model, path, "damaged", problem)
     return Status(model, path, "shipped" if model.shipped else "fetched")
+
+
+def require_undamaged(found: Sequence[Status]) -> None:
+    """Raise unless every model that is here is the registered file, and every shipped one is here.
+
+    Raises
+    ------
+    ModelUnavailable
+        Naming the first that is not.
+    """
+    for status in found:
+        if status.problem or (status.state == "missing" and status.model.shipped):
+            check(status.model, status.path)

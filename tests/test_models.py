@@ -107,6 +107,21 @@ def test_every_state_of_a_model_is_told(example, monkeypatch, tmp_path):
     ]
 
 
+def test_damage_and_a_missing_shipped_file_are_errors_and_what_was_never_fetched_is_none(
+    example, monkeypatch
+):
+    absent = replace(MODEL, name="absent", file="absent.bin")
+    monkeypatch.setattr(models, "every_model", lambda: (MODEL, absent))
+    models.require_undamaged(models.statuses())
+    example.write_bytes(CONTENT[:-1])
+    with pytest.raises(ModelUnavailable, match=r"example\.bin has .*: membrane weights fetch"):
+        models.require_undamaged(models.statuses())
+    monkeypatch.setattr(models, "every_model", lambda: (SHIPPED,))
+    monkeypatch.setattr(models, "shipped_folder", lambda: example.parent / "nowhere")
+    with pytest.raises(ModelUnavailable, match=r"example\.bin is missing: reinstall Membrane"):
+        models.require_undamaged(models.statuses())
+
+
 def test_a_registry_that_cannot_be_read_is_one_clear_error(monkeypatch, tmp_path):
     monkeypatch.setattr(models, "shipped_folder", lambda: tmp_path)
     for content in (None, "not toml", "[[model]]\nname = 'half'\n", "[[other]]\n"):
