@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
-from membrane.errors import OutputUnwritable
+from membrane.errors import Declined, OutputUnwritable
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -89,6 +89,25 @@ class View:
     def prompt(self, text: str) -> None:
         """Show the phrase that is to be said: needed even when quiet."""
         self._print(self.notes, Text.assemble("Please say:  ", (shown(text), "bold")))
+
+    def ask(self, question: str) -> str:
+        """Ask a person for a line; the end of the input leaves.
+
+        Raises
+        ------
+        Declined
+            If there is no answer.
+        """
+        self._print(self.notes, Text(shown(question)), end=" ")
+        try:
+            return input().strip()
+        except EOFError:
+            self._print(self.notes, Text(""))
+            raise Declined("nothing was done: no answer was given") from None
+
+    def confirm(self, question: str) -> bool:
+        """Ask a person a question that only a clear yes agrees to."""
+        return self.ask(f"{question} [y/N]").lower() in {"y", "yes"}
 
     # ---- Answers, on standard output
 
@@ -258,7 +277,7 @@ class View:
         if not self.answers.is_terminal:
             # Tabs between columns, as cut and awk expect; a name can hold no tab.
             for row in rows:
-                self.line("\t".join(cell for head, cell in zip(heads, row, strict=True) if head))
+                self._write("\t".join(map(shown, row)) + "\n")
             return
         from rich import box
         from rich.table import Table

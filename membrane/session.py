@@ -12,10 +12,11 @@ from membrane.audio.devices import find_device
 from membrane.audio.files import check_writable_format, save_recording
 from membrane.audio.microphone import Recorder
 from membrane.audio.utterance import Utterance
-from membrane.authenticator import Examined, Membrane
+from membrane.authenticator import Membrane
 from membrane.console import View
 from membrane.decision import Decision
 from membrane.errors import Disagreement, MembraneError, PoorQuality, RoomNotQuiet
+from membrane.evidence import Examined
 from membrane.meter import LevelMeter
 from membrane.phrase.prompts import random_prompt
 
@@ -31,7 +32,7 @@ SPARE_PHRASES = 3
 OWN_PHRASE = "your passphrase"
 ANYTHING = "anything you like, for three seconds or more"
 
-OnDecision = Callable[[Decision], None]
+OnDecision = Callable[[Decision], object]
 
 
 class Session:
@@ -45,6 +46,8 @@ class Session:
         Record so long each time, instead of until the person has finished.
     save_to : Path, optional
         Keep what was heard last.
+    on_heard : callable, optional
+        Told of every recording.
 
     Raises
     ------
@@ -62,6 +65,7 @@ class Session:
         *,
         seconds: float | None = None,
         save_to: Path | None = None,
+        on_heard: Callable[[Utterance], None] | None = None,
     ) -> None:
         self._membrane = membrane
         self._view = view
@@ -69,7 +73,7 @@ class Session:
         self._save_to = check_writable_format(save_to) if save_to else None
         self._recorder = Recorder(find_device(membrane.settings.device or None))
         self._loading = Thread(target=self._preload, daemon=True)
-        self.last_heard: Utterance | None = None
+        self._on_heard = on_heard
 
     def __enter__(self) -> Self:
         self._recorder.__enter__()
@@ -126,7 +130,8 @@ class Session:
         with LevelMeter(self._view.notes, "Listening to you") as meter:
             heard = self._recorder.speech(seconds=self._seconds, on_level=meter.show)
         self._loading.join()  # engines are not made for two threads at once
-        self.last_heard = heard
+        if self._on_heard is not None:
+            self._on_heard(heard)
         if self._save_to is not None:
             save_recording(self._save_to, heard.samples)
         return heard

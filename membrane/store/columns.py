@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from membrane.store.names import name_key
+from membrane.store.names import canonical_name, name_key
 from membrane.store.voiceprint import (
     VECTOR_SIZE,
     EnrolledUtterance,
@@ -157,6 +157,19 @@ class Columns:
             passphrase=self.passphrases[row],
             consent_at=_text(facts["consent_at"]),
         )
+
+    def summary(self, row: int) -> dict[str, Any]:
+        """Return what is known of one person without reading what belongs to one utterance."""
+        first, end = span(self.first_utterances, row)
+        facts = json.loads(self.facts[row])
+        return {
+            "name": canonical_name(self.names[row]),
+            "encoder": self.encoder(row),
+            "phrases": end - first,
+            "passphrase": bool(self.passphrases[row]),
+            "created_at": _text(facts["created_at"]),
+            "updated_at": _text(facts["updated_at"]),
+        }
 
     def encoder(self, row: int) -> str:
         """Return the name of the encoder of one voiceprint."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -77,6 +78,13 @@ class Gallery:
         self._check(row)
         with damage_explained(self._path):
             return self._columns.voiceprint(row)
+
+    def summaries(self) -> Iterator[dict[str, Any]]:
+        """Return, as JSON values, what a list shows of everybody: no vector, no passphrase."""
+        for row in range(len(self)):
+            with damage_explained(self._path):
+                summary = self._columns.summary(row)
+            yield summary
 
     def passphrases(self) -> Iterator[tuple[int, str]]:
         """Return row and passphrase of everybody who has one of their own."""

@@ -1,0 +1,403 @@
+"""The commands, in the words of the domain: parse, call, show."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from membrane import __version__
+from membrane.console import View, at_terminal
+from membrane.errors import UnknownName, UsageError
+
+if TYPE_CHECKING:
+    from membrane.authenticator import Membrane
+    from membrane.tasks import Tasks
+
+app = typer.Typer(
+    name="membrane",
+    help="Voice login for the terminal: is it their voice, and did they say what was asked?",
+    epilog="Exit codes: 0 accepted or done, 1 refused, 2 usage, 3 the recording cannot be judged, "
+    "4 name taken or unknown, 5 database, 6 microphone, engine or weights, 7 output, "
+    "130 interrupted.",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+weights = typer.Typer(help="Model files: list, fetch or verify them.")
+app.add_typer(weights, name="weights")
+
+# ---- Options that several commands share
+
+Username = Annotated[str | None, typer.Option("-u", "--username", help="Whose login it is.")]
+WithFile = Annotated[
+    str | None, typer.Option("-f", "--with-file", help="Judge a recording; - is standard input.")
+]
+WithFiles = Annotated[
+    list[str] | None, typer.Option("-f", "--with-file", help="Enrol from recordings; repeatable.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Answer with one JSON object.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Show no notes.")]
+Database = Annotated[Path | None, typer.Option(help="The voiceprint database.")]
+Device = Annotated[str | None, typer.Option(help="Microphone: a number or part of a name.")]
+Seconds = Annotated[
+    float | None, typer.Option(min=0.5, max=60, help="Record so long, instead of until silence.")
+]
+SaveTo = Annotated[
+    Path | None, typer.Option("--save-recording", help="Keep what was heard (.wav or .flac).")
+]
+Results = Annotated[Path | None, typer.Option(help="Append every decision to a CSV file.")]
+Security = Annotated[
+    Literal["convenient", "balanced", "strict"] | None,
+    typer.Option(help="False match rate of the voice: 1 %, 0.1 % (the default) or 0.01 %."),
+]
+MetricName = Annotated[
+    Literal["cosine", "euclidean"] | None, typer.Option(help="How voices are compared.")
+]
+Threshold = Annotated[
+    float | None, typer.Option(help="Least cosine, or greatest distance, that is accepted.")
+]
+Denoise = Annotated[
+    bool | None, typer.Option("--denoise/--no-denoise", help="Take noise out; by default if noisy.")
+]
+Encoder = Annotated[str | None, typer.Option(help="Encoder of the voice.")]
+Recognizer = Annotated[
+    Literal["pocketsphinx", "deepspeech"] | None, typer.Option(help="Recognizer of the words.")
+]
+Model = Annotated[Path | None, typer.Option(help="DeepSpeech: a model of your own.")]
+Scorer = Annotated[Path | None, typer.Option(help="DeepSpeech: a scorer of your own.")]
+PromptKind = Annotated[
+    Literal["digits", "words"] | None, typer.Option("--prompt", help="What is asked for.")
+]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+
+
+def _membrane(*, denoise: bool | None = None, **options: Any) -> Membrane:
+    from membrane.authenticator import Membrane
+    from membrane.settings import load_settings
+
+    if denoise is not None:
+        options["denoise"] = "always" if denoise else "never"
+    return Membrane(load_settings(**options))
+
+
+def _tasks(membrane: Membrane, view: View, **sound: Any) -> Tasks:
+    from membrane.tasks import Tasks
+
+    return Tasks(membrane, view, **sound)
+
+
+def _name(username: str | None, remedy: str) -> str:
+    """Return the name that was given, or the login name at a terminal."""
+    if username is not None:
+        return username
+    if not at_terminal():
+        raise UsageError(f"without a terminal, {remedy} must say whose login it is")
+    from getpass import getuser
+
+    return getuser()
+
+
+def _exit(accepted: bool) -> None:
+    raise typer.Exit(0 if accepted else 1)
+
+
+# ---- Commands
+
+
+@app.callback(invoke_without_command=True)
+def membrane(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+) -> None:
+    """Answer without a command: the version, or the interactive mode."""
+    if version:
+        View().line(f"membrane {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is not None:
+        return
+    if not at_terminal():
+        raise UsageError("without a terminal a command is needed: see membrane --help")
+    from membrane.interactive import Interactive
+
+    raise typer.Exit(Interactive(_membrane(), View()).run())
+
+
+@app.command()
+def enroll(
+    username: Username = None,
+    with_file: WithFiles = None,
+    phrase: Annotated[
+        str | None, typer.Option(help="A passphrase of one's own; empty to speak it first.")
+    ] = None,
+    phrases: Annotated[int, typer.Option(min=1, max=20, help="How many phrases to ask for.")] = 3,
+    add: Annotated[bool, typer.Option("--add", help="Add phrases to somebody enrolled.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace somebody enrolled.")] = False,
+    consent: Annotated[bool, typer.Option("--consent", help="The person has agreed.")] = False,
+    prompt: PromptKind = None,
+    device: Device = None,
+    seconds: Seconds = None,
+    save_recording: SaveTo = None,
+    denoise: Denoise = None,
+    encoder: Encoder = None,
+    recognizer: Recognizer = None,
+    model: Model = None,
+    scorer: Scorer = None,
+    database: Database = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Enrol a person from phrases they speak, or from recordings."""
+    if add and (replace or phrase is not None):
+        raise UsageError("--add goes with neither --replace nor --phrase")
+    name = _name(username, "--username")
+    membrane = _membrane(
+        prompt=prompt,
+        device=device,
+        denoise=denoise,
+        encoder=encoder,
+        recognizer=recognizer,
+        model=model,
+        scorer=scorer,
+        database=database,
+    )
+    tasks = _tasks(
+        membrane,
+        View(as_json=as_json, quiet=quiet),
+        files=tuple(with_file or ()),
+        seconds=seconds,
+        save_to=save_recording,
+    )
+    tasks.enroll(
+        name,
+        how="add" if add else "replace" if replace else "new",
+        phrase=phrase,
+        count=phrases,
+        consent=consent,
+    )
+
+
+@app.command()
+def verify(
+    username: Username = None,
+    anyone: Annotated[
+        bool, typer.Option("--anyone", help="Find the person by their passphrase.")
+    ] = False,
+    with_file: WithFile = None,
+    expect: Annotated[
+        str | None, typer.Option(help="The words that the recording must hold.")
+    ] = None,
+    attempts: Annotated[int | None, typer.Option(min=1, max=10, help="Phrases to try.")] = None,
+    security: Security = None,
+    metric: MetricName = None,
+    threshold: Threshold = None,
+    prompt: PromptKind = None,
+    device: Device = None,
+    seconds: Seconds = None,
+    save_recording: SaveTo = None,
+    results: Results = None,
+    denoise: Denoise = None,
+    encoder: Encoder = None,
+    recognizer: Recognizer = None,
+    model: Model = None,
+    scorer: Scorer = None,
+    database: Database = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Let somebody in if the voice is theirs and the words are the ones asked for."""
+    if anyone and (username is not None or expect is not None):
+        raise UsageError("--anyone goes with neither --username nor --expect")
+    if expect is not None and with_file is None:
+        raise UsageError("--expect goes with --with-file: at the microphone the phrase is chosen")
+    if expect is not None and not expect.strip():
+        raise UsageError("--expect holds no word: say what the recording must hold")
+    name = None if anyone else _name(username, "--username or --anyone")
+    membrane = _membrane(
+        attempts=attempts,
+        security=security,
+        metric=metric,
+        threshold=threshold,
+        prompt=prompt,
+        device=device,
+        results=results,
+        denoise=denoise,
+        encoder=encoder,
+        recognizer=recognizer,
+        model=model,
+        scorer=scorer,
+        database=database,
+    )
+    tasks = _tasks(
+        membrane,
+        View(as_json=as_json, quiet=quiet),
+        files=() if with_file is None else (with_file,),
+        seconds=seconds,
+        save_to=save_recording,
+    )
+    _exit(tasks.verify(name, expected=expect or ""))
+
+
+@app.command()
+def identify(
+    with_file: WithFile = None,
+    top: Annotated[int, typer.Option(min=1, help="How many people to name.")] = 5,
+    security: Security = None,
+    metric: MetricName = None,
+    threshold: Threshold = None,
+    device: Device = None,
+    seconds: Seconds = None,
+    save_recording: SaveTo = None,
+    results: Results = None,
+    denoise: Denoise = None,
+    encoder: Encoder = None,
+    database: Database = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Tell which of the enrolled people speaks, or that it is nobody known."""
+    membrane = _membrane(
+        security=security,
+        metric=metric,
+        threshold=threshold,
+        device=device,
+        results=results,
+        denoise=denoise,
+        encoder=encoder,
+        database=database,
+    )
+    tasks = _tasks(
+        membrane,
+        View(as_json=as_json, quiet=quiet),
+        files=() if with_file is None else (with_file,),
+        seconds=seconds,
+        save_to=save_recording,
+    )
+    _exit(tasks.identify(top_n=top))
+
+
+@app.command()
+def compare(
+    one: Annotated[str, typer.Argument(help="A recording.")],
+    other: Annotated[str, typer.Argument(help="Another.")],
+    security: Security = None,
+    metric: MetricName = None,
+    threshold: Threshold = None,
+    results: Results = None,
+    denoise: Denoise = None,
+    encoder: Encoder = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell whether two recordings are of one person; nobody need be enrolled."""
+    membrane = _membrane(
+        security=security,
+        metric=metric,
+        threshold=threshold,
+        results=results,
+        denoise=denoise,
+        encoder=encoder,
+    )
+    _exit(_tasks(membrane, View(as_json=as_json), files=(one, other)).compare())
+
+
+@app.command()
+def transcribe(
+    file: Annotated[str, typer.Argument(help="A recording; - is standard input.")],
+    recognizer: Recognizer = None,
+    model: Model = None,
+    scorer: Scorer = None,
+    denoise: Denoise = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what the recognizer hears in a recording."""
+    from membrane.audio.files import read_utterance
+
+    membrane = _membrane(recognizer=recognizer, model=model, scorer=scorer, denoise=denoise)
+    view = View(as_json=as_json)
+    words = membrane.transcribe(read_utterance(file))
+    if as_json:
+        view.json({"file": file, "recognizer": membrane.settings.recognizer, "words": words})
+    else:
+        view.line(words)
+
+
+@app.command("list")
+def list_people(database: Database = None, as_json: AsJson = False) -> None:
+    """Show who is enrolled."""
+    from membrane.settings import load_settings
+    from membrane.store.joblib_store import JoblibStore
+
+    gallery = JoblibStore(load_settings(database=database).database_path).gallery()
+    View(as_json=as_json).people(gallery.summaries())
+
+
+@app.command()
+def devices(as_json: AsJson = False) -> None:
+    """Show the microphones of this machine."""
+    from membrane.audio.devices import list_devices
+
+    View(as_json=as_json).devices(list_devices())
+
+
+@app.command()
+def export(
+    name: Annotated[str, typer.Argument(help="A person.")], database: Database = None
+) -> None:
+    """Show all that is stored of a person, as JSON."""
+    from membrane.settings import load_settings
+    from membrane.store.joblib_store import JoblibStore
+
+    person = JoblibStore(load_settings(database=database).database_path).get(name)
+    if person is None:
+        raise UnknownName(f"nobody called {name!r} is enrolled: see `membrane list`")
+    View(as_json=True).json(person.as_json())
+
+
+@app.command(hidden=True)
+def delete(
+    name: Annotated[str, typer.Argument(help="A person.")],
+    yes: Yes = False,
+    database: Database = None,
+    quiet: Quiet = False,
+) -> None:
+    """Erase a person."""
+    _tasks(_membrane(database=database), View(quiet=quiet)).delete(name, agreed=yes)
+
+
+@app.command(hidden=True)
+def clear(yes: Yes = False, database: Database = None, quiet: Quiet = False) -> None:
+    """Erase everybody."""
+    _tasks(_membrane(database=database), View(quiet=quiet)).clear(agreed=yes)
+
+
+@weights.command("list")
+def list_weights(as_json: AsJson = False) -> None:
+    """Show the model files, and which of them are here."""
+    from membrane.models import statuses
+
+    View(as_json=as_json).models(statuses())
+
+
+@weights.command("fetch")
+def fetch_weights(
+    engine: Annotated[str, typer.Argument(help="An engine, such as deepspeech.")],
+    quiet: Quiet = False,
+) -> None:
+    """Fetch the model files of an engine."""
+    from membrane.fetching import fetch
+
+    view = View(quiet=quiet)
+    with view.progress(f"Fetching {engine}") as progress:
+        paths = fetch(engine, progress=progress)
+    for path in paths:
+        view.line(str(path))
+
+
+@weights.command("verify")
+def verify_weights(as_json: AsJson = False) -> None:
+    """Check every model file that is here against its registered size and hash."""
+    from membrane.models import require_undamaged, statuses
+
+    found = statuses()
+    View(as_json=as_json).models(found)
+    require_undamaged(found)

@@ -1,0 +1,162 @@
+"""Evidence: what can be said of one utterance before anything is decided."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from time import perf_counter
+
+import numpy as np
+
+from membrane.audio.preparation import Prepared, prepare
+from membrane.audio.quality import require
+from membrane.audio.utterance import SAMPLE_RATE, Utterance
+from membrane.errors import PoorQuality, UsageError
+from membrane.phrase.matching import normalise
+from membrane.phrase.recognizer import PhraseMatch, Recognizer, load_recognizer
+from membrane.settings import Settings, load_settings
+from membrane.voice.encoder import Embedding, Encoder, load_encoder
+from membrane.voice.scoring import metric_named
+from membrane.voice.thresholds import threshold_for
+
+LEAST_PASSPHRASE_WORDS = 3
+"""Fewer words are too short to judge a voice by, and too easily guessed."""
+
+HISS = 1e-3
+"""Root mean square of the noise that engines are tried out with."""
+
+
+@dataclass(frozen=True, eq=False)
+class Examined:
+    """An utterance whose quality, words and voice have been looked at; nothing is decided yet.
+
+    Parameters
+    ----------
+    utterance : Utterance
+    prepared : Prepared
+    words : PhraseMatch or None
+        None where nothing was expected.
+    embedding : Embedding
+    timings : dict of str to float, seconds
+    """
+
+    utterance: Utterance
+    prepared: Prepared
+    words: PhraseMatch | None
+    embedding: Embedding
+    timings: dict[str, float]
+
+
+class Examiner:
+    """Looks at utterances with the chosen engines, which are loaded when they are needed.
+
+    Parameters
+    ----------
+    settings : Settings, optional
+        By default those of the settings file and the environment.
+    """
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.settings = settings or load_settings()
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """Utterance to d-vector."""
+        return load_encoder(self.settings.encoder)
+
+    @cached_property
+    def recognizer(self) -> Recognizer:
+        """Utterance to words."""
+        files = {"model": self.settings.model, "scorer": self.settings.scorer}
+        given = {name: path for name, path in files.items() if path is not None}
+        return load_recognizer(self.settings.recognizer, **given)
+
+    @property
+    def threshold(self) -> float:
+        """The least cosine similarity that is accepted."""
+        if self.settings.threshold is not None:
+            return metric_named(self.settings.metric).to_similarity(self.settings.threshold)
+        return threshold_for(self.encoder.name, self.settings.security)
+
+    def preload(self) -> None:
+        """Load and try out every engine now, so that a later decision follows at once.
+
+        Raises
+        ------
+        Unavailable
+            If one of them is missing.
+        """
+        hiss = np.random.default_rng(0).normal(0, HISS, SAMPLE_RATE).astype(np.float32)
+        self.recognizer.match(hiss, "zero")
+        with suppress(PoorQuality):
+            self.encoder.embed(hiss)
+
+    def examine(self, utterance: Utterance, *, expected: str = "") -> Examined:
+        """Judge the quality of an utterance, then its words, then its voice.
+
+        Parameters
+        ----------
+        utterance : Utterance
+        expected : str
+            The phrase asked for; empty leaves the words unchecked.
+
+        Raises
+        ------
+        PoorQuality
+            If it holds too little clear speech to be judged.
+        Unavailable
+            If an engine or a model is missing.
+        """
+        started = perf_counter()
+        prepared = self._prepare(utterance)
+        heard = perf_counter()
+        words = None
+        if expected:
+            words = self.recognizer.match(prepared.samples, expected, strict=self.settings.strict)
+        worded = perf_counter()
+        embedding = self.encoder.embed(prepared.samples)
+        timings = {
+            "sound": heard - started,
+            "words": worded - heard,
+            "voice": perf_counter() - worded,
+        }
+        return Examined(utterance, prepared, words, embedding, timings)
+
+    def transcribe(self, utterance: Utterance) -> str:
+        """Return the words that the recognizer hears.
+
+        Raises
+        ------
+        PoorQuality
+            If there is too little clear speech in it.
+        Unavailable
+            If an engine or a model is missing.
+        """
+        return self.recognizer.transcribe(self._prepare(utterance).samples)
+
+    def _prepare(self, utterance: Utterance) -> Prepared:
+        prepared = prepare(utterance, denoising=self.settings.denoise)
+        require(prepared.quality, source=utterance.source)
+        return prepared
+
+    def check_passphrase(self, phrase: str) -> str:
+        """Return a personal passphrase as it is stored.
+
+        Raises
+        ------
+        UsageError
+            If it is too short or has a word that the recognizer does not know.
+        """
+        passphrase = normalise(phrase)
+        if len(passphrase.split()) < LEAST_PASSPHRASE_WORDS:
+            raise UsageError(
+                f"a passphrase has {LEAST_PASSPHRASE_WORDS} words or more: "
+                "choose a sentence of your own"
+            )
+        unknown = self.recognizer.unknown_words(passphrase)
+        if unknown:
+            raise UsageError(
+                f"the recognizer does not know {', '.join(unknown)}: choose other words"
+            )
+        return passphrase

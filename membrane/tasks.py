@@ -1,0 +1,234 @@
+"""What a person can ask for, at the microphone or with files.
+
+The command line and the interactive mode both end here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from membrane.console import View, at_terminal
+from membrane.errors import Declined, UnknownName, UsageError
+
+if TYPE_CHECKING:
+    from membrane.audio.utterance import Utterance
+    from membrane.authenticator import Membrane
+    from membrane.decision import Decision
+    from membrane.evidence import Examined
+    from membrane.session import Session
+
+How = Literal["new", "add", "replace"]
+
+CONSENT = (
+    "Membrane will keep numbers that describe your voice (no sound) on this machine, to recognise "
+    "you later; they can be deleted at any time. Do you agree?"
+)
+
+
+@dataclass
+class Tasks:
+    """A person's requests, and what they are done with.
+
+    Parameters
+    ----------
+    membrane : Membrane
+    view : View
+    files : tuple of str
+        Recordings to judge; empty for the microphone.
+    seconds : float, optional
+        Record so long instead of until the person has finished.
+    save_to : Path, optional
+        Keep what was heard at the microphone.
+    """
+
+    membrane: Membrane
+    view: View
+    files: tuple[str, ...] = ()
+    seconds: float | None = None
+    save_to: Path | None = None
+    last_heard: Utterance | None = None
+
+    # ---- Enrolment
+
+    def enroll(
+        self,
+        name: str,
+        *,
+        how: How = "new",
+        phrase: str | None = None,
+        count: int = 3,
+        consent: bool = False,
+    ) -> None:
+        """Enrol a person, or add phrases to one.
+
+        Parameters
+        ----------
+        name : str
+        how : {"new", "add", "replace"}
+        phrase : str, optional
+            A passphrase of their own; empty to take it from what they say first.
+        count : int
+            Phrases to ask for at the microphone.
+        consent : bool
+            The person has agreed already.
+        """
+        if how == "add":
+            self._add(name, count=count)
+            return
+        if how == "new":
+            self.membrane.check_name_is_free(name)
+        if not consent:
+            self._ask_consent()
+        phrases, passphrase = self._enrolment_phrases(phrase, count)
+        enrolment = self.membrane.enroll(
+            name, phrases, passphrase=passphrase, replace_existing=how == "replace"
+        )
+        self.view.enrolment(enrolment)
+
+    def _add(self, name: str, *, count: int) -> None:
+        person = self.membrane.store.get(name)
+        if person is None:
+            raise UnknownName(f"nobody called {name!r} is enrolled: leave out --add")
+        phrases, _ = self._enrolment_phrases(person.passphrase or None, count)
+        self.view.enrolment(self.membrane.add_phrases(name, phrases), added=True)
+
+    def _ask_consent(self) -> None:
+        if not at_terminal():
+            raise UsageError("without a terminal, --consent must say that the person has agreed")
+        if not self.view.confirm(CONSENT):
+            raise Declined("nothing was stored: the person did not agree")
+
+    def _enrolment_phrases(self, phrase: str | None, count: int) -> tuple[list[Examined], str]:
+        """Return the phrases, and the passphrase that they are of (empty for fresh ones)."""
+        passphrase = self.membrane.check_passphrase(phrase) if phrase else ""
+        if self.files:
+            utterances = self._read(self.files)
+            if phrase == "":
+                passphrase = self._chosen(self.membrane.transcribe(utterances[0]))
+            return [self._examine_said(one, passphrase) for one in utterances], passphrase
+        with self._session() as session:
+            if phrase == "":
+                passphrase = self._chosen(session.spoken_passphrase())
+            return session.enrolment_phrases(count, passphrase=passphrase), passphrase
+
+    def _examine_said(self, utterance: Utterance, passphrase: str) -> Examined:
+        from membrane.errors import Disagreement
+
+        examined = self.membrane.examine(utterance, expected=passphrase)
+        if examined.words is not None and not examined.words.accepted:
+            raise Disagreement(
+                f"{utterance.source} does not hold the words {passphrase!r}: record them again"
+            )
+        return examined
+
+    def _chosen(self, heard: str) -> str:
+        """Return the passphrase that was heard, once the person has agreed to it."""
+        passphrase = self.membrane.check_passphrase(heard)
+        if at_terminal() and not self.view.confirm(f"I heard {passphrase!r}. Is that right?"):
+            raise Declined("nothing was stored: type the passphrase with --phrase instead")
+        return passphrase
+
+    # ---- Decisions
+
+    def verify(self, name: str | None, *, expected: str = "") -> bool:
+        """Decide about a login; without a name, find the person by their passphrase.
+
+        Returns
+        -------
+        bool
+            Whether the person is let in.
+        """
+        if not self.files:
+            with self._session() as session:
+                decision = self._verify_spoken(session, name)
+        elif name is None:
+            decision = self._recorded(self.membrane.verify_anyone(self._only_file()))
+        else:
+            decision = self._recorded(
+                self.membrane.verify(name, self._only_file(), expected=expected)
+            )
+        self.view.decision(decision)
+        return decision.accepted
+
+    def _verify_spoken(self, session: Session, name: str | None) -> Decision:
+        if name is None:
+            return session.verify_anyone(on_decision=self._recorded)
+        return session.verify(name, on_decision=self._recorded)
+
+    def identify(self, *, top_n: int) -> bool:
+        """Tell who speaks; return whether it is somebody known."""
+        if self.files:
+            decision = self.membrane.identify(self._only_file(), top_n=top_n)
+        else:
+            with self._session() as session:
+                decision = session.identify(top_n=top_n)
+        self.view.decision(self._recorded(decision))
+        return decision.accepted
+
+    def compare(self) -> bool:
+        """Tell whether two recordings are of one person."""
+        one, other = self._read(self.files)
+        decision = self._recorded(self.membrane.compare(one, other))
+        self.view.decision(decision)
+        return decision.accepted
+
+    def _recorded(self, decision: Decision) -> Decision:
+        """Append a decision to the results file, if there is one, before anybody is let in."""
+        if self.membrane.settings.results is not None:
+            from membrane.results import append_decision
+
+            append_decision(self.membrane.settings.results, decision)
+        return decision
+
+    # ---- Erasing
+
+    def delete(self, name: str, *, agreed: bool) -> None:
+        """Erase a person."""
+        person = self.membrane.store.get(name)
+        if person is None:
+            raise UnknownName(f"nobody called {name!r} is enrolled: see `membrane list`")
+        self._confirm(f"Delete {person.name} for good?", agreed=agreed)
+        self.membrane.store.delete(person.name)
+        self.view.note(f"{person.name} was deleted.")
+
+    def clear(self, *, agreed: bool) -> None:
+        """Erase everybody."""
+        people = len(self.membrane.store.gallery())
+        self._confirm(f"Delete all {people} people for good?", agreed=agreed)
+        self.view.note(f"{self.membrane.store.clear()} people were deleted.")
+
+    def _confirm(self, question: str, *, agreed: bool) -> None:
+        if agreed:
+            return
+        if not at_terminal():
+            raise UsageError("without a terminal, --yes must confirm what is deleted for good")
+        if not self.view.confirm(question):
+            raise Declined("nothing was deleted")
+
+    # ---- Sound
+
+    def _session(self) -> Session:
+        from membrane.session import Session
+
+        return Session(
+            self.membrane,
+            self.view,
+            seconds=self.seconds,
+            save_to=self.save_to,
+            on_heard=self._remember,
+        )
+
+    def _remember(self, heard: Utterance) -> None:
+        self.last_heard = heard
+
+    def _read(self, files: tuple[str, ...]) -> list[Utterance]:
+        from membrane.audio.files import read_utterance
+
+        return [read_utterance(file) for file in files]
+
+    def _only_file(self) -> Utterance:
+        if len(self.files) > 1:
+            raise UsageError("one recording is judged at a time: give --with-file once")
+        return self._read(self.files)[0]
