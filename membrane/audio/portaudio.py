@@ -1,0 +1,157 @@
+"""PortAudio, the way to the microphone: loaded when needed, kept quiet, never waited for long.
+
+All of PortAudio is spoken to from one thread of its own. Its calls go through to the system's
+sound server, which may have hung; a thread that waits inside them could not be interrupted, and
+neither Ctrl-C nor the end of the program would be heard.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import os
+import platform
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+from membrane.errors import MicrophoneUnavailable
+
+PATIENCE_S = 5.0
+"""Seconds that the sound system may take to answer; a Bluetooth headset needs about three."""
+
+INSTALL = {
+    "debian": "sudo apt install libportaudio2",
+    "fedora": "sudo dnf install portaudio",
+    "rhel": "sudo dnf install portaudio",
+    "arch": "sudo pacman -S portaudio",
+    "suse": "sudo zypper install libportaudio2",
+}
+"""How to install PortAudio, by the names that /etc/os-release gives a system and its parents."""
+
+Answer = TypeVar("Answer")
+Question = Callable[[Any], Answer]
+
+
+def ask(question: Question[Answer], *, patience_s: float = PATIENCE_S) -> Answer:
+    """Call `question` with the sounddevice module, in PortAudio's thread.
+
+    Parameters
+    ----------
+    question : callable
+        Is given the sounddevice module; what it returns is returned.
+    patience_s : float, seconds
+        How long to wait for it.
+
+    Raises
+    ------
+    MicrophoneUnavailable
+        If PortAudio is not installed, refuses, or does not answer in time.
+    """
+    from concurrent.futures import Future
+
+    answer: Future[Answer] = Future()
+    _questions().put((question, answer))
+    try:
+        return answer.result(timeout=patience_s)
+    except TimeoutError:
+        raise MicrophoneUnavailable(
+            f"the sound system has not answered for {patience_s:.0f} s: "
+            "restart the sound server or plug the microphone in again"
+        ) from None
+    finally:
+        if not answer.done():
+            _leave_open()
+
+
+@cache
+def _questions() -> SimpleQueue[Any]:
+    """Start the thread and return the queue that it reads; it ends with the program."""
+    questions: SimpleQueue[Any] = SimpleQueue()
+    threading.Thread(target=_answer, args=(questions,), name="portaudio", daemon=True).start()
+    return questions
+
+
+def _answer(questions: SimpleQueue[Any]) -> None:
+    while True:
+        question, answer = questions.get()
+        try:
+            answer.set_result(_put(question))
+        except Exception as error:  # noqa: BLE001 - nothing is swallowed: `ask` raises it
+            answer.set_exception(error)
+        del question, answer  # this thread outlives what they hold on to
+
+
+def _put(question: Question[Answer]) -> Answer:
+    sounddevice = _load()
+    try:
+        return question(sounddevice)
+    except sounddevice.PortAudioError as error:
+        reason = " ".join(str(error).split())
+        raise MicrophoneUnavailable(
+            f"the microphone cannot be used ({reason}): choose another, see `membrane devices`"
+        ) from None
+
+
+def _load() -> Any:
+    try:
+        import sounddevice
+    except OSError:
+        raise MicrophoneUnavailable(
+            f"PortAudio, which reads the microphone, is missing: {how_to_install()}"
+        ) from None
+    return sounddevice
+
+
+def how_to_install() -> str:
+    """Return how PortAudio is installed on this system."""
+    if sys.platform != "linux":
+        return "it comes with sounddevice: python -m pip install --force-reinstall sounddevice"
+    try:
+        release = platform.freedesktop_os_release()
+    except OSError:
+        release = {}
+    for name in f"{release.get('ID', '')} {release.get('ID_LIKE', '')}".split():
+        if name in INSTALL:
+            return INSTALL[name]
+    return "install your system's portaudio package"
+
+
+def _leave_open() -> None:
+    """Keep sounddevice from closing PortAudio as the program ends: it would wait for ever."""
+    sounddevice = sys.modules.get("sounddevice")
+    if sounddevice is not None:
+        atexit.unregister(sounddevice._exit_handler)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence what ALSA, JACK and PortAudio print from C while it lasts.
+
+    They print through C's ``stderr``, from threads of their own and at any time. glibc lets that
+    be another file, and Python does not write through it, so that its errors still appear, which
+    would not be so if the file descriptor were redirected. PortAudio for Windows and macOS does
+    not print.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        yield
+        return
+    stderr = ctypes.c_void_p.in_dll(ctypes.CDLL(None), "stderr")
+    before, stderr.value = stderr.value, _nowhere()
+    try:
+        yield
+    finally:
+        stderr.value = before
+
+
+@cache
+def _nowhere() -> int:
+    """Open the null device as a C file; one for the life of the program."""
+    fopen = ctypes.CDLL(None).fopen
+    fopen.restype = ctypes.c_void_p
+    file: int = fopen(os.fsencode(os.devnull), b"w")
+    return file
