@@ -31,7 +31,8 @@ QUIET_AFTER_S = 0.5
 """Seconds of speech in a row, without a louder peak, before it is called too quiet."""
 
 WIDEST_BAR = 40
-LABEL_AND_PER_CENT = 7
+BESIDE_BAR = 6
+"""Columns for the per cent, and one left free: some terminals wrap in the last."""
 
 
 class LevelMeter:
@@ -121,7 +122,7 @@ class LevelMeter:
 
     def _bar(self, style: str) -> Text:
         share = min(max(1 - self._level_dbfs / QUIETEST_DBFS, 0.0), 1.0)
-        width = max(min(self._console.width - LABEL_AND_PER_CENT, WIDEST_BAR), 1)
+        width = max(min(self._console.width - BESIDE_BAR, WIDEST_BAR), 1)
         full, empty = ("#", "-") if self._console.options.ascii_only else ("█", "░")
         filled = round(share * width)
         return Text.assemble(
