@@ -258,8 +258,10 @@ class Columns:
         """
         if not isinstance(mapping, dict) or mapping.get("format") != FORMAT:
             raise ValueError("it is another kind of file")
+        if type(mapping["version"]) is not int:
+            raise ValueError("its version is not a number")
         if mapping["version"] != VERSION:
-            raise NewerVersion(f"it is of version {mapping['version']!r} of the format")
+            raise NewerVersion(f"its format has version {mapping['version']}")
         if not isinstance(mapping["encoders"], list):
             raise ValueError("its encoders are of a wrong type")
         encoders = tuple(map(_text, mapping["encoders"]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import pickle
 import shutil
 import stat
 from collections.abc import Iterator
@@ -124,12 +125,21 @@ def _memory_of(path: Path) -> mmap.mmap | bytes:
 
 
 def _columns_in(memory: mmap.mmap | bytes) -> Columns:
-    return Columns.from_mapping(load_plain(memory))
+    if isinstance(memory, bytes):
+        return Columns.from_mapping(load_plain(memory))
+    # A few bytes before each column are wanted and not what follows them: reading ahead made the
+    # opening of a million voiceprints from the disk fifty times slower.
+    memory.madvise(mmap.MADV_RANDOM)
+    columns = Columns.from_mapping(load_plain(memory))
+    memory.madvise(mmap.MADV_NORMAL)
+    return columns
 
 
 def _reason(error: Exception) -> str:
-    message = str(error).splitlines()
-    return message[0] if message else "it is truncated"
+    if isinstance(error, (ValueError, EOFError, InvalidName, pickle.UnpicklingError)):
+        lines = str(error).splitlines()
+        return lines[0] if lines else "it is truncated"
+    return "its content makes no sense"
 
 
 def _remedy(path: Path) -> str:

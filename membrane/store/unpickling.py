@@ -124,7 +124,7 @@ class _PlainUnpickler(pickle._Unpickler):
     def find_class(self, module: str, name: str) -> type:
         stand_in = STAND_INS.get((module, name))
         if stand_in is None:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+            raise pickle.UnpicklingError(f"it asks for {f'{module}.{name}'[:60]!r}")
         return stand_in
 
     def _set_items(self) -> None:

@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import pickle
 import stat
 import subprocess
 import sys
@@ -347,6 +348,19 @@ def test_a_hostile_file_runs_nothing(store, tmp_path):
     assert not (tmp_path / "harm").exists()
 
 
+def test_a_hostile_file_cannot_write_to_the_terminal_through_the_message(store):
+    store.path.parent.mkdir()
+    for shown in ("\x1b[2J\n", "x" * 10_000):
+        module = pickle.BINUNICODE + len(shown).to_bytes(4, "little") + shown.encode()
+        program = module + module + pickle.STACK_GLOBAL + pickle.STOP
+        store.path.write_bytes(pickle.PROTO + b"\x04" + program)
+        with pytest.raises(StoreDamaged, match="it asks for") as damage:
+            store.gallery()
+        message = str(damage.value).replace(str(store.path), "")
+        assert message.isprintable()
+        assert len(message) < 250
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -367,6 +381,11 @@ def test_a_hostile_file_runs_nothing(store, tmp_path):
         {"names_starts": np.array([0, 1, 1, 1])},
         {"names_characters": np.full(11, 0xFF, np.uint8)},
         {"facts_characters": None},
+        {"facts_starts": np.array([0, 0, 0, 9]), "facts_characters": np.full(9, 0x5B, np.uint8)},
+        {
+            "facts_starts": np.array([0, 0, 0, 10**6]),
+            "facts_characters": np.full(10**6, 0x5B, np.uint8),
+        },
     ],
     ids=lambda change: ascii(change)[:60],
 )
