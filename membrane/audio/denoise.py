@@ -33,6 +33,8 @@ def room_of(samples: Samples, probability: Probabilities, mask: Mask) -> Samples
     np.ndarray, shape (m,), float32, 16 kHz
         Empty where less than `SHORTEST_PROFILE_S` remains.
     """
+    if not len(mask):
+        return samples
     near_speech = np.convolve(mask, np.ones(2 * MARGIN + 1), mode="same")[: len(mask)] > 0
     quiet = (probability < SILENCE) & ~near_speech
     # The last chunk may be filled up with zeros that nobody recorded.
