@@ -280,7 +280,8 @@ def check_vector(vector: Vector) -> None:
     """Raise `ValueError` unless `vector` is 256 finite float32 numbers and of length 1."""
     if vector.shape != (VECTOR_SIZE,) or vector.dtype != np.float32:
         raise ValueError(f"a vector of shape {vector.shape} and type {vector.dtype}")
-    length = float(np.linalg.norm(vector))
+    with np.errstate(over="ignore", invalid="ignore"):
+        length = float(np.linalg.norm(vector))
     if not abs(length - 1) <= LENGTH_TOLERANCE:
         raise ValueError(f"a vector of length {length}")
 
