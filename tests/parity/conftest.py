@@ -1,4 +1,4 @@
-"""Keep these tests to the reference environment, where `make parity` runs, and show their figures."""
+"""Keep these tests to the reference environment (`make parity`), and show their figures."""
 
 from importlib.util import find_spec
 

@@ -1,0 +1,19 @@
+import pytest
+
+from membrane.errors import UsageError
+from membrane.voice.dvector import DVectorEncoder
+from membrane.voice.encoder import ENCODERS, load_encoder
+
+
+def test_the_default_encoder_is_the_d_vector():
+    assert isinstance(load_encoder(), DVectorEncoder)
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_every_listed_encoder_goes_by_its_name(name):
+    assert load_encoder(name).name == name
+
+
+def test_an_unknown_encoder_is_a_usage_error_that_names_the_known_ones():
+    with pytest.raises(UsageError, match="resemblyzer"):
+        load_encoder("ecapa")
