@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
+from queue import Empty, Full, Queue
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -23,6 +23,10 @@ DEVICE_BUFFER_S = 0.2
 """Seconds that the device holds while Python is busy importing or decoding. PortAudio wakes up
 about four times in it, which the level meter shows: seen with PulseAudio, 16 times a second at
 0.2 s but 4 times at 1 s."""
+
+MOST_UNREAD_S = 60.0
+"""Seconds of sound that are kept while nobody reads it, so that an open microphone which waits for
+an answer at the keyboard does not fill the memory."""
 
 NO_SOUND_S = 3.0
 """Seconds without any data after which a device is taken for lost."""
@@ -101,7 +105,7 @@ class Capture:
         self.device = device
         self.source_rate = device.sample_rate
         self.overflows = 0
-        self._blocks: SimpleQueue[_Block] = SimpleQueue()
+        self._blocks: Queue[_Block] = Queue(round(MOST_UNREAD_S / BLOCK_S))
         self._stream: Any = None
         self._resampler: Any = None
         self._resampler_holds_s = 0.0
@@ -192,7 +196,8 @@ class Capture:
 
     def _take(self, frames: Samples, _count: int, _times: Any, status: Any) -> None:
         """Keep what the device hands over; called by PortAudio in a thread of its own."""
-        self._blocks.put(_Block(frames.copy(), time.monotonic(), status.input_overflow))
+        with suppress(Full):
+            self._blocks.put_nowait(_Block(frames.copy(), time.monotonic(), status.input_overflow))
 
     def _close(self) -> None:
         """Stop at once; a sound server that no longer answers is left to itself."""

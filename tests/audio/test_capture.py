@@ -147,6 +147,14 @@ def test_dropped_sound_is_not_read(system):
         assert read_all(recording) == []
 
 
+def test_microphone_that_nobody_reads_does_not_fill_the_memory(system, monkeypatch):
+    monkeypatch.setattr(capture, "MOST_UNREAD_S", 0.2)
+    fake = system(channels(tone(16_000)), [(16_000, 1)])
+    with Capture(device(16_000, 1)) as recording:
+        fake.stream.abort()
+        assert sum(len(piece.samples) for piece in read_all(recording)) == 0.2 * SAMPLE_RATE
+
+
 def test_moment_of_each_piece_is_that_of_its_last_sample(system):
     system(channels(tone(44_100)), [(44_100, 1)])
     before = time.monotonic()
