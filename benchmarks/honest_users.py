@@ -1,0 +1,159 @@
+"""How often an honest person is refused: whole logins, quality gate, words and voice together.
+
+    python -m benchmarks.honest_users [--logins 60] [--part report|choose]
+
+Two kinds of real speech. Strings of six digits joined from the Free Spoken Digit Dataset: three
+strings enrol a speaker, others, of other takes, are the logins. And the digit strings of
+speechocean762, which are short (three or four digits), of speakers enrolled with three other
+utterances. Three attempts are three different strings of one person, all refused. The same logins,
+right words said, are also claimed against everybody else of the same kind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.phrases import SPEAKERS, SPEECH, interval, joined_digits, spoken_lines
+from membrane.audio.files import read_utterance
+from membrane.audio.utterance import Utterance
+from membrane.authenticator import Membrane
+from membrane.errors import UnusableRecording
+from membrane.phrase.matching import is_digits
+from membrane.settings import load_settings
+from membrane.voice.scoring import similarities
+
+ENROLMENT = 3
+ATTEMPTS = 3
+DIGITS = 6
+ENROLMENT_TAKES, LOGIN_TAKES = range(5), range(5, 15)
+
+
+@dataclass
+class Person:
+    """Somebody's enrolment, and their logins: what was asked, and what was heard."""
+
+    name: str
+    enrolment: list[Utterance]
+    logins: list[tuple[str, Utterance]]
+
+
+@dataclass
+class Tally:
+    """What became of the logins of one kind of speech."""
+
+    first: Counter[str] = field(default_factory=Counter)
+    series: list[list[bool]] = field(default_factory=list)
+    impostors: int = 0
+    let_in: int = 0
+
+
+def fsdd(part: str, logins: int) -> Iterator[Person]:
+    """Yield the speakers of the digit dataset."""
+    for speaker in SPEAKERS[part]:
+        enrolment = [one for _, one in strings_of(speaker, ENROLMENT, ENROLMENT_TAKES)]
+        yield Person(speaker, enrolment, list(strings_of(speaker, logins, LOGIN_TAKES)))
+
+
+def strings_of(speaker: str, count: int, takes: range) -> Iterator[tuple[str, Utterance]]:
+    """Yield random strings of a speaker's digits, joined from some of the takes."""
+    chance = np.random.default_rng([*speaker.encode(), takes.start])
+    for _ in range(count):
+        digits = "".join(map(str, chance.integers(10, size=DIGITS)))
+        yield digits, Utterance(joined_digits(speaker, digits, chance, takes=takes))
+
+
+def speechocean(part: str) -> Iterator[Person]:
+    """Yield the speakers of speechocean762 who said a digit string."""
+    said: dict[str, list[tuple[str, Path]]] = {}
+    for text, path in spoken_lines(part):
+        said.setdefault(path.parent.name, []).append((text, path))
+    for speaker, lines in said.items():
+        strings = [
+            line for line in lines if len(line[0].split()) >= 3 and is_digits(line[0].split())
+        ]
+        others = [line for line in lines if line not in strings]
+        if strings:
+            enrolment = [read_utterance(path) for _, path in others[:ENROLMENT]]
+            logins = [(text, read_utterance(path)) for text, path in strings]
+            yield Person(speaker, enrolment, logins)
+
+
+def try_logins(people: list[Person]) -> Tally:
+    """Enrol everybody, let everybody log in, and everybody claim to be everybody else."""
+    tally = Tally()
+    with tempfile.TemporaryDirectory() as folder:
+        membrane = Membrane(load_settings(database=Path(folder) / "voiceprints.joblib"))
+        enrolled = [person for person in people if enrol(membrane, person, tally)]
+        gallery = membrane.store.gallery()
+        for person in enrolled:
+            own = gallery.index_of(person.name)
+            outcomes = []
+            for asked, utterance in person.logins:
+                try:
+                    examined = membrane.examine(utterance, expected=asked)
+                except UnusableRecording:
+                    tally.first["quality"] += 1
+                    outcomes.append(False)
+                    continue
+                alike = similarities(gallery.matrix, examined.embedding.vector)
+                voices = alike >= membrane.threshold
+                words = examined.words is not None and examined.words.accepted
+                failed = [
+                    name for name, good in (("words", words), ("voice", voices[own])) if not good
+                ]
+                tally.first[" and ".join(failed) or "accepted"] += 1
+                outcomes.append(not failed)
+                tally.impostors += len(gallery) - 1
+                tally.let_in += int(words and voices.sum() - voices[own])
+            tally.series.append(outcomes)
+    return tally
+
+
+def enrol(membrane: Membrane, person: Person, tally: Tally) -> bool:
+    """Enrol one person; an enrolment that is refused is counted."""
+    try:
+        membrane.enroll(person.name, [membrane.examine(one) for one in person.enrolment])
+    except UnusableRecording:
+        tally.first["enrolment refused"] += len(person.logins)
+        return False
+    return True
+
+
+def show(kind: str, tally: Tally) -> None:
+    """Print what became of the logins."""
+    total = sum(tally.first.values())
+    refused = total - tally.first["accepted"]
+    print(f"\n{kind}: {total} logins of {len(tally.series)} people")
+    print(f"  first attempt refused  {interval(refused, total)}   {dict(tally.first)}")
+    threes = [
+        outcomes[start : start + ATTEMPTS]
+        for outcomes in tally.series
+        for start in range(0, len(outcomes) - ATTEMPTS + 1, ATTEMPTS)
+    ]
+    if threes:
+        failed = sum(not any(three) for three in threes)
+        print(f"  three attempts refused {interval(failed, len(threes))}")
+    print(f"  others let in          {interval(tally.let_in, tally.impostors)}")
+
+
+def main() -> None:
+    """Print the rates of both kinds of speech."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--logins", type=int, default=60, help="strings a speaker of fsdd")
+    parser.add_argument("--part", choices=("report", "choose"), default="report")
+    options = parser.parse_args()
+    if not SPEECH.is_dir():
+        parser.exit(2, f"{SPEECH} is missing\n")
+    show("six digits joined from fsdd", try_logins(list(fsdd(options.part, options.logins))))
+    show("digit strings of speechocean762", try_logins(list(speechocean(options.part))))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,177 @@
+"""Choose the similarity thresholds of an encoder, and write them to weights/thresholds.toml.
+
+    python benchmarks/thresholds.py [--write]
+
+Chosen on the speakers of ../shared/speech that are not held back, reported on those that are.
+Three utterances enrol a speaker; the probes are what is left, joined where it is short, with at
+least 2.5 s of net speech. Impostors are the other speakers of the same corpus: strangers of
+another corpus are easier to tell apart, because they used other microphones. Every sound takes
+the way that a login takes: quality gate, automatic denoising, trimming. (The words of
+speech-commands are too few a speaker to make a probe.)
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from joblib import Parallel, delayed
+from scipy.stats import beta
+
+from membrane.audio.files import read_utterance
+from membrane.audio.preparation import prepare
+from membrane.audio.quality import find_problem
+from membrane.audio.utterance import SAMPLE_RATE, Samples, Utterance
+from membrane.voice.encoder import Encoder, Vector, load_encoder
+
+SPEECH = Path(__file__).resolve().parents[2] / "shared" / "speech"
+THRESHOLDS = Path(__file__).resolve().parents[1] / "weights" / "thresholds.toml"
+LEVELS = {"convenient": 0.01, "balanced": 0.001, "strict": 0.0001}
+ENROLMENT = 3
+PROBE_S = 2.5
+PIECE_S = 3.0
+DIGITS_JOINED = 6
+
+
+@dataclass
+class Speaker:
+    """A voiceprint and probes of one speaker."""
+
+    name: str
+    voiceprint: Vector
+    probes: list[Vector]
+
+
+def utterances_of(corpus: str) -> Iterator[tuple[str, list[Path]]]:
+    """Yield each speaker of a corpus with their files in a fixed order."""
+    if corpus == "librispeech-single":
+        for file in sorted((SPEECH / corpus).glob("*.flac")):
+            yield file.name.split("-")[0], [file]
+        return
+    for folder in sorted(path for path in (SPEECH / corpus).iterdir() if path.is_dir()):
+        yield folder.name, sorted(folder.glob("*.flac"))
+
+
+def sounds_of(corpus: str, files: list[Path]) -> list[Samples]:
+    """Return the utterances of one speaker: files, pieces of a long one, or joined digits."""
+    sounds = [read_utterance(file).samples for file in files]
+    if corpus == "librispeech-single":
+        piece = int(PIECE_S * SAMPLE_RATE)
+        cuts = [piece * i for i in range(1, ENROLMENT + 1)]
+        return np.split(sounds[0], cuts)
+    if corpus == "fsdd":
+        order = np.random.default_rng(0).permutation(len(sounds))
+        strings = order[: len(order) // DIGITS_JOINED * DIGITS_JOINED].reshape(-1, DIGITS_JOINED)
+        return [np.concatenate([sounds[i] for i in string]) for string in strings]
+    return sounds
+
+
+def probes_of(sounds: Iterable[Samples]) -> Iterator[Samples]:
+    """Join sounds until each holds enough net speech."""
+    joined: list[Samples] = []
+    for sound in sounds:
+        joined.append(sound)
+        whole = np.concatenate(joined)
+        if prepare(Utterance(whole)).quality.speech_s >= PROBE_S:
+            yield whole
+            joined = []
+
+
+def embed(encoder: Encoder, sound: Samples) -> tuple[Vector, Vector] | None:
+    """Return the vector and the partials of a sound, or None where the gate refuses it."""
+    prepared = prepare(Utterance(sound))
+    if find_problem(prepared.quality):
+        return None
+    embedding = encoder.embed(prepared.samples)
+    return embedding.vector, embedding.partials
+
+
+def speaker_of(corpus: str, name: str, files: list[Path]) -> Speaker | None:
+    """Enrol one speaker and embed their probes; None where too little is left of them."""
+    encoder = load_encoder()
+    sounds = sounds_of(corpus, files)
+    enrolled = [embedded for sound in sounds if (embedded := embed(encoder, sound))][:ENROLMENT]
+    if len(enrolled) < ENROLMENT:
+        return None
+    total = sum(partials.sum(axis=0) for _, partials in enrolled)
+    probes = [embed(encoder, probe) for probe in probes_of(sounds[ENROLMENT:])]
+    vectors = [embedded[0] for embedded in probes if embedded]
+    return Speaker(name, total / np.linalg.norm(total), vectors) if vectors else None
+
+
+def scores_of(speakers: list[Speaker]) -> tuple[np.ndarray, np.ndarray]:
+    """Return all genuine and all impostor similarities within one corpus."""
+    genuine, impostor = [], []
+    for owner in speakers:
+        for other in speakers:
+            alike = [float(owner.voiceprint @ probe) for probe in other.probes]
+            (genuine if owner is other else impostor).extend(alike)
+    return np.array(genuine), np.array(impostor)
+
+
+def interval(errors: int, trials: int) -> str:
+    """Return a rate with its exact 95 % interval (Clopper and Pearson 1934), in per cent."""
+    if not trials:
+        return "no trials"
+    low = beta.ppf(0.025, errors, trials - errors + 1) if errors else 0.0
+    high = beta.ppf(0.975, errors + 1, trials - errors) if errors < trials else 1.0
+    return f"{errors / trials:.3%} ({low:.3%} to {high:.3%}) of {trials}"
+
+
+def report(name: str, genuine: np.ndarray, impostor: np.ndarray, threshold: float) -> str:
+    """Return one line of error rates."""
+    missed, matched = int((genuine < threshold).sum()), int((impostor >= threshold).sum())
+    return (
+        f"{name:32} FNMR {interval(missed, len(genuine)):42} FMR {interval(matched, len(impostor))}"
+    )
+
+
+def least_similarity(impostors: np.ndarray, rate: float) -> float:
+    """Return the least similarity, in thousandths, that at most `rate` of the impostors reach."""
+    place = int(np.ceil(len(impostors) * (1 - rate)))
+    return float(np.ceil(impostors[place] * 1000) / 1000)
+
+
+def main() -> None:
+    """Choose, report, and write if asked to."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--write", action="store_true", help="write weights/thresholds.toml")
+    options = parser.parse_args()
+    held_back = set((SPEECH / "heldback.txt").read_text().split())
+    scores: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = defaultdict(dict)
+    for corpus in ("librispeech", "librispeech-single", "speechocean762", "fsdd"):
+        halves: dict[str, list[tuple[str, list[Path]]]] = defaultdict(list)
+        for name, files in utterances_of(corpus):
+            held = f"{corpus}/{name}" in held_back or f"{corpus}/{files[0].name}" in held_back
+            halves["reporting" if held else "choosing"].append((name, files))
+        for half, people in halves.items():
+            found = Parallel(2)(delayed(speaker_of)(corpus, *person) for person in people)
+            speakers = [speaker for speaker in found if speaker]
+            scores[half][corpus] = scores_of(speakers)
+            print(f"{half:10} {corpus:20} {len(speakers)} of {len(people)} speakers")
+    impostors = np.sort(np.concatenate([one for _, one in scores["choosing"].values()]))
+    lines = [
+        "# Chosen by benchmarks/thresholds.py; FNMR and FMR with exact 95 % intervals over trials.",
+        "# Cosine similarity; probes of 2.5 s of net speech or more, impostors of the same corpus.",
+    ]
+    for level, rate in LEVELS.items():
+        threshold = least_similarity(impostors, rate)
+        print(f"\n{level}: {threshold}")
+        lines += ["", f"[resemblyzer.{level}]", f"similarity = {threshold}", f"fmr = {rate}"]
+        for half, corpora in scores.items():
+            pooled = tuple(np.concatenate(part) for part in zip(*corpora.values(), strict=True))
+            for name, (genuine, impostor) in {**corpora, "all": pooled}.items():
+                line = report(f"{half} {name}", genuine, impostor, threshold)
+                print(line)
+                if name == "all":
+                    lines.append(f'{half} = "{" ".join(line.split()[2:])}"')
+    if options.write:
+        THRESHOLDS.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
