@@ -10,6 +10,7 @@ from membrane.audio.activity import (
     SILENCE_PROBABILITY,
     SPEECH_PROBABILITY,
 )
+from membrane.audio.quality import LEAST_SPEECH_S
 from membrane.audio.utterance import SAMPLE_RATE
 
 CHUNK_S = CHUNK / SAMPLE_RATE
@@ -22,9 +23,6 @@ children and all in a foreign language, 4.4 % are cut at 0.8 s and 2.6 % at 1.0 
 HESITATION_S = 1.5
 """Seconds of silence that are waited out while too little was said to be judged: people pause
 between the groups of a number. Without it 5.8 % of those sentences would be cut."""
-
-LEAST_SPEECH_S = 1.5
-"""Seconds of speech from which on `END_SILENCE_S` is enough: what the quality gate asks for."""
 
 FALSE_START_S = 0.3
 """Less speech than this was a cough or a door and is forgotten; the shortest of the digit strings
