@@ -202,20 +202,20 @@ def _read_blocks(sound: Any, name: str) -> Samples:
     frames = max(1, min(int(rate * BLOCK_S), LONGEST_BLOCK // sound.channels))
     parts = [no_samples()]
     read = 0
+    peak = 1.0
     while len(block := sound.read(frames, dtype="float32", always_2d=True)):
         read += len(block)
         _check_length(read / rate, name)
         mono = block.mean(axis=1, dtype=np.float32)
+        peak = max(peak, float(np.abs(mono).max()))
         parts.append(mono if rate == SAMPLE_RATE else resample.resample_chunk(mono))
     if rate != SAMPLE_RATE:
         parts.append(resample.resample_chunk(no_samples(), last=True))
-    return _within_range(np.concatenate(parts), name)
-
-
-def _within_range(samples: Samples, name: str) -> Samples:
+    samples = np.concatenate(parts)
     if not len(samples):
         raise UndecodableAudio(f"{name} holds no samples: record it again")
     if not np.isfinite(samples).all():
         raise UndecodableAudio(f"{name} holds numbers that are not finite: convert it again")
-    peak = float(np.abs(samples).max())
-    return samples / np.float32(peak) if peak > 1 else samples
+    # Resampling overshoots at the corners of a clipped wave: scaled down by that, it would no
+    # longer be seen to lie on the rail.
+    return np.clip(samples / np.float32(peak), -1, 1)

@@ -103,12 +103,12 @@ def find_problem(quality: Quality) -> str:
         return "I heard no speech: speak after the prompt, closer to the microphone"
     if quality.speech_s < LEAST_SPEECH_S:
         return (
-            f"I heard {quality.speech_s:.1f} s of speech; {LEAST_SPEECH_S} s are needed: "
+            f"I heard {_floor(quality.speech_s)} s of speech; {LEAST_SPEECH_S} s are needed: "
             "say the whole phrase, not too fast"
         )
     if quality.level_dbfs < LEAST_LEVEL_DBFS:
         return (
-            f"the speech is too quiet ({quality.level_dbfs:.0f} dBFS; "
+            f"the speech is too quiet ({quality.level_dbfs:.1f} dBFS; "
             f"{LEAST_LEVEL_DBFS:.0f} are needed): speak closer or raise the microphone's level"
         )
     if quality.clipped > MOST_CLIPPED:
@@ -118,10 +118,15 @@ def find_problem(quality: Quality) -> str:
         )
     if quality.snr_db < LEAST_SNR_DB:
         return (
-            f"it is too noisy (speech {quality.snr_db:.0f} dB above the noise; "
+            f"it is too noisy (speech {quality.snr_db:.1f} dB above the noise; "
             f"{LEAST_SNR_DB:.0f} are needed): find a quieter place"
         )
     return ""
+
+
+def _floor(seconds: float) -> float:
+    # Rounded up, 1.47 s would read as the 1.5 s that are needed.
+    return int(seconds * 10) / 10
 
 
 def _power(samples: Samples) -> float:
