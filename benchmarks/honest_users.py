@@ -119,7 +119,9 @@ def try_logins(people: list[Person]) -> Tally:
 def enrol(membrane: Membrane, person: Person, tally: Tally) -> bool:
     """Enrol one person; an enrolment that is refused is counted."""
     try:
-        membrane.enroll(person.name, [membrane.examine(one) for one in person.enrolment])
+        membrane.enroll(
+            person.name, [membrane.examine(one, enrolling=True) for one in person.enrolment]
+        )
     except UnusableRecording:
         tally.first["enrolment refused"] += len(person.logins)
         return False

@@ -1,6 +1,6 @@
 """Choose the similarity thresholds of an encoder, and write them to weights/thresholds.toml.
 
-    python benchmarks/thresholds.py [--write]
+    python -m benchmarks.thresholds [--write]
 
 Chosen on the speakers of ../shared/speech that are not held back, reported on those that are.
 Three utterances enrol a speaker; the probes are what is left, joined where it is short, with at
@@ -16,6 +16,7 @@ import argparse
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +25,11 @@ from scipy.stats import beta
 
 from membrane.audio.files import read_utterance
 from membrane.audio.preparation import prepare
-from membrane.audio.quality import find_problem
 from membrane.audio.utterance import SAMPLE_RATE, Samples, Utterance
-from membrane.voice.encoder import Encoder, Vector, load_encoder
+from membrane.errors import PoorQuality
+from membrane.evidence import Examiner
+from membrane.settings import Settings
+from membrane.voice.encoder import Embedding, Vector
 
 SPEECH = Path(__file__).resolve().parents[2] / "shared" / "speech"
 THRESHOLDS = Path(__file__).resolve().parents[1] / "weights" / "thresholds.toml"
@@ -81,25 +84,25 @@ def probes_of(sounds: Iterable[Samples]) -> Iterator[Samples]:
             joined = []
 
 
-def embed(encoder: Encoder, sound: Samples) -> tuple[Vector, Vector] | None:
-    """Return the vector and the partials of a sound, or None where the gate refuses it."""
-    prepared = prepare(Utterance(sound))
-    if find_problem(prepared.quality):
+def examined(examiner: Examiner, sound: Samples, *, enrolling: bool) -> Embedding | None:
+    """Return the voice of a sound, or None where the quality gate refuses it."""
+    try:
+        return examiner.examine(Utterance(sound), enrolling=enrolling).embedding
+    except PoorQuality:
         return None
-    embedding = encoder.embed(prepared.samples)
-    return embedding.vector, embedding.partials
 
 
 def speaker_of(corpus: str, name: str, files: list[Path]) -> Speaker | None:
     """Enrol one speaker and embed their probes; None where too little is left of them."""
-    encoder = load_encoder()
+    examiner = Examiner(Settings())
     sounds = sounds_of(corpus, files)
-    enrolled = [embedded for sound in sounds if (embedded := embed(encoder, sound))][:ENROLMENT]
+    voices = (examined(examiner, sound, enrolling=True) for sound in sounds)
+    enrolled = list(islice((voice for voice in voices if voice), ENROLMENT))
     if len(enrolled) < ENROLMENT:
         return None
-    total = sum(partials.sum(axis=0) for _, partials in enrolled)
-    probes = [embed(encoder, probe) for probe in probes_of(sounds[ENROLMENT:])]
-    vectors = [embedded[0] for embedded in probes if embedded]
+    total = np.sum([voice.partials.sum(axis=0) for voice in enrolled], axis=0)
+    probes = (examined(examiner, one, enrolling=False) for one in probes_of(sounds[ENROLMENT:]))
+    vectors = [voice.vector for voice in probes if voice]
     return Speaker(name, total / np.linalg.norm(total), vectors) if vectors else None
 
 

@@ -239,7 +239,7 @@ class Session:
 
     def _enrolment_phrase(self, passphrase: str) -> Examined:
         asked = passphrase or self.fresh_prompt()
-        examined = self._membrane.examine(self.hear(asked), expected=asked)
+        examined = self._membrane.examine(self.hear(asked), expected=asked, enrolling=True)
         if examined.words is not None and not examined.words.accepted:
             raise Disagreement("the words were not the ones asked for: read them one by one")
         return examined

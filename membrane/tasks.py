@@ -116,7 +116,7 @@ class Tasks:
     def _examine_said(self, utterance: Utterance, passphrase: str) -> Examined:
         from membrane.errors import Disagreement
 
-        examined = self.membrane.examine(utterance, expected=passphrase)
+        examined = self.membrane.examine(utterance, expected=passphrase, enrolling=True)
         if examined.words is not None and not examined.words.accepted:
             raise Disagreement(
                 f"{utterance.source} does not hold the words {passphrase!r}: record them again"
