@@ -148,7 +148,7 @@ def main() -> None:
     """Log in again and again and print what it took."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--logins", type=int, default=20)
-    parser.add_argument("--person", choices=PEOPLE, default="clara")
+    parser.add_argument("--person", choices=PEOPLE, default="edgar")
     options = parser.parse_args()
     with VirtualMicrophone() as microphone, tempfile.TemporaryDirectory() as folder:
         booth = Booth(microphone, Path(folder), options.person)
