@@ -12,7 +12,8 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from membrane.audio.devices import InputDevice
-from membrane.audio.portaudio import ask, quiet
+from membrane.audio.portaudio import ask
+from membrane.audio.stderr import quiet
 from membrane.audio.utterance import SAMPLE_RATE, Samples
 from membrane.errors import MicrophoneUnavailable
 

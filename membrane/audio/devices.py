@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from membrane.audio.portaudio import ask, quiet
+from membrane.audio.portaudio import ask
+from membrane.audio.stderr import quiet
 from membrane.errors import MicrophoneUnavailable
 
 

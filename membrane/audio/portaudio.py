@@ -1,4 +1,4 @@
-"""PortAudio, the way to the microphone: loaded when needed, kept quiet, never waited for long.
+"""PortAudio, the way to the microphone: loaded when needed, never waited for long.
 
 All of PortAudio is spoken to from one thread of its own. Its calls go through to the system's
 sound server, which may have hung; a thread that waits inside them could not be interrupted, and
@@ -8,13 +8,10 @@ neither Ctrl-C nor the end of the program would be heard.
 from __future__ import annotations
 
 import atexit
-import ctypes
-import os
 import platform
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cache
 from queue import SimpleQueue
 from typing import Any, TypeVar
@@ -126,32 +123,3 @@ def _leave_open() -> None:
     sounddevice = sys.modules.get("sounddevice")
     if sounddevice is not None:
         atexit.unregister(sounddevice._exit_handler)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Silence what ALSA, JACK and PortAudio print from C while it lasts.
-
-    They print through C's ``stderr``, from threads of their own and at any time. glibc lets that
-    be another file, and Python does not write through it, so that its errors still appear, which
-    would not be so if the file descriptor were redirected. PortAudio for Windows and macOS does
-    not print.
-    """
-    if platform.libc_ver()[0] != "glibc":
-        yield
-        return
-    stderr = ctypes.c_void_p.in_dll(ctypes.CDLL(None), "stderr")
-    before, stderr.value = stderr.value, _nowhere()
-    try:
-        yield
-    finally:
-        stderr.value = before
-
-
-@cache
-def _nowhere() -> int:
-    """Open the null device as a C file; one for the life of the program."""
-    fopen = ctypes.CDLL(None).fopen
-    fopen.restype = ctypes.c_void_p
-    file: int = fopen(os.fsencode(os.devnull), b"w")
-    return file
