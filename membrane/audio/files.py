@@ -5,13 +5,14 @@ from __future__ import annotations
 import stat
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any
 
 import numpy as np
 
+from membrane.audio.stderr import quiet
 from membrane.audio.utterance import SAMPLE_RATE, Samples, Utterance, no_samples
 from membrane.errors import (
     NoSuchFile,
@@ -34,6 +35,9 @@ IN_MEMORY = 16 * 1024 * 1024
 
 RATES = (4_000, 768_000)
 """Hz; below 4 kHz no speech is left, above 768 kHz no converter exists: the header lies."""
+
+UNKNOWN_LENGTH = 2**63 - 1
+"""Frames that libsndfile reports of a FLAC file that was written to a pipe (``SF_COUNT_MAX``)."""
 
 BLOCK_S = 1.0
 """Seconds decoded at a time, so that a false header cannot fill the memory."""
@@ -68,8 +72,11 @@ def read_utterance(path: str | Path) -> Utterance:
         If it is longer than `LONGEST_S`.
     """
     name = "standard input" if str(path) == STANDARD_INPUT else str(path)
-    with _opened(path, name) as file:
-        samples, rate = _decode(file, name)
+    try:
+        with _opened(path, name) as file:
+            samples, rate = _decode(file, name)
+    except OSError as error:
+        raise NoSuchFile(f"{name} cannot be read: {error.strerror or error}") from None
     return Utterance(samples, source=name, source_rate=rate)
 
 
@@ -117,18 +124,14 @@ def _opened(path: str | Path, name: str) -> Iterator[IO[bytes]]:
         return
     try:
         source = Path(path).open("rb")  # noqa: SIM115 (closed below)
-    except (OSError, ValueError) as error:
-        raise NoSuchFile(f"{name} cannot be read: {_why(error)}") from None
+    except ValueError as error:
+        raise NoSuchFile(f"{name!r} cannot be read: {error}") from None
     with source:
         if stat.S_ISREG(Path(path).stat().st_mode):
             yield source
         else:
             with _spooled(source, name) as file:
                 yield file
-
-
-def _why(error: Exception) -> str:
-    return (isinstance(error, OSError) and error.strerror) or str(error)
 
 
 @contextmanager
@@ -156,7 +159,8 @@ def _decode(file: IO[bytes], name: str) -> tuple[Samples, int]:
     file.seek(0)
     try:
         # A name would make soundfile guess the format from its ending (.raw) before the content.
-        with soundfile.SoundFile(_Nameless(file)) as sound:
+        # Of a damaged MP3 libmpg123 would print what it thinks of it.
+        with quiet(), soundfile.SoundFile(_Nameless(file)) as sound:
             _check_header(sound, name)
             return _read_blocks(sound, name), int(sound.samplerate)
     except (soundfile.SoundFileError, TypeError, ValueError) as error:
@@ -165,13 +169,24 @@ def _decode(file: IO[bytes], name: str) -> tuple[Samples, int]:
 
 
 class _Nameless:
-    """A file object without the attribute ``name``."""
+    """A file object without the attribute ``name``, which stays where it is if it cannot seek.
+
+    In damaged files libsndfile asks for places that do not exist, and an exception could not pass
+    through it: it would be printed.
+    """
 
     def __init__(self, file: IO[bytes]) -> None:
-        self.read, self.seek, self.tell = file.read, file.seek, file.tell
+        self._file = file
+        self.tell = file.tell
+
+    def seek(self, offset: int, whence: int) -> None:
+        with suppress(OSError, ValueError, OverflowError):
+            self._file.seek(offset, whence)
 
     def readinto(self, buffer: Any) -> int:
-        data = self.read(len(buffer))
+        data = b""
+        with suppress(OSError):
+            data = self._file.read(len(buffer))
         buffer[: len(data)] = data
         return len(data)
 
@@ -183,7 +198,7 @@ def _check_header(sound: Any, name: str) -> None:
             f"{RATES[0]} to {RATES[1]} can be used"
         )
     # The length an MP3 or a damaged header claims is a guess, so it is counted again below.
-    if sound.seekable() and sound.format != "MP3":
+    if sound.format != "MP3" and sound.frames != UNKNOWN_LENGTH:
         _check_length(sound.frames / sound.samplerate, name)
 
 
@@ -198,6 +213,8 @@ def _read_blocks(sound: Any, name: str) -> Samples:
     import soxr
 
     rate = sound.samplerate
+    # After each block soundfile seeks to where it is, which a FLAC of unknown length refuses.
+    sound.seekable = lambda: False
     resample = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
     frames = max(1, min(int(rate * BLOCK_S), LONGEST_BLOCK // sound.channels))
     parts = [no_samples()]
