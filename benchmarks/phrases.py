@@ -31,11 +31,7 @@ from scipy.stats import beta
 
 from membrane.audio.utterance import SAMPLE_RATE, Samples
 from membrane.phrase.matching import DIGIT_WORDS, is_digits, normalise
-from membrane.phrase.pocketsphinx import (
-    LEAST_STRICT_ADVANTAGE,
-    PocketSphinxRecognizer,
-    pronunciations,
-)
+from membrane.phrase.pocketsphinx import PocketSphinxRecognizer, pronunciations
 from membrane.phrase.prompts import prompt_words
 
 SPEECH = Path(__file__).resolve().parents[2] / "shared" / "speech"
@@ -81,6 +77,7 @@ class TwoPasses:
             loglevel="FATAL",
         )
         self._known: set[str] = set()
+        self._last: tuple[Samples, tuple[str, ...], int, float] | None = None
 
     def judge(self, samples: Samples, said: list[str]) -> tuple[bool, bool, float]:
         """Return the decisions at −300 and −200, and the score."""
@@ -91,15 +88,23 @@ class TwoPasses:
                 name = word if number == 1 else f"{word}({number})"
                 self._decoder.add_word(name, phones, False)
             self._known.add(word)
-        slots, choice = " ".join(["<word>"] * len(said)), " | ".join(words)
-        grammar = f"#JSGF V1.0; grammar g; public <slots> = {slots}; <word> = {choice};"
-        self._decoder.add_jsgf_string("slots", grammar)
-        self._decoder.activate_search("slots")
-        free, _, _ = self._pass(samples)
+        free = self._free(samples, words, len(said))
         self._decoder.set_align_text(" ".join(said))
         aligned, heard, likeness = self._pass(samples)
         score = (aligned - free) / len(said) if heard == " ".join(said) else -np.inf
         return score >= -300 and likeness >= -70, score >= -200 and likeness >= -70, score
+
+    def _free(self, samples: Samples, words: tuple[str, ...], count: int) -> float:
+        """Return the score of the best `count` words; the last one is kept."""
+        last = self._last
+        if last and last[0] is samples and last[1:3] == (words, count):
+            return last[3]
+        slots, choice = " ".join(["<word>"] * count), " | ".join(words)
+        grammar = f"#JSGF V1.0; grammar g; public <slots> = {slots}; <word> = {choice};"
+        self._decoder.add_jsgf_string("slots", grammar)
+        self._decoder.activate_search("slots")
+        self._last = (samples, words, count, self._pass(samples)[0])
+        return self._last[3]
 
     def _pass(self, samples: Samples) -> tuple[float, str, float]:
         noise = np.random.default_rng(0).normal(scale=FLOOR, size=len(samples))
@@ -292,7 +297,7 @@ def try_sound(sound: Sound, seed: int) -> list[Outcome]:
     outcomes = []
     for claim, text in claims(sound, seed):
         match = ours().match(sound.samples, text)
-        strict = match.accepted and match.score >= LEAST_STRICT_ADVANTAGE
+        strict = ours().match(sound.samples, text, strict=True).accepted
         outcomes.append(Outcome(sound.group, claim, "ours", match.accepted, strict, match.score))
         decided = before().judge(sound.samples, normalise(text).split())
         outcomes.append(Outcome(sound.group, claim, "before", *decided))
@@ -344,14 +349,14 @@ def cost(sound: Sound) -> str:
 def main() -> None:
     """Run all trials and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="a tenth of the trials")
+    parser.add_argument("--quick", action="store_true", help="a fifth of the trials")
     parser.add_argument("--part", choices=("report", "choose"), default="report")
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
-    part, scale = options.part, 1 if options.quick else 10
+    part, scale = options.part, 1 if options.quick else 5
     sounds = [
-        *digit_strings(part, 4 * scale, ("clean",)),
-        *digit_strings(part, 2 * scale, ("babble 20 dB", "babble 10 dB")),
+        *digit_strings(part, 6 * scale, ("clean",)),
+        *digit_strings(part, 3 * scale, ("babble 20 dB", "babble 10 dB")),
         *spoken_digits(part),
         *synthetic_words(8 * scale),
         *passphrases(part, 8 * scale),

@@ -76,10 +76,21 @@ class Competition(NamedTuple):
     likeness : np.ndarray, shape (slots,), natural log a frame
         Mean score of the expected word over the frames it was aligned to; 0 would be the best
         sound in every frame.
+    expected : np.ndarray, shape (slots,)
+        Which word of the vocabulary is expected.
     """
 
     scores: Floats
     likeness: Floats
+    expected: Integers
+
+    def advantages(self) -> Floats:
+        """Return by how much each slot's expected word beats the best other word, natural log."""
+        slots = np.arange(len(self.expected))
+        others = self.scores.copy()
+        others[slots, self.expected] = IMPOSSIBLE
+        advantages: Floats = self.scores[slots, self.expected] - others.max(axis=1)
+        return advantages
 
 
 def compete(
@@ -111,7 +122,7 @@ def compete(
         [ways[:, vocabulary.word_of == word].max(axis=1) for word in range(len(vocabulary.words))],
         axis=1,
     )
-    return Competition(scores, _likeness(ends, starts, expected, vocabulary))
+    return Competition(scores, _likeness(ends, starts, expected, vocabulary), expected)
 
 
 class _Ends(NamedTuple):
