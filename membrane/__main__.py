@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
+import signal
 import sys
 from collections.abc import Sequence
-
-import typer
-
-from membrane.cli import app
-from membrane.console import View
-from membrane.errors import MembraneError, OutputUnwritable, UsageError
 
 DEFECT = 70
 """Exit code of an error that nobody foresaw (EX_SOFTWARE of sysexits.h)."""
@@ -21,7 +17,17 @@ INTERRUPTED = 130
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    sys.exit(run(sys.argv[1:]))
+    sys.exit(_run_process(sys.argv[1:]))
+
+
+def _run_process(arguments: Sequence[str]) -> int:
+    try:
+        _open_closed_streams()
+        _survive_odd_letters()
+        return run(arguments)
+    finally:
+        # All is said. Ctrl-C while Python clears up ends it at once, without a traceback.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -33,27 +39,36 @@ def run(arguments: Sequence[str]) -> int:
         The command line without the program's name.
     """
     try:
+        # Imported here, so that Ctrl-C at once is answered like any other.
+        from membrane.cli import app
+
         code = app(list(arguments), prog_name="membrane", standalone_mode=False)
         sys.stdout.flush()
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - nothing is swallowed: each has its line
         if os.environ.get("MEMBRANE_DEBUG"):
-            raise
+            sys.excepthook(type(error), error, error.__traceback__)
         return _failed(*_explain(error))
     return code if isinstance(code, int) else 0
 
 
 def _explain(error: BaseException) -> tuple[str, int]:
     """Return the line and the exit code for whatever ended a command."""
+    import typer
+
+    from membrane.errors import MembraneError, OutputUnwritable, UsageError
+
     match error:
         case MembraneError():
             return str(error), error.exit_code
         case typer.TyperException():
-            return f"{error.format_message()} See membrane --help.", UsageError.exit_code
+            text = error.format_message().rstrip(".")
+            return f"{text}. See membrane --help.", UsageError.exit_code
         case KeyboardInterrupt() | typer.Abort():
             return "interrupted: nothing was left half done", INTERRUPTED
         case OSError() | SystemExit(code=1):
-            # Typer exits with 1 when nobody reads the output any more.
-            return f"the output cannot be written: {error}", OutputUnwritable.exit_code
+            # Rich, which draws the help, exits with 1 when nobody reads it any more.
+            reason = getattr(error, "strerror", None) or "nobody reads it"
+            return f"the output cannot be written: {reason}", OutputUnwritable.exit_code
         case SystemExit(code=int(code)):
             return "", code
     return (
@@ -65,14 +80,42 @@ def _explain(error: BaseException) -> tuple[str, int]:
 
 def _failed(message: str, code: int) -> int:
     """Show why a command ends and return its exit code, even if nobody can be told."""
+    from membrane.console import View
+
     try:
         if message:
             View().error(message)
         sys.stdout.flush()
-    except (MembraneError, OSError):
+    except OSError:
         # Python would try to write the rest at exit, and exit with 120.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return code
+
+
+def _open_closed_streams() -> None:
+    """Put the null device where the caller closed a standard stream.
+
+    The next file to be opened, which may be the database, would take its number otherwise, and
+    whoever writes to standard error would write there.
+    """
+    for name, access, mode in (
+        ("stdin", os.O_RDONLY, "r"),
+        ("stdout", os.O_RDONLY, "w"),  # not to be written: who closed it must not be told 0
+        ("stderr", os.O_WRONLY, "w"),
+    ):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, access), mode, encoding="utf-8"))
+
+
+def _survive_odd_letters() -> None:
+    """Write what the terminal cannot show as code points, and read what is no text at all."""
+    for stream, errors in (
+        (sys.stdin, "surrogateescape"),
+        (sys.stdout, "backslashreplace"),
+        (sys.stderr, "backslashreplace"),
+    ):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=errors)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ def append_decision(path: Path, decision: Decision) -> None:
         If it cannot be written.
     """
     try:
-        with path.open("a", encoding="utf-8", newline="") as file:
+        with path.open("a", encoding="utf-8", errors="backslashreplace", newline="") as file:
             # One write a line, so that two processes do not mix theirs.
             heading = _line(COLUMNS) if file.tell() == 0 else ""
             file.write(heading + _line(_cells(decision)))
