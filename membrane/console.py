@@ -10,7 +10,7 @@ import json
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from membrane.audio.devices import InputDevice
     from membrane.audio.quality import Quality
     from membrane.authenticator import Enrolment
-    from membrane.decision import Decision
+    from membrane.decision import Decision, VoiceMatch
     from membrane.models import Model, Status
 
 Rows = Sequence[tuple[str, str]]
@@ -42,6 +42,19 @@ def shown(text: str) -> str:
         f"\\u{ord(letter):04x}" if unicodedata.category(letter) in UNSEEN else letter
         for letter in text
     )
+
+
+def sentence(error: Exception) -> str:
+    """Return what an error says as a sentence of its own."""
+    text = str(error)
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+class _Screen(Console):
+    """A console that tells when nobody reads it, where Rich would exit with 1: not let in."""
+
+    def on_broken_pipe(self) -> None:
+        raise  # noqa: PLE0704 (called while the BrokenPipeError is handled)
 
 
 class View:
@@ -65,8 +78,8 @@ class View:
         as_json: bool = False,
         quiet: bool = False,
     ) -> None:
-        self.answers = answers or Console(highlight=False)
-        self.notes = notes or Console(stderr=True, highlight=False)
+        self.answers = answers or _Screen(highlight=False)
+        self.notes = notes or _Screen(stderr=True, highlight=False)
         self.as_json = as_json
         self.quiet = quiet
 
@@ -75,20 +88,28 @@ class View:
     def note(self, text: str) -> None:
         """Say what happens now."""
         if not self.quiet:
-            self._print(self.notes, Text(shown(text)))
+            self._tell(Text(shown(text)))
 
     def warn(self, text: str) -> None:
         """Say what somebody should know, also when quiet."""
-        self._print(self.notes, Text(shown(text), style="yellow"))
+        self._tell(Text(shown(text), style="yellow"))
 
     def error(self, text: str) -> None:
         """Say why a command ends, in one line."""
-        line = Text.assemble(("Error: ", "bold red"), " ".join(shown(text).split()))
-        self._print(self.notes, line, soft_wrap=True)
+        self._tell(Text.assemble(("Error: ", "bold red"), " ".join(shown(text).split())))
 
-    def prompt(self, text: str) -> None:
+    def prompt(self, phrase: str) -> None:
         """Show the phrase that is to be said: needed even when quiet."""
-        self._print(self.notes, Text.assemble("Please say:  ", (shown(text), "bold")))
+        self._tell(Text.assemble("Please say:  ", (shown(phrase), "bold")))
+
+    def request(self, text: str) -> None:
+        """Ask for words that are not shown: needed even when quiet."""
+        self._tell(Text(shown(text), style="bold"))
+
+    def _tell(self, text: Text, *, end: str = "\n") -> None:
+        # Who cannot be told is not to be let in, or kept out, for that.
+        with suppress(OSError):
+            self.notes.print(text, end=end, soft_wrap=not self.notes.is_terminal)
 
     def ask(self, question: str) -> str:
         """Ask a person for a line; the end of the input leaves.
@@ -98,11 +119,14 @@ class View:
         Declined
             If there is no answer.
         """
-        self._print(self.notes, Text(shown(question)), end=" ")
+        forget_keys()
+        self._tell(Text(shown(question)), end=" ")
         try:
             return input().strip()
-        except EOFError:
-            self._print(self.notes, Text(""))
+        except (EOFError, KeyboardInterrupt) as end:
+            self._tell(Text(""))
+            if isinstance(end, KeyboardInterrupt):
+                raise
             raise Declined("nothing was done: no answer was given") from None
 
     def confirm(self, question: str) -> bool:
@@ -117,7 +141,7 @@ class View:
 
     def line(self, text: str) -> None:
         """Answer with one line of plain text."""
-        self._print(self.answers, Text(shown(text)), soft_wrap=True)
+        self._print(Text(shown(text)), soft_wrap=True)
 
     def decision(self, decision: Decision) -> None:
         """Answer with a decision."""
@@ -128,11 +152,14 @@ class View:
         rows = [*_voice_rows(decision), *_words_rows(decision), *_sound_rows(decision)]
         rows += [("time", f"{sum(decision.timings.values()):.2f} s")]
         self._panel(title, decision.reason, rows, good=decision.accepted)
-        if decision.candidates:
+        if decision.voice is not None and decision.candidates:
+            from membrane.voice.scoring import metric_named
+
+            in_metric = metric_named(decision.voice.metric).from_similarity
             self._table(
-                ("", "name", "similarity"),
+                ("", "name", _measure(decision.voice)),
                 [
-                    (str(rank), one.name, f"{one.similarity:.3f}")
+                    (str(rank), one.name, f"{in_metric(one.similarity):.3f}")
                     for rank, one in enumerate(decision.candidates, start=1)
                 ],
             )
@@ -162,8 +189,10 @@ class View:
             ("phrases", f"{len(voiceprint.utterances)}, {spoken:.1f} s of speech"),
             ("words", "a passphrase of their own" if voiceprint.passphrase else "fresh each time"),
         ]
-        done = "has more phrases now" if added else "is enrolled"
-        self._panel("Enrolled", f"{voiceprint.name} {done}.", rows, good=True)
+        if added:
+            self._panel("Added", f"{voiceprint.name} has more phrases now.", rows, good=True)
+        else:
+            self._panel("Enrolled", f"{voiceprint.name} can log in by voice now.", rows, good=True)
 
     def people(self, people: Iterable[dict[str, Any]]) -> None:
         """Answer with everybody who is enrolled."""
@@ -171,7 +200,7 @@ class View:
         if self.as_json:
             self.json(rows)
         elif not rows:
-            self.line("Nobody is enrolled yet: membrane enroll")
+            self.note("Nobody is enrolled yet: see `membrane enroll --help`.")
         else:
             self._table(
                 ("name", "phrases", "words", "updated"),
@@ -191,7 +220,7 @@ class View:
         if self.as_json:
             self.json([vars(device) for device in devices])
         elif not devices:
-            self.line("No microphone was found: connect one, or use --with-file")
+            self.note("No microphone was found: connect one, or use --with-file.")
         else:
             self._table(
                 ("", "number", "name", "channels", "rate"),
@@ -268,10 +297,7 @@ class View:
         colour = "green" if good else "red"
         body = Group(Text(shown(text), style="bold"), "", grid)
         width = min(self.answers.width, WIDEST)
-        self._print(
-            self.answers,
-            Panel(body, title=title, title_align="left", border_style=colour, width=width),
-        )
+        self._print(Panel(body, title=title, title_align="left", border_style=colour, width=width))
 
     def _table(self, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         if not self.answers.is_terminal:
@@ -287,20 +313,24 @@ class View:
             table.add_column(head, overflow="fold")
         for row in rows:
             table.add_row(*(Text(shown(cell)) for cell in row))
-        self._print(self.answers, table)
+        self._print(table)
 
-    def _print(self, console: Console, what: Any, **options: Any) -> None:
-        try:
-            console.print(what, **options)
-        except OSError as error:
-            raise OutputUnwritable(f"the output cannot be written: {error.strerror}") from None
+    def _print(self, what: Any, **options: Any) -> None:
+        with _written():
+            self.answers.print(what, **options)
 
     def _write(self, text: str) -> None:
-        try:
+        with _written():
             self.answers.file.write(text)
             self.answers.file.flush()
-        except OSError as error:
-            raise OutputUnwritable(f"the output cannot be written: {error.strerror}") from None
+
+
+@contextmanager
+def _written() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputUnwritable(f"the output cannot be written: {error.strerror}") from None
 
 
 TITLES = {
@@ -310,13 +340,17 @@ TITLES = {
 }
 
 
+def _measure(voice: VoiceMatch) -> str:
+    return "similarity" if voice.metric == "cosine" else "distance"
+
+
 def _voice_rows(decision: Decision) -> Rows:
     voice = decision.voice
     if voice is None:
         return []
-    if voice.metric == "cosine":
-        return [("voice", f"similarity {voice.value:.3f}, at least {voice.threshold:.3f} needed")]
-    return [("voice", f"distance {voice.value:.3f}, at most {voice.threshold:.3f} allowed")]
+    bound = "at least {} needed" if voice.metric == "cosine" else "at most {} allowed"
+    needed = bound.format(f"{voice.threshold:.3f}")
+    return [("voice", f"{_measure(voice)} {voice.value:.3f}, {needed}")]
 
 
 def _words_rows(decision: Decision) -> Rows:
@@ -329,7 +363,7 @@ def _words_rows(decision: Decision) -> Rows:
         return [("words", "the passphrase" if words.accepted else "not the passphrase")]
     if words.accepted:
         return [("words", f"right: {words.expected}")]
-    return [("words", f"asked: {words.expected}"), ("", f"heard: {words.heard or 'nothing'}")]
+    return [("asked", words.expected), ("heard", words.heard or "nothing")]
 
 
 def _sound_rows(decision: Decision) -> Rows:
@@ -344,3 +378,14 @@ def describe(quality: Quality) -> str:
 def at_terminal() -> bool:
     """Return whether a person can be asked: both ends of the conversation are a terminal."""
     return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def forget_keys() -> None:
+    """Forget what was typed before a question, such as Enter while somebody was speaking."""
+    if not at_terminal():
+        return
+    try:
+        import termios
+    except ImportError:  # Windows keeps them
+        return
+    termios.tcflush(sys.stdin, termios.TCIFLUSH)
