@@ -245,6 +245,21 @@ class Membrane(Examiner):
         match = self._voice_match(similarity(vector, examined.embedding.vector))
         return self._decide("verify", examined, match, claimed=claimed)
 
+    def passphrase_owners(self, gallery: Gallery | None = None) -> dict[int, str]:
+        """Return the passphrase of everybody who has one, by their row of the gallery.
+
+        Raises
+        ------
+        UnknownName
+            If nobody has one.
+        StoreError
+        """
+        gallery = self.store.gallery() if gallery is None else gallery
+        owners = dict(gallery.passphrases())
+        if not owners:
+            raise UnknownName("nobody has a passphrase: enrol with --phrase, or verify a name")
+        return owners
+
     def verify_anyone(self, utterance: Utterance) -> Decision:
         """Find the person whose passphrase was said, then verify that the voice is theirs.
 
@@ -255,9 +270,7 @@ class Membrane(Examiner):
         PoorQuality, StoreError, Unavailable
         """
         gallery = self.store.gallery()
-        owners = dict(gallery.passphrases())
-        if not owners:
-            raise UnknownName("nobody has a passphrase: enrol with --phrase, or verify a name")
+        owners = self.passphrase_owners(gallery)
         examined = self.examine(utterance)
         started = perf_counter()
         phrases = list(dict.fromkeys(owners.values()))

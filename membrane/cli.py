@@ -31,7 +31,8 @@ app.add_typer(weights, name="weights")
 
 Username = Annotated[str | None, typer.Option("-u", "--username", help="Whose login it is.")]
 WithFile = Annotated[
-    str | None, typer.Option("-f", "--with-file", help="Judge a recording; - is standard input.")
+    list[str] | None,
+    typer.Option("-f", "--with-file", help="Judge a recording; - is standard input."),
 ]
 WithFiles = Annotated[
     list[str] | None, typer.Option("-f", "--with-file", help="Enrol from recordings; repeatable.")
@@ -95,7 +96,10 @@ def _name(username: str | None, remedy: str) -> str:
         raise UsageError(f"without a terminal, {remedy} must say whose login it is")
     from getpass import getuser
 
-    return getuser()
+    try:
+        return getuser()
+    except (ImportError, KeyError, OSError):
+        raise UsageError(f"this login has no name: {remedy} must say whose it is") from None
 
 
 def _exit(accepted: bool) -> None:
@@ -208,7 +212,7 @@ def verify(
     """Let somebody in if the voice is theirs and the words are the ones asked for."""
     if anyone and (username is not None or expect is not None):
         raise UsageError("--anyone goes with neither --username nor --expect")
-    if expect is not None and with_file is None:
+    if expect is not None and not with_file:
         raise UsageError("--expect goes with --with-file: at the microphone the phrase is chosen")
     if expect is not None and not expect.strip():
         raise UsageError("--expect holds no word: say what the recording must hold")
@@ -231,7 +235,7 @@ def verify(
     tasks = _tasks(
         membrane,
         View(as_json=as_json, quiet=quiet),
-        files=() if with_file is None else (with_file,),
+        files=tuple(with_file or ()),
         seconds=seconds,
         save_to=save_recording,
     )
@@ -269,7 +273,7 @@ def identify(
     tasks = _tasks(
         membrane,
         View(as_json=as_json, quiet=quiet),
-        files=() if with_file is None else (with_file,),
+        files=tuple(with_file or ()),
         seconds=seconds,
         save_to=save_recording,
     )

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from membrane.console import View
-from membrane.errors import MembraneError, NameTaken
+from membrane.console import View, sentence
+from membrane.errors import Declined, MembraneError, NameTaken, OutputUnwritable, UsageError
 
 if TYPE_CHECKING:
     from membrane.authenticator import Membrane
@@ -47,13 +47,19 @@ class Interactive:
         }
         letters = {name[0]: task for name, task in choices.items()}
         code = 0
-        while (answer := self._view.ask(QUESTION).strip().lower()) not in LEAVE:
+        while (answer := self._next()) not in LEAVE:
             task = choices.get(answer) or letters.get(answer)
             if task is None:
                 self._view.warn(f"{answer!r} is none of these.")
                 continue
             code = self._perform(task)
         return code
+
+    def _next(self) -> str:
+        try:
+            return self._view.ask(QUESTION).lower()
+        except Declined:
+            return ""  # Ctrl-D leaves, as it leaves a shell
 
     def _perform(self, task: Callable[[], int]) -> int:
         try:
@@ -75,7 +81,7 @@ class Interactive:
             how = "new"
         except NameTaken:
             if not self._view.confirm(f"{name} is enrolled already. Replace them?"):
-                return 130
+                raise Declined(f"nothing was changed: {name} stays enrolled") from None
             how = "replace"
         own = self._view.confirm("Use a passphrase of your own instead of fresh phrases?")
         phrase = self._view.ask("Passphrase (leave empty to speak it):") if own else None
@@ -109,6 +115,14 @@ class Interactive:
             return
         from membrane.audio.files import save_recording
 
-        path = self._view.ask("File (.wav or .flac):")
-        save_recording(Path(path).expanduser(), tasks.last_heard.samples)
-        self._view.note(f"Saved as {path}.")
+        while name := self._view.ask("File (.wav or .flac; leave empty not to save it):"):
+            path = Path(name).expanduser()
+            if path.exists() and not self._view.confirm(f"{name} exists already. Replace it?"):
+                continue
+            try:
+                save_recording(path, tasks.last_heard.samples)
+            except (UsageError, OutputUnwritable) as error:
+                self._view.warn(sentence(error))
+            else:
+                self._view.note(f"Saved as {name}.")
+                return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 from types import TracebackType
@@ -13,9 +14,9 @@ from membrane.audio.files import check_writable_format, save_recording
 from membrane.audio.microphone import Recorder
 from membrane.audio.utterance import Utterance
 from membrane.authenticator import Membrane
-from membrane.console import View
+from membrane.console import View, sentence
 from membrane.decision import Decision
-from membrane.errors import Disagreement, MembraneError, PoorQuality, RoomNotQuiet
+from membrane.errors import Disagreement, PoorQuality, RoomNotQuiet
 from membrane.evidence import Examined
 from membrane.meter import LevelMeter
 from membrane.phrase.prompts import random_prompt
@@ -29,8 +30,9 @@ STRICT_LENGTHS = {"digits": 8, "words": 6}
 SPARE_PHRASES = 3
 """How many phrases of one enrolment may be asked again."""
 
-OWN_PHRASE = "your passphrase"
-ANYTHING = "anything you like, for three seconds or more"
+SAY_OWN = "Please say your passphrase."
+SAY_CHOSEN = "Please say the passphrase you choose."
+SAY_ANYTHING = "Please say anything you like, for three seconds or more."
 
 OnDecision = Callable[[Decision], object]
 
@@ -45,7 +47,8 @@ class Session:
     seconds : float, optional
         Record so long each time, instead of until the person has finished.
     save_to : Path, optional
-        Keep what was heard last.
+        Keep what was heard: the first recording there, the next beside it with ``-2``, ``-3``
+        and so on.
     on_heard : callable, optional
         Told of every recording.
 
@@ -74,6 +77,7 @@ class Session:
         self._recorder = Recorder(find_device(membrane.settings.device or None))
         self._loading = Thread(target=self._preload, daemon=True)
         self._on_heard = on_heard
+        self._saved = 0
 
     def __enter__(self) -> Self:
         self._recorder.__enter__()
@@ -95,11 +99,9 @@ class Session:
         self._recorder.__exit__(kind, error, trace)
 
     def _preload(self) -> None:
-        try:
+        # The same error comes back, to somebody who can show it, when the engine is used.
+        with suppress(Exception):
             self._membrane.preload()
-        except MembraneError:
-            # The same error comes back, to somebody who can show it, when the engine is used.
-            return
 
     def _hear_room(self) -> None:
         for attempt in range(ROOM_ATTEMPTS):
@@ -110,12 +112,12 @@ class Session:
             except RoomNotQuiet as error:
                 if attempt == ROOM_ATTEMPTS - 1:
                     raise
-                self._view.warn(str(error))
+                self._view.warn(sentence(error))
             else:
                 return
 
-    def hear(self, phrase: str) -> Utterance:
-        """Ask for a phrase and return what was said.
+    def hear(self) -> Utterance:
+        """Return what is said now.
 
         Raises
         ------
@@ -126,15 +128,19 @@ class Session:
         OutputUnwritable
             If the recording cannot be kept.
         """
-        self._view.prompt(phrase)
         with LevelMeter(self._view.notes, "Listening to you") as meter:
             heard = self._recorder.speech(seconds=self._seconds, on_level=meter.show)
         self._loading.join()  # engines are not made for two threads at once
         if self._on_heard is not None:
             self._on_heard(heard)
         if self._save_to is not None:
-            save_recording(self._save_to, heard.samples)
+            self._save(self._save_to, heard)
         return heard
+
+    def _save(self, path: Path, heard: Utterance) -> None:
+        self._saved += 1
+        number = "" if self._saved == 1 else f"-{self._saved}"
+        save_recording(path.with_stem(path.stem + number), heard.samples)
 
     def fresh_prompt(self) -> str:
         """Return a phrase that nobody can foretell."""
@@ -157,46 +163,49 @@ class Session:
         Raises
         ------
         PoorQuality
-            If the last attempt could not be judged.
+            If nobody speaks, or the last attempt could not be judged.
         """
         person = self._membrane.store.get(name)
-        if person is not None and person.passphrase:
-            return self._attempt(
-                OWN_PHRASE, lambda heard, _: self._membrane.verify(name, heard), on_decision
-            )
         return self._attempt(
-            None,
             lambda heard, phrase: self._membrane.verify(name, heard, expected=phrase),
             on_decision,
+            own=person is not None and bool(person.passphrase),
         )
 
     def verify_anyone(self, *, on_decision: OnDecision) -> Decision:
         """Find the person by their passphrase, then verify the voice."""
         return self._attempt(
-            OWN_PHRASE, lambda heard, _: self._membrane.verify_anyone(heard), on_decision
+            lambda heard, _: self._membrane.verify_anyone(heard), on_decision, own=True
         )
 
     def identify(self, *, top_n: int) -> Decision:
         """Tell who speaks."""
-        return self._membrane.identify(self.hear(ANYTHING), top_n=top_n)
+        self._view.request(SAY_ANYTHING)
+        return self._membrane.identify(self.hear(), top_n=top_n)
 
     def _attempt(
         self,
-        phrase: str | None,
         judge: Callable[[Utterance, str], Decision],
         on_decision: OnDecision,
+        *,
+        own: bool,
     ) -> Decision:
-        """Ask for `phrase`, or for a fresh one each time, until accepted or out of attempts."""
+        """Ask for their own phrase, or a fresh one each time, until let in or out of attempts."""
         left = self._membrane.settings.attempts
         while True:
             left -= 1
-            asked = phrase or self.fresh_prompt()
+            asked = "" if own else self.fresh_prompt()
+            if own:
+                self._view.request(SAY_OWN)
+            else:
+                self._view.prompt(asked)
+            heard = self.hear()
             try:
-                decision = judge(self.hear(asked), asked)
+                decision = judge(heard, asked)
             except PoorQuality as error:
                 if not left:
                     raise
-                self._view.warn(f"That could not be judged. {error}")
+                self._view.warn(f"{sentence(error)} Please try again.")
                 continue
             on_decision(decision)
             if decision.accepted or not left:
@@ -207,7 +216,8 @@ class Session:
 
     def spoken_passphrase(self) -> str:
         """Return what the person says as the recognizer hears it; not yet checked."""
-        return self._membrane.transcribe(self.hear("the passphrase you choose"))
+        self._view.request(SAY_CHOSEN)
+        return self._membrane.transcribe(self.hear())
 
     def enrolment_phrases(self, count: int, *, passphrase: str = "") -> list[Examined]:
         """Ask for phrases until there are enough good ones that sound like one person.
@@ -221,25 +231,27 @@ class Session:
         Raises
         ------
         PoorQuality, Disagreement
-            If too many had to be asked again.
+            If nobody speaks, or too many had to be asked again.
         """
         phrases: list[Examined] = []
         spare = SPARE_PHRASES
         while len(phrases) < count:
             self._view.note(f"Phrase {len(phrases) + 1} of {count}")
+            asked = passphrase or self.fresh_prompt()
+            self._view.prompt(asked)
+            heard = self.hear()
             try:
-                phrases.append(self._enrolment_phrase(passphrase))
+                phrases.append(self._checked(heard, asked))
                 self._drop_outlier(phrases, count)
             except (PoorQuality, Disagreement) as error:
                 if not spare:
                     raise
                 spare -= 1
-                self._view.warn(f"Once more, please. {error}")
+                self._view.warn(f"{sentence(error)} Please try again.")
         return phrases
 
-    def _enrolment_phrase(self, passphrase: str) -> Examined:
-        asked = passphrase or self.fresh_prompt()
-        examined = self._membrane.examine(self.hear(asked), expected=asked, enrolling=True)
+    def _checked(self, heard: Utterance, asked: str) -> Examined:
+        examined = self._membrane.examine(heard, expected=asked, enrolling=True)
         if examined.words is not None and not examined.words.accepted:
             raise Disagreement("the words were not the ones asked for: read them one by one")
         return examined

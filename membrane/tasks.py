@@ -5,12 +5,14 @@ The command line and the interactive mode both end here.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from membrane.console import View, at_terminal
-from membrane.errors import Declined, UnknownName, UsageError
+from membrane.console import View, at_terminal, sentence
+from membrane.errors import Declined, OutputUnwritable, UnknownName, UsageError
+from membrane.store.names import canonical_name
 
 if TYPE_CHECKING:
     from membrane.audio.utterance import Utterance
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     from membrane.session import Session
 
 How = Literal["new", "add", "replace"]
+
+SPOKEN_ATTEMPTS = 3
+"""How often a passphrase may be said until it is heard as the person means it."""
 
 CONSENT = (
     "Membrane will keep numbers that describe your voice (no sound) on this machine, to recognise "
@@ -31,6 +36,8 @@ CONSENT = (
 class Tasks:
     """A person's requests, and what they are done with.
 
+    What could not end well is refused before anybody is asked to agree or to speak.
+
     Parameters
     ----------
     membrane : Membrane
@@ -41,6 +48,11 @@ class Tasks:
         Record so long instead of until the person has finished.
     save_to : Path, optional
         Keep what was heard at the microphone.
+
+    Raises
+    ------
+    UsageError
+        If files and the microphone are asked for at once.
     """
 
     membrane: Membrane
@@ -49,6 +61,12 @@ class Tasks:
     seconds: float | None = None
     save_to: Path | None = None
     last_heard: Utterance | None = None
+
+    def __post_init__(self) -> None:
+        if self.files and (self.seconds is not None or self.save_to is not None):
+            raise UsageError(
+                "--seconds and --save-recording are for the microphone: leave out --with-file"
+            )
 
     # ---- Enrolment
 
@@ -74,13 +92,17 @@ class Tasks:
         consent : bool
             The person has agreed already.
         """
+        name = canonical_name(name)
+        self._check_outputs()
         if how == "add":
             self._add(name, count=count)
             return
         if how == "new":
             self.membrane.check_name_is_free(name)
+        if phrase:
+            phrase = self.membrane.check_passphrase(phrase)
         if not consent:
-            self._ask_consent()
+            self._ask_consent(name)
         phrases, passphrase = self._enrolment_phrases(phrase, count)
         enrolment = self.membrane.enroll(
             name, phrases, passphrase=passphrase, replace_existing=how == "replace"
@@ -94,24 +116,38 @@ class Tasks:
         phrases, _ = self._enrolment_phrases(person.passphrase or None, count)
         self.view.enrolment(self.membrane.add_phrases(name, phrases), added=True)
 
-    def _ask_consent(self) -> None:
+    def _ask_consent(self, name: str) -> None:
         if not at_terminal():
             raise UsageError("without a terminal, --consent must say that the person has agreed")
+        self.view.note(f"You are enrolling as {name}.")
         if not self.view.confirm(CONSENT):
             raise Declined("nothing was stored: the person did not agree")
 
     def _enrolment_phrases(self, phrase: str | None, count: int) -> tuple[list[Examined], str]:
         """Return the phrases, and the passphrase that they are of (empty for fresh ones)."""
-        passphrase = self.membrane.check_passphrase(phrase) if phrase else ""
+        passphrase = phrase or ""
         if self.files:
             utterances = self._read(self.files)
             if phrase == "":
-                passphrase = self._chosen(self.membrane.transcribe(utterances[0]))
+                passphrase = self._heard_right(self.membrane.transcribe(utterances[0]))
+                if not passphrase:
+                    raise Declined("nothing was stored: type the passphrase with --phrase instead")
             return [self._examine_said(one, passphrase) for one in utterances], passphrase
         with self._session() as session:
             if phrase == "":
-                passphrase = self._chosen(session.spoken_passphrase())
+                passphrase = self._spoken_passphrase(session)
             return session.enrolment_phrases(count, passphrase=passphrase), passphrase
+
+    def _spoken_passphrase(self, session: Session) -> str:
+        for _attempt in range(SPOKEN_ATTEMPTS):
+            try:
+                passphrase = self._heard_right(session.spoken_passphrase())
+            except UsageError as error:
+                self.view.warn(sentence(error))
+                continue
+            if passphrase:
+                return passphrase
+        raise Declined("nothing was stored: type the passphrase with --phrase instead")
 
     def _examine_said(self, utterance: Utterance, passphrase: str) -> Examined:
         from membrane.errors import Disagreement
@@ -123,12 +159,12 @@ class Tasks:
             )
         return examined
 
-    def _chosen(self, heard: str) -> str:
-        """Return the passphrase that was heard, once the person has agreed to it."""
+    def _heard_right(self, heard: str) -> str:
+        """Return the passphrase that was heard; empty if the person says it is another."""
+        self.view.note(f"I heard: {heard or 'no word'}")
         passphrase = self.membrane.check_passphrase(heard)
-        if at_terminal() and not self.view.confirm(f"I heard {passphrase!r}. Is that right?"):
-            raise Declined("nothing was stored: type the passphrase with --phrase instead")
-        return passphrase
+        right = not at_terminal() or self.view.confirm("Is that right?")
+        return passphrase if right else ""
 
     # ---- Decisions
 
@@ -140,7 +176,11 @@ class Tasks:
         bool
             Whether the person is let in.
         """
+        name = None if name is None else canonical_name(name)
+        self._check_outputs()
         if not self.files:
+            if name is None:
+                self.membrane.passphrase_owners()
             with self._session() as session:
                 decision = self._verify_spoken(session, name)
         elif name is None:
@@ -159,6 +199,7 @@ class Tasks:
 
     def identify(self, *, top_n: int) -> bool:
         """Tell who speaks; return whether it is somebody known."""
+        self._check_outputs()
         if self.files:
             decision = self.membrane.identify(self._only_file(), top_n=top_n)
         else:
@@ -169,6 +210,7 @@ class Tasks:
 
     def compare(self) -> bool:
         """Tell whether two recordings are of one person."""
+        self._check_outputs()
         one, other = self._read(self.files)
         decision = self._recorded(self.membrane.compare(one, other))
         self.view.decision(decision)
@@ -182,10 +224,16 @@ class Tasks:
             append_decision(self.membrane.settings.results, decision)
         return decision
 
+    def _check_outputs(self) -> None:
+        for path in (self.membrane.settings.results, self.save_to):
+            if path is not None:
+                require_writable(path)
+
     # ---- Erasing
 
     def delete(self, name: str, *, agreed: bool) -> None:
         """Erase a person."""
+        name = canonical_name(name)
         person = self.membrane.store.get(name)
         if person is None:
             raise UnknownName(f"nobody called {name!r} is enrolled: see `membrane list`")
@@ -232,3 +280,18 @@ class Tasks:
         if len(self.files) > 1:
             raise UsageError("one recording is judged at a time: give --with-file once")
         return self._read(self.files)[0]
+
+
+def require_writable(path: Path) -> None:
+    """Refuse a file that cannot be written, as far as can be told without making it.
+
+    Raises
+    ------
+    OutputUnwritable
+    """
+    if path.is_dir():
+        raise OutputUnwritable(f"{path} is a folder: name a file in it")
+    if not path.absolute().parent.is_dir():
+        raise OutputUnwritable(f"there is no folder {path.parent}: make it first")
+    if not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
+        raise OutputUnwritable(f"{path} cannot be written: choose another file")
