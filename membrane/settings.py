@@ -29,7 +29,10 @@ def home() -> Path:
     """Return the folder of all that is kept: ``MEMBRANE_HOME``, or the user's data folder."""
     chosen = os.environ.get("MEMBRANE_HOME")
     if chosen:
-        return Path(chosen).expanduser()
+        try:
+            return Path(chosen).expanduser()
+        except RuntimeError as error:
+            raise UsageError(f"MEMBRANE_HOME is {chosen!r}: {error}") from None
     from platformdirs import user_data_path
 
     return user_data_path("membrane", appauthor=False)
@@ -117,7 +120,7 @@ def load_settings(**options: Any) -> Settings:
     for source, given in (
         (str(settings_file()), _from_file(settings_file())),
         ("the environment", _from_environment(known)),
-        ("the options", {name: value for name, value in options.items() if value is not None}),
+        ("an option", {name: value for name, value in options.items() if value is not None}),
     ):
         for name, value in given.items():
             if name not in known:
@@ -125,7 +128,10 @@ def load_settings(**options: Any) -> Settings:
                     f"{source} sets {name!r}, which does not exist: choose from {', '.join(known)}"
                 )
             values[name] = _converted(known[name], value, source)
-    return Settings(**values)
+    settings = Settings(**values)
+    if settings.metric == "euclidean" and (settings.threshold or 0) < 0:
+        raise UsageError(f"the threshold {settings.threshold} is no distance: use 0 or more")
+    return settings
 
 
 def _from_file(path: Path) -> dict[str, Any]:
@@ -146,26 +152,33 @@ def _converted(field: Field[Any], value: Any, source: str) -> Any:
     """Return the value in the field's type, or refuse it."""
     kind = str(field.type)
     try:
+        if kind.startswith("float"):
+            return _finite(str(value))
+        if kind == "int":
+            return _attempts(str(value))
+        if not isinstance(value, str | Path):
+            raise ValueError("it must be text in quotes")
         if kind.startswith("Path"):
             return Path(value).expanduser()
-        if kind.startswith("float"):
-            return _finite(float(value))
-        if kind == "int":
-            return _attempts(int(value))
-        if not isinstance(value, str) or value not in CHOICES.get(field.name, (value,)):
-            raise ValueError(f"choose from {', '.join(CHOICES.get(field.name, ()))}")
-    except (TypeError, ValueError) as error:
+        if value not in CHOICES.get(field.name, (value,)):
+            raise ValueError(f"choose from {', '.join(CHOICES[field.name])}")
+    except (RuntimeError, ValueError) as error:  # RuntimeError: nobody's home is meant by ~name
         raise UsageError(f"{source} sets {field.name} to {value!r}: {error}") from None
     return value
 
 
-def _finite(number: float) -> float:
+def _finite(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        raise ValueError("it must be a number") from None
     if not abs(number) < float("inf"):
         raise ValueError("it must be a finite number")
     return number
 
 
-def _attempts(number: int) -> int:
-    if not 1 <= number <= MOST_ATTEMPTS:
-        raise ValueError(f"it must be 1 to {MOST_ATTEMPTS}")
-    return number
+def _attempts(text: str) -> int:
+    # Not int(value): true and 2.5 are no numbers of attempts.
+    if not text.isdecimal() or not 1 <= int(text) <= MOST_ATTEMPTS:
+        raise ValueError(f"it must be a whole number, 1 to {MOST_ATTEMPTS}")
+    return int(text)
