@@ -235,4 +235,5 @@ def _read_blocks(sound: Any, name: str) -> Samples:
         raise UndecodableAudio(f"{name} holds numbers that are not finite: convert it again")
     # Resampling overshoots at the corners of a clipped wave: scaled down by that, it would no
     # longer be seen to lie on the rail.
-    return np.clip(samples / np.float32(peak), -1, 1)
+    within: Samples = np.clip(samples / np.float32(peak), -1, 1)
+    return within
