@@ -223,7 +223,7 @@ def test_most_attempts_may_be_chosen():
 
 def test_a_distance_is_not_negative():
     # Squared, it would let in strangers.
-    with pytest.raises(UsageError, match="-1.0 is no distance"):
+    with pytest.raises(UsageError, match=r"-1\.0 is no distance"):
         load_settings(metric="euclidean", threshold="-1")
     assert load_settings(metric="euclidean", threshold="0").threshold == 0
     assert load_settings(metric="cosine", threshold="-1").threshold == -1
