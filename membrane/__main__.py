@@ -43,6 +43,8 @@ def run(arguments: Sequence[str]) -> int:
         from membrane.cli import app
 
         code = app(list(arguments), prog_name="membrane", standalone_mode=False)
+        if code == INTERRUPTED:
+            raise KeyboardInterrupt  # Typer made this number of it
         sys.stdout.flush()
     except BaseException as error:  # noqa: BLE001 - nothing is swallowed: each has its line
         if os.environ.get("MEMBRANE_DEBUG"):

@@ -64,6 +64,9 @@ class Interactive:
     def _perform(self, task: Callable[[], int]) -> int:
         try:
             return task()
+        except Declined as answer:
+            self._view.note(sentence(answer))
+            return 0
         except MembraneError as error:
             self._view.error(str(error))
             return error.exit_code
