@@ -43,5 +43,16 @@ def load_session(path: Path, *, threads: int = 1) -> Any:
     options.log_severity_level = 3
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except onnxruntime.capi.onnxruntime_pybind11_state.InvalidProtobuf as error:
-        raise ModelUnavailable(f"model {path} is damaged ({error}): reinstall Membrane") from None
+    except _refusals() as error:
+        reason = " ".join(str(error).split())
+        raise ModelUnavailable(
+            f"model {path} cannot be loaded ({reason}): reinstall Membrane"
+        ) from None
+
+
+def _refusals() -> tuple[type[Exception], ...]:
+    """Return what ONNX Runtime raises of a file that it cannot use; they have no base in common."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    names = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoSuchFile")
+    return tuple(getattr(state, name) for name in (*names, "NotImplemented", "RuntimeException"))

@@ -1,0 +1,79 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from membrane import models
+from membrane.errors import ModelUnavailable
+from membrane.inference import load_session
+
+
+@pytest.fixture
+def network():
+    return models.path_of("silero-vad")
+
+
+def test_waiting_threads_sleep_and_there_are_few(network):
+    options = load_session(network).get_session_options()
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+    assert (options.intra_op_num_threads, options.inter_op_num_threads) == (1, 1)
+    assert load_session(network, threads=2).get_session_options().intra_op_num_threads == 2
+
+
+def test_a_session_computes(network):
+    inputs = {
+        "input": np.zeros((1, 576), dtype=np.float32),
+        "state": np.zeros((2, 1, 128), dtype=np.float32),
+        "sr": np.array(16000, dtype=np.int64),
+    }
+    probability, _ = load_session(network).run(None, inputs)
+    assert 0 <= probability[0, 0] < 0.5
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: b"",
+        lambda content: b"This is a text.",
+        lambda content: content[: len(content) // 2],
+        lambda content: content[:-5],
+        lambda content: bytes(len(content)),
+        lambda content: content[:1000] + bytes(1000) + content[2000:],
+    ],
+    ids=["empty", "text", "half", "cut", "zeros", "hole"],
+)
+def test_a_damaged_model_is_refused_in_one_line(network, tmp_path, damage):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(damage(network.read_bytes()))
+    with pytest.raises(ModelUnavailable, match="reinstall Membrane") as refused:
+        load_session(path)
+    assert "\n" not in str(refused.value)
+    assert str(path) in str(refused.value)
+
+
+def test_a_missing_model_is_refused(tmp_path):
+    with pytest.raises(ModelUnavailable, match=r"missing\.onnx cannot be loaded"):
+        load_session(tmp_path / "missing.onnx")
+
+
+def test_a_missing_runtime_is_refused_in_one_line(network, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(ModelUnavailable, match="ONNX Runtime cannot be loaded"):
+        load_session(network)
+
+
+def test_a_refusal_prints_nothing_itself(tmp_path):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"no model")
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from membrane.errors import ModelUnavailable\n"
+        "from membrane.inference import load_session\n"
+        "try: load_session(Path(sys.argv[1]))\n"
+        "except ModelUnavailable: print('refused')"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True
+    )
+    assert (shown.stdout.strip(), shown.stderr) == ("refused", "")
