@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from math import isfinite
 from typing import Any
 
 from membrane.audio.quality import Quality
@@ -94,6 +95,8 @@ class Decision:
         """Return the decision as plain values, ready for a JSON encoder."""
         plain = asdict(self)
         plain["words"] = plain["words"] or NOT_CHECKED
+        if self.words and not isfinite(self.words.score):
+            plain["words"]["score"] = None  # no words at all were found; JSON knows no infinity
         plain["candidates"] = list(plain["candidates"])
         plain["score"] = None  # a calibrated log-likelihood ratio, once there is a calibration
         return plain

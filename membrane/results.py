@@ -37,7 +37,7 @@ def append_decision(path: Path, decision: Decision) -> None:
             file.write(heading + _line(_cells(decision)))
     except OSError as error:
         raise OutputUnwritable(
-            f"the results cannot be written to {path}: {error.strerror}"
+            f"the results cannot be written to {path}: {error.strerror or error}"
         ) from None
 
 

@@ -1,0 +1,101 @@
+import json
+import math
+
+import pytest
+
+from membrane.audio.quality import Quality
+from membrane.decision import NOT_CHECKED, Candidate, Decision, VoiceMatch, explain
+from membrane.phrase.recognizer import PhraseMatch
+
+QUALITY = Quality(speech_s=2.5, snr_db=30.0, level_dbfs=-24.0, clipped=0.0)
+NEAR = VoiceMatch("cosine", 0.91, 0.91, 0.78, True)
+FAR = VoiceMatch("cosine", 0.61, 0.61, 0.78, False)
+RIGHT = PhraseMatch("one two", "one two", True, 3.0, -30.0)
+WRONG = PhraseMatch("one two", "two one", False, -99.0, -30.0, "other words")
+NOISE = PhraseMatch("one two", "", False, -math.inf, -30.0, "not speech")
+
+
+def decision(command="verify", voice=NEAR, **changes):
+    accepted = changes.pop("accepted", voice is not None and voice.accepted)
+    return Decision(command, accepted, "why", voice, QUALITY, **changes)
+
+
+@pytest.mark.parametrize("accepted", [True, False])
+def test_a_decision_is_no_truth_value(accepted):
+    made = decision(accepted=accepted)
+    with pytest.raises(TypeError, match=r"decision\.accepted"):
+        bool(made)
+    with pytest.raises(TypeError):
+        assert not made
+
+
+def test_a_decision_cannot_be_changed():
+    with pytest.raises(AttributeError):
+        decision().accepted = True
+
+
+@pytest.mark.parametrize(
+    ("made", "reason"),
+    [
+        (decision(claimed="ada", words=RIGHT), "The voice is ada's. The words are right."),
+        (
+            decision(claimed="ada", voice=FAR, words=RIGHT),
+            "The voice is not close enough to ada's. The words are right.",
+        ),
+        (
+            decision(claimed="ada", words=WRONG),
+            "The voice is ada's. The words are not the ones asked for.",
+        ),
+        (
+            decision(claimed="ada", words=NOISE),
+            "The voice is ada's. The words could not be made out: speak clearly, "
+            "somewhere quieter.",
+        ),
+        (decision(claimed="ada"), "The voice is ada's. The words were not checked."),
+        (decision("identify", person="ada"), "This is ada."),
+        (decision("identify", voice=FAR), "This is nobody I know."),
+        (decision("identify", voice=None), "Nobody is enrolled yet."),
+        (decision("compare"), "They sound like one person."),
+        (decision("compare", voice=FAR), "They sound like two people."),
+    ],
+)
+def test_the_reason_is_in_plain_words(made, reason):
+    assert explain(made) == reason
+
+
+@pytest.mark.parametrize("words", [None, RIGHT, WRONG, NOISE])
+@pytest.mark.parametrize("voice", [None, NEAR, FAR])
+def test_a_decision_as_json_is_plain_and_strict(voice, words):
+    made = decision(
+        voice=voice,
+        words=words,
+        candidates=(Candidate("ada", 0.91), Candidate("boris", 0.5)),
+        timings={"sound": 0.1, "words": 0.2, "voice": 0.3},
+    )
+    plain = made.as_json()
+    assert json.loads(json.dumps(plain, allow_nan=False)) == plain
+
+
+def test_json_says_everything_by_its_name():
+    plain = decision(claimed="ada", person="ada", words=RIGHT, source="a.wav").as_json()
+    assert plain["accepted"] is True
+    assert (plain["claimed"], plain["person"], plain["source"]) == ("ada", "ada", "a.wav")
+    assert plain["voice"] == {
+        "metric": "cosine",
+        "similarity": 0.91,
+        "value": 0.91,
+        "threshold": 0.78,
+        "accepted": True,
+    }
+    assert plain["words"]["expected"] == "one two"
+    assert plain["quality"]["speech_s"] == 2.5
+    assert plain["score"] is None
+
+
+def test_unchecked_words_are_said_to_be_so():
+    assert decision().as_json()["words"] == NOT_CHECKED == "not checked"
+
+
+def test_words_that_nobody_found_have_no_score():
+    assert decision(words=NOISE).as_json()["words"]["score"] is None
+    assert decision(words=WRONG).as_json()["words"]["score"] == -99.0
