@@ -13,8 +13,10 @@ from collections.abc import Iterable, Sequence
 from functools import cache, lru_cache
 from hashlib import blake2b
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from shutil import rmtree
+from tempfile import mkdtemp
 from typing import Any, NamedTuple
+from weakref import finalize
 
 import numpy as np
 import numpy.typing as npt
@@ -118,10 +120,11 @@ class PocketSphinxRecognizer:
             and advantages.mean() >= gates.mean
             and found.likeness.mean() >= LEAST_LIKENESS
         )
-        best = " ".join(vocabulary.words[number] for number in found.scores.argmax(axis=1))
+        best = [vocabulary.words[number] for number in found.scores.argmax(axis=1)]
+        fitting = heard.digits if digits else " ".join(best)
         return PhraseMatch(
             expected=" ".join(words),
-            heard=heard.digits if digits else best,
+            heard=" ".join(words) if accepted else fitting,
             accepted=accepted,
             score=float(advantages.min()),
             threshold=least,
@@ -178,8 +181,9 @@ class _Listener:
     """One PocketSphinx decoder, the folder it writes to, and what it heard last."""
 
     def __init__(self) -> None:
-        self._folder = TemporaryDirectory(prefix="membrane-")
-        self._decoder = _new_decoder(self._folder.name)
+        self._folder = Path(mkdtemp(prefix="membrane-"))
+        finalize(self, rmtree, self._folder, ignore_errors=True)
+        self._decoder = _new_decoder(str(self._folder))
         self._last: tuple[bytes, int, _Heard] | None = None
 
     def hear(self, samples: Samples, count: int) -> _Heard:
@@ -201,7 +205,7 @@ class _Listener:
         grammar = f"#JSGF V1.0; grammar g; public <slots> = {slots}; <digit> = {choice};"
         self._decoder.add_jsgf_string("slots", grammar)
         self._decoder.activate_search("slots")
-        for left in Path(self._folder.name).iterdir():
+        for left in self._folder.glob("*"):
             left.unlink()
         _decode(self._decoder, sound)
         return _Heard(_words(self._decoder), _likeness(self._decoder), self._costs())
@@ -210,14 +214,14 @@ class _Listener:
         """Read and remove what PocketSphinx wrote: a header, then each frame's count and scores."""
         row = packaged_model().senone_count + 1
         try:
-            (path,) = Path(self._folder.name).iterdir()
+            (path,) = self._folder.iterdir()
             data = path.read_bytes()
             path.unlink()
             start = data.index(b"endhdr\n") + 11
             return np.frombuffer(data, np.int16, offset=start).reshape(-1, row)[:, 1:]
         except (OSError, ValueError) as error:
             raise EngineUnavailable(
-                f"PocketSphinx could not write its scores to {self._folder.name} ({error}): "
+                f"PocketSphinx could not write its scores to {self._folder} ({error}): "
                 "is the disk full?"
             ) from None
 
@@ -256,7 +260,10 @@ def _decode(decoder: Any, sound: bytes) -> None:
         decoder.process_raw(sound, full_utt=True)
         decoder.end_utt()
     except RuntimeError as error:
-        raise EngineUnavailable(f"PocketSphinx failed ({error}): reinstall pocketsphinx") from None
+        raise EngineUnavailable(
+            f"PocketSphinx failed ({error}): "
+            "make room for temporary files on the disk, or reinstall pocketsphinx"
+        ) from None
 
 
 def _words(decoder: Any) -> str:
