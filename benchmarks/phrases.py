@@ -150,15 +150,22 @@ def load(path: Path) -> Samples:
     return samples if rate == SAMPLE_RATE else soxr.resample(samples, rate, SAMPLE_RATE)
 
 
-def joined_digits(speaker: str, digits: str, chance: np.random.Generator) -> Samples:
-    """Join digits of one speaker with short pauses over a noise floor."""
+def joined_digits(
+    speaker: str, digits: str, chance: np.random.Generator, *, takes: range = range(15)
+) -> Samples:
+    """Join digits of one speaker, of some of their takes, with short pauses over a noise floor."""
 
     def pause(least: float, most: float) -> Samples:
         return np.zeros(int(SAMPLE_RATE * chance.uniform(least, most)), np.float32)
 
     pieces = [pause(0.2, 0.5)]
     for digit in digits:
-        take = SPEECH / "fsdd" / speaker / f"{digit}_{speaker}_{chance.integers(15)}.flac"
+        take = (
+            SPEECH
+            / "fsdd"
+            / speaker
+            / f"{digit}_{speaker}_{chance.integers(takes.start, takes.stop)}.flac"
+        )
         pieces += [load(take), pause(0.04, 0.3)]
     joined = np.concatenate([*pieces, pause(0.2, 0.4)])
     joined *= 0.3 / np.abs(joined).max()
