@@ -41,28 +41,20 @@ class Vocabulary:
         chains = [model.spoken(each.split()) for ways in spoken.values() for each in ways]
         self.word_of = np.repeat(np.arange(len(spoken)), [len(ways) for ways in spoken.values()])
         self.length = np.array([len(chain.senones) for chain in chains])
-        self.senones = _stacked([chain.senones for chain in chains])
-        self.stay = _stacked([chain.stay for chain in chains])
-        self.leave = _stacked([chain.leave for chain in chains])
+        self.senones = _stacked([chain.senones for chain in chains], model.senone_count)
+        self.stay = _stacked([chain.stay for chain in chains], 0)
+        self.leave = _stacked([chain.leave for chain in chains], 0)
         self.pause = model.silence()
 
-    def emissions(self, costs: npt.NDArray[np.int16]) -> tuple[Floats, Floats]:
-        """Return the log likelihoods of each pronunciation's states, and of a pause.
+    def likelihoods(self, costs: npt.NDArray[np.int16]) -> Floats:
+        """Return the log likelihoods of one frame's senones, and one more: impossible.
 
         Parameters
         ----------
-        costs : np.ndarray, shape (frames, senones), int16
+        costs : np.ndarray, shape (senones,), int16
             What PocketSphinx computed: 0 is best.
-
-        Returns
-        -------
-        np.ndarray, shape (frames, pronunciations, states)
-        np.ndarray, shape (frames,)
         """
-        scale = np.float32(-SCORE_UNIT)
-        states = scale * costs[:, self.senones].astype(np.float32)
-        states[:, np.arange(self.senones.shape[1]) >= self.length[:, None]] = IMPOSSIBLE
-        return states, scale * costs[:, self.pause].min(axis=1).astype(np.float32)
+        return np.append(np.float32(-SCORE_UNIT) * costs, IMPOSSIBLE)
 
 
 class Competition(NamedTuple):
@@ -112,11 +104,10 @@ def compete(
         None where the sound is too short to hold the phrase.
     """
     expected = np.array([vocabulary.words.index(word) for word in phrase])
-    states, pause = vocabulary.emissions(costs)
-    ends = _forward(states, pause, expected, vocabulary)
+    ends = _forward(costs, expected, vocabulary)
     if ends.before[-1, -1] < IMPOSSIBLE / 2:
         return None
-    starts = _backward(states, pause, expected, vocabulary)
+    starts = _backward(costs, expected, vocabulary)
     ways = (ends.at + starts.after[1:, 1:, None]).max(axis=0)
     scores = np.stack(
         [ways[:, vocabulary.word_of == word].max(axis=1) for word in range(len(vocabulary.words))],
@@ -155,9 +146,10 @@ class _Starts(NamedTuple):
     after: Floats
 
 
-def _forward(states: Floats, pause: Floats, expected: Integers, vocabulary: Vocabulary) -> _Ends:
-    frames, ways, _ = states.shape
-    slots = len(expected)
+def _forward(costs: npt.NDArray[np.int16], expected: Integers, vocabulary: Vocabulary) -> _Ends:
+    """Go through the sound from its beginning, every word in every slot."""
+    frames, slots = len(costs), len(expected)
+    ways = len(vocabulary.word_of)
     each, last = np.arange(ways), vocabulary.length - 1
     exit_score = vocabulary.leave[each, last]
     wanted = vocabulary.word_of == expected[:, None]
@@ -165,39 +157,41 @@ def _forward(states: Floats, pause: Floats, expected: Integers, vocabulary: Voca
     before = np.empty((frames + 1, slots + 1), dtype=np.float32)
     before[0] = IMPOSSIBLE
     before[0, 0] = 0
-    inside = np.full((slots, *states.shape[1:]), IMPOSSIBLE, dtype=np.float32)
+    inside = np.full((slots, *vocabulary.senones.shape), IMPOSSIBLE, dtype=np.float32)
     for frame in range(frames):
+        likelihoods = vocabulary.likelihoods(costs[frame])
         moved = inside + vocabulary.leave
         inside += vocabulary.stay
         np.maximum(inside[:, :, 1:], moved[:, :, :-1], out=inside[:, :, 1:])
         np.maximum(inside[:, :, 0], before[frame, :slots, None], out=inside[:, :, 0])
-        inside += states[frame]
+        inside += likelihoods[vocabulary.senones]
         ends[frame] = inside[:, each, last] + exit_score
-        before[frame + 1] = before[frame] + pause[frame]
+        before[frame + 1] = before[frame] + likelihoods[vocabulary.pause].max()
         finished = np.where(wanted, ends[frame], IMPOSSIBLE).max(axis=1)
         np.maximum(before[frame + 1, 1:], finished, out=before[frame + 1, 1:])
     return _Ends(ends, before)
 
 
-def _backward(states: Floats, pause: Floats, expected: Integers, vocabulary: Vocabulary) -> _Starts:
-    frames = len(states)
-    slots = len(expected)
+def _backward(costs: npt.NDArray[np.int16], expected: Integers, vocabulary: Vocabulary) -> _Starts:
+    """Go through the sound from its end, the expected words alone."""
+    frames, slots = len(costs), len(expected)
     slot, way = np.nonzero(vocabulary.word_of == expected[:, None])
     each, last = np.arange(len(way)), vocabulary.length[way] - 1
-    stay, leave = vocabulary.stay[way], vocabulary.leave[way]
+    stay, leave, senones = vocabulary.stay[way], vocabulary.leave[way], vocabulary.senones[way]
     exit_score = leave[each, last]
     starts = np.full((frames, slots), IMPOSSIBLE, dtype=np.float32)
     after = np.full((frames + 1, slots + 1), IMPOSSIBLE, dtype=np.float32)
     after[frames, slots] = 0
-    inside = np.full((len(way), states.shape[2]), IMPOSSIBLE, dtype=np.float32)
+    inside = np.full((len(way), senones.shape[1]), IMPOSSIBLE, dtype=np.float32)
     for frame in range(frames - 1, -1, -1):
+        likelihoods = vocabulary.likelihoods(costs[frame])
         moved = inside[:, 1:] + leave[:, :-1]
         inside += stay
         np.maximum(inside[:, :-1], moved, out=inside[:, :-1])
         inside[each, last] = np.maximum(inside[each, last], after[frame + 1, slot + 1] + exit_score)
-        inside += states[frame, way]
+        inside += likelihoods[senones]
         np.maximum.at(starts[frame], slot, inside[:, 0])
-        after[frame] = after[frame + 1] + pause[frame]
+        after[frame] = after[frame + 1] + likelihoods[vocabulary.pause].max()
         np.maximum(after[frame, :slots], starts[frame], out=after[frame, :slots])
     return _Starts(starts, after)
 
@@ -217,9 +211,9 @@ def _likeness(ends: _Ends, starts: _Starts, expected: Integers, vocabulary: Voca
     return likeness
 
 
-def _stacked(rows: Sequence[npt.NDArray[Number]]) -> npt.NDArray[Number]:
-    """Return rows of unequal length as one matrix, with zeros after the shorter ones."""
-    stacked = np.zeros((len(rows), max(map(len, rows))), dtype=rows[0].dtype)
+def _stacked(rows: Sequence[npt.NDArray[Number]], fill: int) -> npt.NDArray[Number]:
+    """Return rows of unequal length as one matrix, the shorter ones filled up."""
+    stacked = np.full((len(rows), max(map(len, rows))), fill, dtype=rows[0].dtype)
     for row, values in zip(stacked, rows, strict=True):
         row[: len(values)] = values
     return stacked

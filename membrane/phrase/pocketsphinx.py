@@ -21,8 +21,8 @@ from weakref import finalize
 import numpy as np
 import numpy.typing as npt
 
-from membrane.audio.utterance import Samples
-from membrane.errors import EngineUnavailable, UsageError
+from membrane.audio.utterance import SAMPLE_RATE, Samples
+from membrane.errors import EngineUnavailable, RecordingTooLong, UsageError
 from membrane.phrase.acoustic_model import packaged_model
 from membrane.phrase.competition import SCORE_UNIT, Vocabulary, compete
 from membrane.phrase.matching import is_digits, normalise
@@ -65,6 +65,9 @@ DITHER = 1e-3
 """Standard deviation of the noise added to every sample (−60 dBFS): the model never saw digital
 silence, and takes it for anything."""
 
+LONGEST_S = 60.0
+"""A phrase is not looked for in longer recordings: a second takes a megabyte of scores."""
+
 SHORTEST = 1600
 """Samples that the decoder is given at least: it fails on less than a few frames."""
 
@@ -103,9 +106,20 @@ class PocketSphinxRecognizer:
         The score is the log likelihood ratio (natural log) of the phrase to the phrase with its
         least likely word exchanged for the best other word. Another phrase for the same samples
         is judged without listening again.
+
+        Raises
+        ------
+        RecordingTooLong
+            If there are more than 60 seconds.
         """
         words = normalise(expected).split()
         self._check(words)
+        seconds = len(samples) / SAMPLE_RATE
+        if seconds > LONGEST_S:
+            raise RecordingTooLong(
+                f"a phrase is looked for in {LONGEST_S:.0f} s at most, this recording has "
+                f"{seconds:.0f} s: cut it to the phrase"
+            )
         digits = is_digits(words)
         heard = self._listener.hear(samples, len(words) if digits else 0)
         vocabulary = _competing(tuple(DIGITS) if digits else _competitors(words))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from membrane.errors import EngineUnavailable, UsageError
+from membrane.errors import EngineUnavailable, RecordingTooLong, UsageError
 from membrane.phrase.matching import find_passphrase, normalise
 from membrane.phrase.pocketsphinx import DIGITS, PocketSphinxRecognizer, pronunciations
 from membrane.phrase.recognizer import load_recognizer
@@ -122,6 +122,11 @@ def test_too_little_sound_is_refused_as_not_speech(recognizer, length):
     assert not match.accepted
     assert match.problem == "not speech"
     assert math.isinf(match.score) or match.score < 0
+
+
+def test_a_phrase_is_not_looked_for_in_a_long_recording(recognizer):
+    with pytest.raises(RecordingTooLong, match="61 s"):
+        recognizer.match(np.zeros(61 * 16_000, np.float32), "1 2 3")
 
 
 def test_an_unknown_word_is_named(recognizer):
