@@ -96,7 +96,7 @@ class View:
 
     def error(self, text: str) -> None:
         """Say why a command ends, in one line."""
-        self._tell(Text.assemble(("Error: ", "bold red"), " ".join(shown(text).split())))
+        self._tell(Text.assemble(("Error: ", "bold red"), shown(" ".join(text.split()))))
 
     def prompt(self, phrase: str) -> None:
         """Show the phrase that is to be said: needed even when quiet."""
@@ -120,8 +120,8 @@ class View:
             If there is no answer.
         """
         forget_keys()
-        self._tell(Text(shown(question)), end=" ")
         try:
+            self._tell(Text(shown(question)), end=" ")
             return input().strip()
         except (EOFError, KeyboardInterrupt) as end:
             self._tell(Text(""))
@@ -196,7 +196,7 @@ class View:
 
     def people(self, people: Iterable[dict[str, Any]]) -> None:
         """Answer with everybody who is enrolled."""
-        rows = list(people)
+        rows = sorted(people, key=lambda row: str(row["name"]).casefold())
         if self.as_json:
             self.json(rows)
         elif not rows:

@@ -1,13 +1,22 @@
 import os
+import shutil
+import subprocess
+import sys
+from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 
 import pytest
+import soundfile
 
+from membrane.__main__ import run
+from scripts.make_recordings import PEOPLE, RATE, Take, record, spoken
+from tests.terminal import Terminal
 from tests.virtual_microphone import VirtualMicrophone, missing_programs
 
 RECORDINGS = Path(__file__).parent / "recordings"
 SHARED_SPEECH = Path(__file__).resolve().parents[2] / "shared" / "speech"
+MEMBRANE = (sys.executable, "-m", "membrane")
 LOOKS = ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS", "LINES")
 
 
@@ -73,3 +82,82 @@ def virtual_microphone():
         pytest.skip(f"{', '.join(missing)} is not installed: apt install pulseaudio")
     with VirtualMicrophone() as microphone:
         yield microphone
+
+
+@pytest.fixture
+def environment(membrane_home):
+    """The environment of a program that runs this Membrane with the test's own home."""
+    return {
+        **os.environ,
+        "PYTHONPATH": str(Path(__file__).resolve().parents[1]),
+        "OMP_NUM_THREADS": "1",
+        "MEMBRANE_HOME": str(membrane_home),
+    }
+
+
+@pytest.fixture
+def program(environment):
+    """Run Membrane as a process of its own: ``program("list", redirect=">&-")``."""
+
+    def run(*arguments, redirect="", stdin="", **variables):
+        return subprocess.run(
+            ["sh", "-c", f'exec "$@" {redirect}', "sh", *MEMBRANE, *arguments],
+            env={**environment, **variables},
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture
+def terminal(environment):
+    """Run Membrane in a terminal: ``terminal("verify", columns=40)``; see `Terminal`."""
+    with ExitStack() as running:
+
+        def run(*arguments, also=(), **options):
+            return running.enter_context(
+                Terminal([*MEMBRANE, *arguments], {**environment, **dict(also)}, **options)
+            )
+
+        yield run
+
+
+@pytest.fixture(scope="session")
+def three_enrolled(recording, tmp_path_factory):
+    """A database of ada, boris and clara, each enrolled from three recordings."""
+    database = tmp_path_factory.mktemp("three") / "voiceprints.joblib"
+    for name in ("ada", "boris", "clara"):
+        files = [("-f", str(recording(name, "enrol", number))) for number in range(3)]
+        options = ["-u", name, "--consent", "--database", str(database)]
+        assert run(["enroll", *options, *(part for file in files for part in file)]) == 0
+    return database
+
+
+@pytest.fixture
+def enrolled(three_enrolled, membrane_home):
+    """The test's home, with ada, boris and clara in its database."""
+    membrane_home.mkdir()
+    shutil.copy(three_enrolled, membrane_home)
+    return membrane_home
+
+
+@pytest.fixture
+def speak(virtual_microphone, tmp_path):
+    """Let a synthetic voice say digits or words to the microphone: ``speak("edgar", "4 7 1")``."""
+    if shutil.which("espeak-ng") is None:
+        if os.environ.get("CI"):
+            pytest.fail("CI must speak to the microphone, but espeak-ng is not installed")
+        pytest.skip("espeak-ng is not installed: apt install espeak-ng")
+    path = tmp_path / "spoken.wav"
+
+    def say(person, text):
+        text = spoken(text.replace(" ", "")) if text[0].isdigit() else text
+        samples = record(PEOPLE[person], Take("spoken", text, 0), seed=0)
+        soundfile.write(path, samples, RATE)
+        virtual_microphone.say(path)
+
+    return say

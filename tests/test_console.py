@@ -1,0 +1,266 @@
+import io
+import json
+from types import SimpleNamespace
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+from rich.text import Text
+
+from membrane import console
+from membrane.audio.devices import InputDevice
+from membrane.audio.quality import Quality
+from membrane.console import View, sentence, shown
+from membrane.decision import Candidate, Decision, VoiceMatch, explain
+from membrane.errors import Declined, OutputUnwritable, PoorQuality
+from membrane.phrase.recognizer import PhraseMatch
+
+QUALITY = Quality(speech_s=2.3, snr_db=31.0, level_dbfs=-30.0, clipped=0.0)
+COSINE = VoiceMatch("cosine", 0.91, 0.91, 0.78, accepted=True)
+EUCLIDEAN = VoiceMatch("euclidean", 0.82, 0.6, 0.663, accepted=True)
+
+
+def screen(width=60, *, terminal=True, **options):
+    environ = {"TERM": options.pop("term", "xterm"), **options.pop("environ", {})}
+    return Console(
+        file=options.pop("file", None) or io.StringIO(),
+        force_terminal=terminal,
+        width=width,
+        highlight=False,
+        _environ=environ,
+        **options,
+    )
+
+
+def view(width=60, *, terminal=True, **options):
+    return View(screen(width, terminal=terminal), screen(width, terminal=terminal), **options)
+
+
+def said(screen):
+    return Text.from_ansi(screen.file.getvalue()).plain
+
+
+def decision(command="verify", *, voice=COSINE, words=None, accepted=True, **options):
+    made = Decision(
+        command, accepted, "", voice, QUALITY, claimed="ada", person="ada", words=words, **options
+    )
+    return Decision(**{**vars(made), "reason": explain(made)})
+
+
+def words(*, accepted):
+    heard = "four seven" if accepted else "four eleven"
+    return PhraseMatch("four seven", heard, accepted, 1.0, 0.0, "" if accepted else "other words")
+
+
+@pytest.mark.parametrize("width", [40, 60, 120])
+@pytest.mark.parametrize("name", ["ada", "W" * 64, "王" * 64])
+def test_no_answer_is_wider_than_the_terminal(width, name):
+    shown_to = view(width)
+    candidates = (Candidate(name, 0.91), Candidate("boris", 0.4))
+    shown_to.decision(decision("identify", candidates=candidates))
+    shown_to.decision(decision(words=words(accepted=False), accepted=False))
+    shown_to.people([{"name": name, "phrases": 3, "passphrase": True, "updated_at": "2026-11-21"}])
+    shown_to.devices([InputDevice(0, name, 2, 48_000, default=True)])
+    assert max(cell_len(line) for line in said(shown_to.answers).splitlines()) <= width
+
+
+def test_decision_says_why_and_what_it_rests_on():
+    shown_to = view()
+    shown_to.decision(decision(words=words(accepted=True)))
+    text = said(shown_to.answers)
+    assert "Accepted" in text
+    assert "The voice is ada's. The words are right." in text
+    assert "similarity 0.910, at least 0.780 needed" in text
+    assert "right: four seven" in text
+    assert "2.3 s of speech" in text
+
+
+def test_wrong_words_are_shown_beside_those_asked_for():
+    shown_to = view(terminal=False)
+    shown_to.decision(decision(words=words(accepted=False), accepted=False))
+    assert "Refused. " in said(shown_to.answers)
+    assert "asked: four seven\nheard: four eleven\n" in said(shown_to.answers)
+
+
+def test_words_that_were_not_checked_are_said_to_be():
+    shown_to = view(terminal=False)
+    shown_to.decision(decision())
+    assert "words: not checked" in said(shown_to.answers)
+
+
+def test_every_number_is_a_distance_where_distances_are_asked_for():
+    shown_to = view()
+    candidates = (Candidate("ada", 0.82), Candidate("boris", 0.5))
+    shown_to.decision(decision("identify", voice=EUCLIDEAN, candidates=candidates))
+    text = said(shown_to.answers)
+    assert "distance 0.600, at most 0.663 allowed" in text
+    assert "similarity" not in text
+    assert "1.000" in text  # sqrt(2 - 2 * 0.5)
+    assert "0.500" not in text
+
+
+def test_answers_are_plain_lines_and_tabs_where_there_is_no_terminal():
+    shown_to = view(40, terminal=False)
+    shown_to.decision(decision("identify", candidates=(Candidate("ada", 0.91),)))
+    text = shown_to.answers.file.getvalue()
+    assert "1\tada\t0.910\n" in text
+    assert not set(text) & set("╭│╰─\x1b")
+
+
+def test_long_notes_are_one_line_where_there_is_no_terminal():
+    shown_to = view(40, terminal=False)
+    shown_to.warn("word " * 40)
+    shown_to.error("word " * 40)
+    assert len(said(shown_to.notes).splitlines()) == 2
+
+
+def test_error_is_one_line_even_if_its_text_is_not():
+    shown_to = view(terminal=False)
+    shown_to.error("first\nsecond")
+    assert said(shown_to.notes) == "Error: first second\n"
+
+
+@pytest.mark.parametrize("letter", ["\x1b", "\n", "\u202e", "\u2066", "\u200b", "\x9b", "\udcff"])
+def test_letters_that_a_terminal_obeys_are_shown_as_code_points(letter):
+    shown_to = view()
+    shown_to.line(f"a{letter}[31mb")
+    shown_to.note(f"a{letter}[31mb")
+    for text in (shown_to.answers.file.getvalue(), shown_to.notes.file.getvalue()):
+        assert f"a\\u{ord(letter):04x}[31mb" in text
+    assert shown("Zoë 王 [bold]x[/bold]") == "Zoë 王 [bold]x[/bold]"
+
+
+def test_brackets_in_a_name_are_no_markup():
+    shown_to = view()
+    shown_to.note("[bold]x[/bold]")
+    shown_to.line("[red]y")
+    assert said(shown_to.notes) == "[bold]x[/bold]\n"
+    assert said(shown_to.answers) == "[red]y\n"
+
+
+def test_quiet_hides_notes_but_neither_prompts_nor_warnings_nor_errors():
+    shown_to = view(quiet=True)
+    shown_to.note("a note")
+    assert said(shown_to.notes) == ""
+    shown_to.prompt("4 7 1")
+    shown_to.request("Please say your passphrase.")
+    shown_to.warn("a warning")
+    shown_to.error("an error")
+    assert said(shown_to.notes).splitlines() == [
+        "Please say:  4 7 1",
+        "Please say your passphrase.",
+        "a warning",
+        "Error: an error",
+    ]
+
+
+def test_json_is_one_line_that_any_terminal_can_show():
+    shown_to = view(20, as_json=True)
+    shown_to.decision(decision(words=words(accepted=True), source="Zoë\u202e.wav"))
+    (line,) = shown_to.answers.file.getvalue().splitlines()
+    assert line.isascii()
+    assert json.loads(line)["source"] == "Zoë\u202e.wav"
+    assert json.loads(line)["accepted"] is True
+
+
+def test_every_listing_has_a_json_form():
+    people = [{"name": "ada", "phrases": 3, "passphrase": False, "updated_at": "2026-11-21"}]
+    for show in (
+        lambda one: one.people(people),
+        lambda one: one.devices([InputDevice(0, "webcam", 2, 48_000, default=True)]),
+        lambda one: one.people([]),
+        lambda one: one.devices([]),
+    ):
+        shown_to = view(as_json=True)
+        show(shown_to)
+        assert isinstance(json.loads(shown_to.answers.file.getvalue()), list)
+
+
+def test_empty_listing_is_an_empty_answer_and_a_note():
+    shown_to = view()
+    shown_to.people([])
+    shown_to.devices([])
+    assert said(shown_to.answers) == ""
+    assert "Nobody is enrolled yet" in said(shown_to.notes)
+    assert "No microphone was found" in said(shown_to.notes)
+
+
+def test_no_colour_is_used_where_none_is_wanted():
+    answers = screen(no_color=True, color_system="truecolor")
+    View(answers, answers).decision(decision())
+    text = answers.file.getvalue()
+    assert "╭" in text
+    assert "\x1b[32m" not in text
+    assert "38;" not in text
+
+
+def test_frames_are_plain_letters_where_the_terminal_has_no_others():
+    file = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    answers = screen(file=file)
+    View(answers, answers).decision(decision(words=words(accepted=True)))
+    file.flush()
+    assert b"Accepted" in file.buffer.getvalue()
+
+
+class Full(io.StringIO):
+    def write(self, _text):
+        raise OSError(28, "No space left on device")
+
+
+def test_answer_that_cannot_be_written_is_an_error():
+    shown_to = View(screen(file=Full()), screen())
+    for answer in (lambda: shown_to.line("x"), lambda: shown_to.json({})):
+        with pytest.raises(OutputUnwritable, match="No space left"):
+            answer()
+
+
+def test_note_that_cannot_be_written_changes_nothing():
+    shown_to = View(screen(), screen(file=Full()))
+    shown_to.note("x")
+    shown_to.warn("x")
+    shown_to.decision(decision())
+    assert "Accepted" in said(shown_to.answers)
+
+
+def test_enrolment_warns_of_a_voice_that_is_known_by_another_name():
+    shown_to = view()
+    utterance = SimpleNamespace(quality=QUALITY)
+    voiceprint = SimpleNamespace(
+        name="ada", utterances=[utterance] * 3, passphrase="", encoder="resemblyzer"
+    )
+    shown_to.enrolment(SimpleNamespace(voiceprint=voiceprint, also_known_as="eve"))
+    assert "3, 6.9 s of speech" in said(shown_to.answers)
+    assert "This voice is enrolled as eve already" in said(shown_to.notes)
+
+
+@pytest.mark.parametrize(
+    ("answer", "agreed"),
+    [("y", True), ("Yes", True), (" y ", True), ("", False), ("n", False), ("yep", False)],
+)
+def test_only_a_clear_yes_agrees(monkeypatch, answer, agreed):
+    monkeypatch.setattr("builtins.input", lambda: answer)
+    assert view().confirm("Delete?") is agreed
+
+
+def test_end_of_input_is_no_answer(monkeypatch):
+    def end():
+        raise EOFError
+
+    monkeypatch.setattr("builtins.input", end)
+    with pytest.raises(Declined, match="no answer"):
+        view().ask("User name:")
+
+
+def test_person_is_asked_only_where_both_ends_are_a_terminal(monkeypatch):
+    ends = {
+        True: SimpleNamespace(isatty=lambda: True),
+        False: SimpleNamespace(isatty=lambda: False),
+    }
+    for stdin, stderr in ((True, True), (True, False), (False, True)):
+        monkeypatch.setattr(console.sys, "stdin", ends[stdin])
+        monkeypatch.setattr(console.sys, "stderr", ends[stderr])
+        assert console.at_terminal() is (stdin and stderr)
+
+
+def test_error_becomes_a_sentence():
+    assert sentence(PoorQuality("nobody spoke: speak up")) == "Nobody spoke: speak up."
