@@ -1,0 +1,131 @@
+import numpy as np
+import pytest
+
+from membrane.audio.utterance import SAMPLE_RATE, Utterance
+from membrane.errors import PoorQuality, UsageError
+from membrane.evidence import Examiner
+from membrane.settings import Settings
+from membrane.voice.scoring import similarity
+from membrane.voice.thresholds import threshold_for
+
+
+@pytest.fixture(scope="module")
+def examiner():
+    return Examiner(Settings())
+
+
+@pytest.fixture(scope="module")
+def noisy(utterance_of):
+    samples = utterance_of("ada", "login").samples
+    noise = np.random.default_rng(1).normal(0, 0.008, len(samples)).astype(np.float32)
+    return Utterance(samples + noise, source="noisy.wav")
+
+
+def test_an_utterance_is_examined_for_sound_words_and_voice(
+    examiner, utterance_of, recording, words_of
+):
+    words = words_of(recording("clara", "login"))
+    examined = examiner.examine(utterance_of("clara", "login"), expected=words)
+    assert examined.words.accepted
+    assert examined.words.expected == "two one nine three eight five"
+    assert np.linalg.norm(examined.embedding.vector) == pytest.approx(1)
+    assert set(examined.timings) == {"sound", "words", "voice"}
+    assert min(examined.timings.values()) >= 0
+
+
+def test_words_are_not_checked_where_none_are_expected(utterance_of):
+    examiner = Examiner(Settings(recognizer="no recognizer is loaded"))
+    assert examiner.examine(utterance_of("clara", "login")).words is None
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [
+        np.zeros(0, dtype=np.float32),
+        np.zeros(3 * SAMPLE_RATE, dtype=np.float32),
+        np.full(3 * SAMPLE_RATE, 0.5, dtype=np.float32),
+    ],
+    ids=["nothing", "silence", "offset"],
+)
+def test_what_is_not_speech_never_reaches_words_or_voice(examiner, samples):
+    unused = Examiner(Settings(encoder="none is loaded", recognizer="none is loaded"))
+    utterance = Utterance(samples, source="a.wav")
+    with pytest.raises(PoorQuality, match=r"a\.wav: I heard no speech"):
+        unused.examine(utterance, expected="one two three")
+    with pytest.raises(PoorQuality, match=r"a\.wav: I heard no speech"):
+        examiner.transcribe(utterance)
+
+
+def test_too_little_speech_is_told_in_seconds(examiner, utterance_of):
+    short = Utterance(utterance_of("boris", "login").samples[:24_000])
+    with pytest.raises(PoorQuality, match=r"I heard \d\.\d s of speech; 1\.5 s are needed"):
+        examiner.examine(short)
+
+
+@pytest.mark.parametrize(("denoise", "denoised"), [("auto", True), ("never", False)])
+def test_noise_is_taken_out_as_the_settings_say(noisy, denoise, denoised):
+    assert Examiner(Settings(denoise=denoise)).examine(noisy).prepared.denoised is denoised
+
+
+def test_an_enrolment_is_like_probes_of_both_kinds(noisy):
+    voices = {
+        denoise: Examiner(Settings(denoise=denoise)).examine(noisy).embedding
+        for denoise in ("always", "never")
+    }
+    both = Examiner(Settings()).examine(noisy, enrolling=True).embedding
+    assert len(both.partials) == sum(len(voice.partials) for voice in voices.values())
+    assert np.linalg.norm(both.vector) == pytest.approx(1)
+    between = similarity(voices["always"].vector, voices["never"].vector)
+    for voice in voices.values():
+        assert similarity(both.vector, voice.vector) > between
+
+
+def test_an_enrolment_that_may_not_be_denoised_is_not(noisy):
+    examiner = Examiner(Settings(denoise="never"))
+    enrolled, heard = (examiner.examine(noisy, enrolling=each) for each in (True, False))
+    np.testing.assert_array_equal(enrolled.embedding.vector, heard.embedding.vector)
+
+
+def test_a_transcript_has_the_words_that_were_said(examiner, utterance_of):
+    heard = examiner.transcribe(utterance_of("clara", "passphrase1")).split()
+    said = ["the", "river", "runs", "quietly", "past", "old", "mill"]
+    assert len(set(heard) & set(said)) >= 3
+
+
+def test_a_passphrase_is_stored_in_plain_words(examiner):
+    assert examiner.check_passphrase("Open the Door!") == "open the door"
+
+
+@pytest.mark.parametrize("phrase", ["", "open", "open door", " - ! "])
+def test_a_passphrase_of_too_few_words_is_refused(examiner, phrase):
+    with pytest.raises(UsageError, match="3 words or more"):
+        examiner.check_passphrase(phrase)
+
+
+def test_a_word_that_cannot_be_heard_is_refused_by_name(examiner):
+    with pytest.raises(UsageError, match="does not know xyzzy, plugh: choose other words"):
+        examiner.check_passphrase("open xyzzy the plugh door")
+
+
+def test_the_threshold_is_the_one_of_the_level():
+    for level in ("convenient", "balanced", "strict"):
+        assert Examiner(Settings(security=level)).threshold == threshold_for("resemblyzer", level)
+
+
+def test_a_threshold_of_ones_own_is_in_the_metrics_numbers():
+    assert Examiner(Settings(threshold=0.7)).threshold == 0.7
+    distance = Examiner(Settings(threshold=1.0, metric="euclidean"))
+    assert distance.threshold == pytest.approx(0.5)
+    assert Examiner(Settings(threshold=0.0)).threshold == 0
+
+
+def test_engines_can_be_loaded_beforehand():
+    examiner = Examiner(Settings())
+    examiner.preload()
+    assert {"encoder", "recognizer"} <= set(vars(examiner))
+
+
+def test_settings_come_from_the_environment_unless_given(monkeypatch):
+    monkeypatch.setenv("MEMBRANE_SECURITY", "strict")
+    assert Examiner().settings.strict
+    assert not Examiner(Settings()).settings.strict
