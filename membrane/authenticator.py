@@ -236,7 +236,7 @@ class Membrane(Examiner):
         if voiceprint is not None:
             self._require_encoder(voiceprint)
             secret = voiceprint.passphrase
-            claimed, vector = voiceprint.name, voiceprint.vector
+            vector = voiceprint.vector
         else:
             vector = _decoy(claimed)
         examined = self.examine(utterance, expected=expected or secret)
