@@ -232,10 +232,10 @@ class Membrane(Examiner):
         """
         claimed = canonical_name(name)
         voiceprint = self.store.get(claimed)
-        secret = ""
+        person = secret = ""
         if voiceprint is not None:
             self._require_encoder(voiceprint)
-            secret = voiceprint.passphrase
+            person, secret = voiceprint.name, voiceprint.passphrase
             vector = voiceprint.vector
         else:
             vector = _decoy(claimed)
@@ -243,7 +243,8 @@ class Membrane(Examiner):
         if secret and not expected:
             examined = _without_secret(examined)
         match = self._voice_match(similarity(vector, examined.embedding.vector))
-        return self._decide("verify", examined, match, claimed=claimed)
+        # Told by the name that was claimed: the one that is stored would say that there is one.
+        return self._decide("verify", examined, match, claimed=claimed, person=person)
 
     def passphrase_owners(self, gallery: Gallery | None = None) -> dict[int, str]:
         """Return the passphrase of everybody who has one, by their row of the gallery.

@@ -310,7 +310,7 @@ def test_a_refusal_does_not_tell_how_a_name_is_stored(membrane, three_phrases, u
     refused = membrane.verify("BORIS", utterance_of("edgar", "login"))
     assert refused.claimed == "BORIS"
     assert "BORIS's" in refused.reason
-    assert membrane.verify("BORIS", utterance_of("boris", "login")).accepted
+    assert membrane.verify("BORIS", utterance_of("boris", "login")).person == "Boris"
 
 
 def test_an_unknown_name_is_nobody_however_often_it_is_asked_for(knowing, utterance_of):
