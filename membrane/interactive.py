@@ -86,7 +86,7 @@ class Interactive:
             if not self._view.confirm(f"{name} is enrolled already. Replace them?"):
                 raise Declined(f"nothing was changed: {name} stays enrolled") from None
             how = "replace"
-        own = self._view.confirm("Use a passphrase of your own instead of fresh phrases?")
+        own = self._view.confirm("Use a passphrase of your own, the same each time?")
         phrase = self._view.ask("Passphrase (leave empty to speak it):") if own else None
         tasks.enroll(name, how="replace" if how == "replace" else "new", phrase=phrase)
         return 0

@@ -214,10 +214,10 @@ class Session:
 
     # ---- Enrolment
 
-    def spoken_passphrase(self) -> str:
-        """Return what the person says as the recognizer hears it; not yet checked."""
+    def chosen_passphrase(self) -> Utterance:
+        """Ask for the passphrase that a person chooses, and return what is said."""
         self._view.request(SAY_CHOSEN)
-        return self._membrane.transcribe(self.hear())
+        return self.hear()
 
     def enrolment_phrases(self, count: int, *, passphrase: str = "") -> list[Examined]:
         """Ask for phrases until there are enough good ones that sound like one person.

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from membrane.console import View, at_terminal, sentence
-from membrane.errors import Declined, OutputUnwritable, UnknownName, UsageError
+from membrane.errors import Declined, OutputUnwritable, PoorQuality, UnknownName, UsageError
 from membrane.store.names import canonical_name
 
 if TYPE_CHECKING:
@@ -140,9 +140,10 @@ class Tasks:
 
     def _spoken_passphrase(self, session: Session) -> str:
         for _attempt in range(SPOKEN_ATTEMPTS):
+            heard = session.chosen_passphrase()
             try:
-                passphrase = self._heard_right(session.spoken_passphrase())
-            except UsageError as error:
+                passphrase = self._heard_right(self.membrane.transcribe(heard))
+            except (PoorQuality, UsageError) as error:
                 self.view.warn(sentence(error))
                 continue
             if passphrase:
@@ -161,9 +162,8 @@ class Tasks:
 
     def _heard_right(self, heard: str) -> str:
         """Return the passphrase that was heard; empty if the person says it is another."""
-        self.view.note(f"I heard: {heard or 'no word'}")
         passphrase = self.membrane.check_passphrase(heard)
-        right = not at_terminal() or self.view.confirm("Is that right?")
+        right = not at_terminal() or self.view.confirm(f"I heard: {passphrase}. Is that right?")
         return passphrase if right else ""
 
     # ---- Decisions
