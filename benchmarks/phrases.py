@@ -6,7 +6,7 @@ espeak-ng is installed. Beside our method stands the one it replaced: two passes
 phrase, and the difference of their scores. Thresholds were chosen with ``--part choose``; the
 other part reports.
 
-    python benchmarks/phrases.py [--quick] [--part report|choose] [--jobs 2]
+    python benchmarks/phrases.py [--quick | --size 4] [--part report|choose] [--jobs 2]
 """
 
 from __future__ import annotations
@@ -356,11 +356,12 @@ def cost(sound: Sound) -> str:
 def main() -> None:
     """Run all trials and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="a fifth of the trials")
+    parser.add_argument("--quick", action="store_true", help="as --size 1")
+    parser.add_argument("--size", type=int, default=4, help="how many trials: a fifth of an hour")
     parser.add_argument("--part", choices=("report", "choose"), default="report")
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
-    part, scale = options.part, 1 if options.quick else 5
+    part, scale = options.part, 1 if options.quick else options.size
     sounds = [
         *digit_strings(part, 6 * scale, ("clean",)),
         *digit_strings(part, 3 * scale, ("babble 20 dB", "babble 10 dB")),
