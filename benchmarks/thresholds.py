@@ -8,6 +8,9 @@ least 2.5 s of net speech. Impostors are the other speakers of the same corpus: 
 another corpus are easier to tell apart, because they used other microphones. Every sound takes
 the way that a login takes: quality gate, automatic denoising, trimming. (The words of
 speech-commands are too few a speaker to make a probe.)
+
+The threshold "enrolment" is the greatest that asks at most 2.5 % of the speakers to repeat one of
+their three phrases, because it is not enough like the other two.
 """
 
 from __future__ import annotations
@@ -34,6 +37,7 @@ from membrane.voice.encoder import Embedding, Vector
 SPEECH = Path(__file__).resolve().parents[2] / "shared" / "speech"
 THRESHOLDS = Path(__file__).resolve().parents[1] / "weights" / "thresholds.toml"
 LEVELS = {"convenient": 0.01, "balanced": 0.001, "strict": 0.0001}
+MOST_ASKED_AGAIN = 0.025
 ENROLMENT = 3
 PROBE_S = 2.5
 PIECE_S = 3.0
@@ -47,6 +51,7 @@ class Speaker:
     name: str
     voiceprint: Vector
     probes: list[Vector]
+    enrolled: list[Embedding]
 
 
 def utterances_of(corpus: str) -> Iterator[tuple[str, list[Path]]]:
@@ -100,10 +105,38 @@ def speaker_of(corpus: str, name: str, files: list[Path]) -> Speaker | None:
     enrolled = list(islice((voice for voice in voices if voice), ENROLMENT))
     if len(enrolled) < ENROLMENT:
         return None
-    total = np.sum([voice.partials.sum(axis=0) for voice in enrolled], axis=0)
     probes = (examined(examiner, one, enrolling=False) for one in probes_of(sounds[ENROLMENT:]))
     vectors = [voice.vector for voice in probes if voice]
-    return Speaker(name, total / np.linalg.norm(total), vectors) if vectors else None
+    return Speaker(name, mean_of(enrolled), vectors, enrolled) if vectors else None
+
+
+def mean_of(voices: list[Embedding]) -> Vector:
+    """Return the voiceprint of utterances: the mean of all their partials."""
+    total = np.sum([voice.partials.sum(axis=0) for voice in voices], axis=0)
+    return total / np.linalg.norm(total)
+
+
+def least_agreement(voices: list[Embedding]) -> float:
+    """Return the least similarity of one utterance to the mean of the others."""
+    return min(
+        float(mean_of([*voices[:place], *voices[place + 1 :]]) @ voice.vector)
+        for place, voice in enumerate(voices)
+    )
+
+
+def agreement_report(speakers: list[Speaker], threshold: float) -> str:
+    """Return how many speakers are asked again, and how many strangers' phrases are not noticed."""
+    again = sum(least_agreement(one.enrolled) < threshold for one in speakers)
+    strangers = [
+        float(mean_of(one.enrolled[:-1]) @ other.enrolled[-1].vector) >= threshold
+        for one in speakers
+        for other in speakers
+        if one is not other
+    ]
+    return (
+        f"asked again {interval(again, len(speakers))} "
+        f"stranger unnoticed {interval(sum(strangers), len(strangers))}"
+    )
 
 
 def scores_of(speakers: list[Speaker]) -> tuple[np.ndarray, np.ndarray]:
@@ -146,6 +179,7 @@ def main() -> None:
     options = parser.parse_args()
     held_back = set((SPEECH / "heldback.txt").read_text().split())
     scores: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = defaultdict(dict)
+    enrolments: dict[str, list[Speaker]] = defaultdict(list)
     for corpus in ("librispeech", "librispeech-single", "speechocean762", "fsdd"):
         halves: dict[str, list[tuple[str, list[Path]]]] = defaultdict(list)
         for name, files in utterances_of(corpus):
@@ -155,6 +189,7 @@ def main() -> None:
             found = Parallel(2)(delayed(speaker_of)(corpus, *person) for person in people)
             speakers = [speaker for speaker in found if speaker]
             scores[half][corpus] = scores_of(speakers)
+            enrolments[half] += speakers
             print(f"{half:10} {corpus:20} {len(speakers)} of {len(people)} speakers")
     impostors = np.sort(np.concatenate([one for _, one in scores["choosing"].values()]))
     lines = [
@@ -172,6 +207,12 @@ def main() -> None:
                 print(line)
                 if name == "all":
                     lines.append(f'{half} = "{" ".join(line.split()[2:])}"')
+    agreements = [least_agreement(one.enrolled) for one in enrolments["choosing"]]
+    threshold = float(np.floor(np.quantile(agreements, MOST_ASKED_AGAIN) * 100) / 100)
+    lines += ["", "[resemblyzer.enrolment]", f"similarity = {threshold}"]
+    for half, speakers in enrolments.items():
+        lines.append(f'{half} = "{agreement_report(speakers, threshold)}"')
+    print("\n".join(lines[-4:]))
     if options.write:
         THRESHOLDS.write_text("\n".join(lines) + "\n", encoding="utf-8")
 

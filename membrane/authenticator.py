@@ -35,9 +35,10 @@ from membrane.voice.encoder import Vector
 from membrane.voice.scoring import metric_named, similarities, similarity, top
 from membrane.voice.thresholds import threshold_for
 
-AGREEMENT_LEVEL = "convenient"
-"""Phrases of one enrolment must be as alike as a convenient login asks: they were spoken in one
-sitting, and an honest person should seldom be asked again."""
+AGREEMENT = "enrolment"
+"""Name of the threshold that the phrases of one enrolment must reach; it is lower than a login's,
+because a single phrase is compared with few others, and an honest person should seldom be asked
+again."""
 
 INCOMPARABLE = np.float32(-2)
 """Stands for the similarity of voiceprints of another encoder: below every cosine."""
@@ -179,7 +180,7 @@ class Membrane(Examiner):
 
     @property
     def _agreement(self) -> float:
-        return threshold_for(self.encoder.name, AGREEMENT_LEVEL)
+        return threshold_for(self.encoder.name, AGREEMENT)
 
     def _require_agreement(self, phrases: Sequence[Examined]) -> None:
         if not phrases:

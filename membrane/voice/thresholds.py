@@ -32,8 +32,8 @@ def threshold_for(encoder: str, security: str) -> float:
     ----------
     encoder : str
         Name of the encoder.
-    security : {"convenient", "balanced", "strict"}
-        False match rate of 1 %, 0.1 % or 0.01 %.
+    security : {"convenient", "balanced", "strict", "enrolment"}
+        False match rate of 1 %, 0.1 % or 0.01 %; or what phrases of one enrolment must reach.
 
     Raises
     ------
