@@ -63,12 +63,12 @@ def _explain(error: BaseException) -> tuple[str, int]:
         case MembraneError():
             return str(error), error.exit_code
         case typer.TyperException():
-            text = error.format_message().rstrip(".")
+            text = error.format_message().rstrip(".").replace("Value error, ", "")
             return f"{text}. See membrane --help.", UsageError.exit_code
         case KeyboardInterrupt() | typer.Abort():
             return "interrupted: nothing was left half done", INTERRUPTED
         case OSError() | SystemExit(code=1):
-            # Rich, which draws the help, exits with 1 when nobody reads it any more.
+            # Typer exits with 1 when nobody reads its help any more.
             reason = getattr(error, "strerror", None) or "nobody reads it"
             return f"the output cannot be written: {reason}", OutputUnwritable.exit_code
         case SystemExit(code=int(code)):

@@ -22,9 +22,10 @@ app = typer.Typer(
     "4 name taken or unknown, 5 database, 6 microphone, engine or weights, 7 output, "
     "130 interrupted.",
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # a table of Rich's hides half of each option in sixty columns
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-weights = typer.Typer(help="Model files: list, fetch or verify them.")
+weights = typer.Typer(help="Model files: list, fetch or verify them.", rich_markup_mode=None)
 app.add_typer(weights, name="weights")
 
 # ---- Options that several commands share
@@ -32,10 +33,13 @@ app.add_typer(weights, name="weights")
 Username = Annotated[str | None, typer.Option("-u", "--username", help="Whose login it is.")]
 WithFile = Annotated[
     list[str] | None,
-    typer.Option("-f", "--with-file", help="Judge a recording; - is standard input."),
+    typer.Option(
+        "-f", "--with-file", metavar="FILE", help="Judge a recording; - is standard input."
+    ),
 ]
 WithFiles = Annotated[
-    list[str] | None, typer.Option("-f", "--with-file", help="Enrol from recordings; repeatable.")
+    list[str] | None,
+    typer.Option("-f", "--with-file", metavar="FILE", help="Enrol from a recording; give several."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Answer with one JSON object.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Show no notes.")]
@@ -151,7 +155,10 @@ def enroll(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Enrol a person from phrases they speak, or from recordings."""
+    """Enrol a person from phrases or recordings.
+
+    At the microphone they are asked for fresh phrases, or for a passphrase of their own.
+    """
     if add and (replace or phrase is not None):
         raise UsageError("--add goes with neither --replace nor --phrase")
     name = _name(username, "--username")
@@ -209,7 +216,11 @@ def verify(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Let somebody in if the voice is theirs and the words are the ones asked for."""
+    """Let somebody in by voice and words.
+
+    At the microphone a fresh phrase is asked for. In a recording the words are judged where
+    --expect or the person's own passphrase says what they should be.
+    """
     if anyone and (username is not None or expect is not None):
         raise UsageError("--anyone goes with neither --username nor --expect")
     if expect is not None and not with_file:
@@ -259,7 +270,7 @@ def identify(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Tell which of the enrolled people speaks, or that it is nobody known."""
+    """Tell who speaks, if it is somebody known."""
     membrane = _membrane(
         security=security,
         metric=metric,
@@ -292,7 +303,7 @@ def compare(
     encoder: Encoder = None,
     as_json: AsJson = False,
 ) -> None:
-    """Tell whether two recordings are of one person; nobody need be enrolled."""
+    """Tell whether two voices are one person's."""
     membrane = _membrane(
         security=security,
         metric=metric,
@@ -313,7 +324,7 @@ def transcribe(
     denoise: Denoise = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what the recognizer hears in a recording."""
+    """Show the words heard in a recording."""
     from membrane.audio.files import read_utterance
 
     membrane = _membrane(recognizer=recognizer, model=model, scorer=scorer, denoise=denoise)
@@ -347,7 +358,7 @@ def devices(as_json: AsJson = False) -> None:
 def export(
     name: Annotated[str, typer.Argument(help="A person.")], database: Database = None
 ) -> None:
-    """Show all that is stored of a person, as JSON."""
+    """Show all that is stored of a person."""
     from membrane.settings import load_settings
     from membrane.store.joblib_store import JoblibStore
 
@@ -376,7 +387,7 @@ def clear(yes: Yes = False, database: Database = None, quiet: Quiet = False) -> 
 
 @weights.command("list")
 def list_weights(as_json: AsJson = False) -> None:
-    """Show the model files, and which of them are here."""
+    """Show which model files are here."""
     from membrane.models import statuses
 
     View(as_json=as_json).models(statuses())
@@ -399,7 +410,7 @@ def fetch_weights(
 
 @weights.command("verify")
 def verify_weights(as_json: AsJson = False) -> None:
-    """Check every model file that is here against its registered size and hash."""
+    """Check size and hash of the model files here."""
     from membrane.models import require_undamaged, statuses
 
     found = statuses()

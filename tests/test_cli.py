@@ -79,8 +79,9 @@ def test_help_names_every_command_but_those_that_destroy(answer, monkeypatch):
     code, text = answer("--help")
     assert code == 0
     for name in ("enroll", "verify", "identify", "compare", "transcribe", "list", "devices"):
-        assert re.search(rf"^│ {name} ", text, re.MULTILINE), name
+        assert re.search(rf"^  {name}  .*\.$", text, re.MULTILINE), name
     assert not re.search(r"\b(delete|clear)\b", text)
+    assert "..." not in text.partition("Commands:")[2]
     assert max(map(len, text.splitlines())) <= 60
 
 
