@@ -4,8 +4,10 @@ import sys
 import numpy as np
 import pytest
 
+from membrane.audio import activity
 from membrane.audio.activity import (
     CHUNK,
+    CONTEXT,
     SHORTEST_SPEECH,
     SpeechActivity,
     probabilities,
@@ -44,6 +46,27 @@ def test_speech_is_found_where_it_is(voice):
 def test_every_voice_is_heard(recordings):
     for path in recordings.glob("*/login-*.flac"):
         assert share_of_speech(read_utterance(path).samples) > 0.3, path
+
+
+def test_the_network_sees_what_came_before_each_chunk_and_its_own_memory(voice, monkeypatch):
+    class Network:
+        def __init__(self):
+            self.seen = []
+
+        def run(self, _, inputs):
+            self.seen.append(inputs)
+            return np.array([[0.5]]), np.full((2, 1, 128), len(self.seen), dtype=np.float32)
+
+    network = Network()
+    monkeypatch.setattr(activity, "_session", lambda: network)
+    probabilities(voice[: 3 * CHUNK])
+    before = np.concatenate([np.zeros(CONTEXT, dtype=np.float32), voice])
+    for i, inputs in enumerate(network.seen):
+        window = before[i * CHUNK : (i + 1) * CHUNK + CONTEXT]
+        np.testing.assert_array_equal(inputs["input"], window[np.newaxis])
+        assert (inputs["state"] == i).all()
+        assert inputs["sr"] == SAMPLE_RATE
+    assert len(network.seen) == 3
 
 
 @pytest.mark.parametrize("level", [0.0, 1e-4, 1e-2, 0.3])

@@ -412,6 +412,23 @@ def test_a_damaged_mp3_prints_nothing_itself(tmp_path, voice):
     assert (shown.stdout.strip(), shown.stderr) == ("True", "")
 
 
+def test_a_place_that_does_not_exist_is_not_gone_to():
+    # libsndfile asks for such places in damaged files and could not let an exception through.
+    file = files._Nameless(io.BytesIO(b"RIFF"))
+    file.seek(1, os.SEEK_SET)
+    for offset in (-5, 2**63):
+        file.seek(offset, os.SEEK_SET)
+        assert file.tell() == 1
+
+
+def test_a_disk_that_fails_meanwhile_ends_the_file():
+    class Failing(io.BytesIO):
+        def read(self, _):
+            raise OSError(5, "Input/output error")
+
+    assert files._Nameless(Failing(b"RIFF")).readinto(bytearray(4)) == 0
+
+
 # ---- Any bytes
 
 
