@@ -7,11 +7,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-import soundfile
 
 from membrane.__main__ import run
-from scripts.make_recordings import PEOPLE, RATE, Take, record, spoken
-from tests.terminal import Terminal
 from tests.virtual_microphone import VirtualMicrophone, missing_programs
 
 RECORDINGS = Path(__file__).parent / "recordings"
@@ -116,6 +113,8 @@ def program(environment):
 @pytest.fixture
 def terminal(environment):
     """Run Membrane in a terminal: ``terminal("verify", columns=40)``; see `Terminal`."""
+    from tests.terminal import Terminal
+
     with ExitStack() as running:
 
         def run(*arguments, also=(), **options):
@@ -152,6 +151,10 @@ def speak(virtual_microphone, tmp_path):
         if os.environ.get("CI"):
             pytest.fail("CI must speak to the microphone, but espeak-ng is not installed")
         pytest.skip("espeak-ng is not installed: apt install espeak-ng")
+    import soundfile
+
+    from scripts.make_recordings import PEOPLE, RATE, Take, record, spoken
+
     path = tmp_path / "spoken.wav"
 
     def say(person, text):

@@ -26,7 +26,7 @@ from membrane.settings import Settings
 from tests.terminal import CTRL_C
 
 DIGITS = r"Please say:\s+((?:\d )*\d)\s*\n"
-WRONG = "1 1 1 1 1 1"
+WRONG = "1 1 1 1"
 HEARD = Utterance(np.full(SAMPLE_RATE, 0.1, dtype=np.float32))
 
 
