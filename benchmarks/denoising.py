@@ -20,6 +20,7 @@ from benchmarks.thresholds import ENROLMENT, SPEECH, probes_of, utterances_of
 from membrane.audio import activity
 from membrane.audio.denoise import reduce_noise, room_of
 from membrane.audio.files import read_utterance
+from membrane.audio.preparation import at_voice_level
 from membrane.audio.utterance import Samples
 from membrane.voice.encoder import Encoder, Vector, load_encoder
 
@@ -42,7 +43,7 @@ def treated(samples: Samples, treatment: Treatment) -> Samples:
     voiced = np.flatnonzero(mask)
     start = max(0, int(voiced[0]) - MARGIN_CHUNKS) * activity.CHUNK
     stop = (int(voiced[-1]) + 1 + MARGIN_CHUNKS) * activity.CHUNK
-    return treatment(samples, room_of(samples, probability, mask))[start:stop]
+    return at_voice_level(treatment(samples, room_of(samples, probability, mask))[start:stop])
 
 
 def pink(length: int, chance: np.random.Generator) -> Samples:

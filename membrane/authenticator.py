@@ -16,7 +16,6 @@ from membrane.errors import (
     Disagreement,
     EncoderMismatch,
     NameTaken,
-    UnknownName,
     UsageError,
 )
 from membrane.evidence import Examined, Examiner
@@ -252,14 +251,14 @@ class Membrane(Examiner):
 
         Raises
         ------
-        UnknownName
+        UsageError
             If nobody has one.
         StoreError
         """
         gallery = self.store.gallery() if gallery is None else gallery
         owners = dict(gallery.passphrases())
         if not owners:
-            raise UnknownName("nobody has a passphrase: enrol with --phrase, or verify a name")
+            raise UsageError("nobody has a passphrase: enrol with --phrase, or verify a name")
         return owners
 
     def verify_anyone(self, utterance: Utterance) -> Decision:
@@ -267,7 +266,7 @@ class Membrane(Examiner):
 
         Raises
         ------
-        UnknownName
+        UsageError
             If nobody has a passphrase.
         PoorQuality, StoreError, Unavailable
         """

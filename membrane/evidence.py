@@ -9,7 +9,7 @@ from time import perf_counter
 
 import numpy as np
 
-from membrane.audio.preparation import Prepared, prepare
+from membrane.audio.preparation import Prepared, at_voice_level, prepare
 from membrane.audio.quality import require
 from membrane.audio.utterance import SAMPLE_RATE, Utterance
 from membrane.errors import PoorQuality, UsageError
@@ -120,7 +120,7 @@ class Examiner:
         if expected:
             words = self.recognizer.match(prepared.samples, expected, strict=self.settings.strict)
         worded = perf_counter()
-        embedding = self.encoder.embed(prepared.samples)
+        embedding = self._voice(prepared)
         if enrolling and self.settings.denoise == "auto":
             embedding = self._with_other_kind(embedding, utterance, prepared)
         timings = {
@@ -129,6 +129,9 @@ class Examiner:
             "voice": perf_counter() - worded,
         }
         return Examined(utterance, prepared, words, embedding, timings)
+
+    def _voice(self, prepared: Prepared) -> Embedding:
+        return self.encoder.embed(at_voice_level(prepared.samples))
 
     def _with_other_kind(
         self, embedding: Embedding, utterance: Utterance, prepared: Prepared
@@ -141,7 +144,7 @@ class Examiner:
         other = prepare(utterance, denoising="never" if prepared.denoised else "always")
         if other.denoised == prepared.denoised:
             return embedding  # there is no noise profile
-        partials = np.concatenate([embedding.partials, self.encoder.embed(other.samples).partials])
+        partials = np.concatenate([embedding.partials, self._voice(other).partials])
         mean = partials.mean(axis=0)
         return Embedding(vector=mean / np.linalg.norm(mean), partials=partials)
 

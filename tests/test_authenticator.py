@@ -448,7 +448,7 @@ def test_of_two_people_with_one_passphrase_the_voice_decides(membrane, three_phr
 
 def test_where_nobody_has_a_passphrase_that_is_said(membrane, three_phrases, utterance_of):
     membrane.enroll("boris", three_phrases("boris"))
-    with pytest.raises(UnknownName, match="nobody has a passphrase"):
+    with pytest.raises(UsageError, match="nobody has a passphrase"):
         membrane.verify_anyone(utterance_of("boris", "login"))
 
 

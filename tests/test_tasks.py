@@ -98,7 +98,7 @@ def test_passphrase_that_cannot_be_used_is_refused_before_anybody_agrees(tasks_o
 
 
 def test_login_by_passphrase_is_refused_before_anybody_speaks_if_nobody_has_one(enrolled, tasks_of):
-    with pytest.raises(UnknownName, match="nobody has a passphrase"):
+    with pytest.raises(UsageError, match="nobody has a passphrase"):
         tasks_of(Person()).verify(None)
 
 
