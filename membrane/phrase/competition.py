@@ -70,11 +70,14 @@ class Competition(NamedTuple):
         sound in every frame.
     expected : np.ndarray, shape (slots,)
         Which word of the vocabulary is expected.
+    best : float, natural log
+        Score of the best phrase of as many words of the vocabulary.
     """
 
     scores: Floats
     likeness: Floats
     expected: Integers
+    best: float
 
     def advantages(self) -> Floats:
         """Return by how much each slot's expected word beats the best other word, natural log."""
@@ -83,6 +86,10 @@ class Competition(NamedTuple):
         others[slots, self.expected] = IMPOSSIBLE
         advantages: Floats = self.scores[slots, self.expected] - others.max(axis=1)
         return advantages
+
+    def whole(self) -> float:
+        """Return by how much the whole phrase beats the best other or same phrase: 0 at most."""
+        return float(self.scores[0, self.expected[0]] - self.best)
 
 
 def compete(
@@ -104,7 +111,8 @@ def compete(
         None where the sound is too short to hold the phrase.
     """
     expected = np.array([vocabulary.words.index(word) for word in phrase])
-    ends = _forward(costs, expected, vocabulary)
+    wanted = vocabulary.word_of == expected[:, None]
+    ends = _forward(costs, wanted, vocabulary)
     if ends.before[-1, -1] < IMPOSSIBLE / 2:
         return None
     starts = _backward(costs, expected, vocabulary)
@@ -113,7 +121,9 @@ def compete(
         [ways[:, vocabulary.word_of == word].max(axis=1) for word in range(len(vocabulary.words))],
         axis=1,
     )
-    return Competition(scores, _likeness(ends, starts, expected, vocabulary), expected)
+    free = _forward(costs, np.ones_like(wanted), vocabulary).before[-1, -1]
+    likeness = _likeness(ends, starts, expected, vocabulary)
+    return Competition(scores, likeness, expected, float(free))
 
 
 class _Ends(NamedTuple):
@@ -146,13 +156,21 @@ class _Starts(NamedTuple):
     after: Floats
 
 
-def _forward(costs: npt.NDArray[np.int16], expected: Integers, vocabulary: Vocabulary) -> _Ends:
-    """Go through the sound from its beginning, every word in every slot."""
-    frames, slots = len(costs), len(expected)
-    ways = len(vocabulary.word_of)
+def _forward(
+    costs: npt.NDArray[np.int16], wanted: npt.NDArray[np.bool_], vocabulary: Vocabulary
+) -> _Ends:
+    """Go through the sound from its beginning, every word in every slot.
+
+    Parameters
+    ----------
+    costs : np.ndarray, shape (frames, senones), int16
+    wanted : np.ndarray, shape (slots, pronunciations), bool
+        After which pronunciations of a slot the next slot may follow.
+    vocabulary : Vocabulary
+    """
+    frames, (slots, ways) = len(costs), wanted.shape
     each, last = np.arange(ways), vocabulary.length - 1
     exit_score = vocabulary.leave[each, last]
-    wanted = vocabulary.word_of == expected[:, None]
     ends = np.empty((frames, slots, ways), dtype=np.float32)
     before = np.empty((frames + 1, slots + 1), dtype=np.float32)
     before[0] = IMPOSSIBLE

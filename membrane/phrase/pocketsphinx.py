@@ -2,8 +2,9 @@
 
 PocketSphinx hears: one pass gives the likelihood of every senone in every frame, which it writes
 to a file, and the digits that fit best. On the senones, `membrane.phrase.competition` lets other
-words compete for each slot of the phrase. Three gates decide: the expected word must win every
-slot, or lose it by little; it must not lose on average; and the words must be like that sound.
+words compete for each slot of the phrase. What decides: the expected word must win every slot, or
+lose it by little; it must not lose on average; no other phrase may fit much better; and the words
+must be like that sound.
 """
 
 from __future__ import annotations
@@ -36,25 +37,29 @@ class Gates(NamedTuple):
     Parameters
     ----------
     worst : float
-        Least advantage of the expected word over the best other word, in the worst slot.
-    strict_worst : float
-        The same for ``--security strict``.
+        Least advantage of the expected word over the best other word, in the worst slot: finds a
+        single wrong word.
     mean : float
         Least advantage on average over the slots: noise fits no word better than another.
+    whole : float
+        Least advantage of the phrase over the best phrase of as many words: finds another order,
+        where no single exchange helps.
     digits : float
         Least log likelihood a frame of the digits that fit best, whatever was asked for.
     """
 
     worst: float
-    strict_worst: float
     mean: float
+    whole: float
     digits: float
 
 
-DIGIT_GATES = Gates(worst=-100.0, strict_worst=-70.0, mean=-20.0, digits=-7.0)
-WORD_GATES = Gates(worst=-200.0, strict_worst=-150.0, mean=-60.0, digits=-np.inf)
+DIGIT_GATES = Gates(worst=-100.0, mean=-20.0, whole=-150.0, digits=-7.0)
+STRICT_DIGIT_GATES = Gates(worst=-70.0, mean=-20.0, whole=-120.0, digits=-7.0)
+WORD_GATES = Gates(worst=-200.0, mean=-60.0, whole=-400.0, digits=-np.inf)
+STRICT_WORD_GATES = Gates(worst=-150.0, mean=-60.0, whole=-300.0, digits=-np.inf)
 """Chosen on the speakers of ``benchmarks/phrases.py --part choose``, for few refusals of honest
-people (1 to 4 % of six digits). Short words of a free passphrase are easily beaten by one of many
+people (2 to 4 % of six digits). Short words of a free passphrase are easily beaten by one of many
 others, so these are lower for words."""
 
 LEAST_LIKENESS = -7.2
@@ -126,15 +131,15 @@ class PocketSphinxRecognizer:
         digits = is_digits(words)
         heard = self._listener.hear(samples, len(words) if digits else 0)
         vocabulary = _competing(tuple(DIGITS) if digits else _competitors(words))
-        gates = DIGIT_GATES if digits else WORD_GATES
-        least = gates.strict_worst if strict else gates.worst
+        gates = _gates(digits, strict)
         found = compete(heard.costs, words, vocabulary)
         if found is None:
-            return PhraseMatch(" ".join(words), "", False, -np.inf, least, heard.problem())
+            return PhraseMatch(" ".join(words), "", False, -np.inf, gates.worst, heard.problem())
         advantages = found.advantages()
         accepted = bool(
-            advantages.min() >= least
+            advantages.min() >= gates.worst
             and advantages.mean() >= gates.mean
+            and found.whole() >= gates.whole
             and found.likeness.mean() >= LEAST_LIKENESS
             and heard.likeness >= gates.digits
         )
@@ -145,7 +150,7 @@ class PocketSphinxRecognizer:
             heard=" ".join(words) if accepted else fitting,
             accepted=accepted,
             score=float(advantages.min()),
-            threshold=least,
+            threshold=gates.worst,
             problem="" if accepted else heard.problem(),
         )
 
@@ -348,6 +353,12 @@ def _dictation() -> Any:
     from pocketsphinx import Decoder
 
     return Decoder(loglevel="FATAL")
+
+
+def _gates(digits: bool, strict: bool) -> Gates:
+    if digits:
+        return STRICT_DIGIT_GATES if strict else DIGIT_GATES
+    return STRICT_WORD_GATES if strict else WORD_GATES
 
 
 def _competitors(words: Iterable[str]) -> tuple[str, ...]:

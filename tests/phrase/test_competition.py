@@ -47,6 +47,16 @@ def test_only_the_wrong_word_loses_its_slot(vocabulary):
     assert vocabulary.words[found.scores[1].argmax()] == "stop"
 
 
+def test_the_phrase_that_was_said_is_the_best_of_all(vocabulary):
+    said = _perfect_sound(["L EH F T", "S T AA P"])
+    assert compete(said, ["left", "stop"], vocabulary).whole() == pytest.approx(0, abs=1e-2)
+
+
+def test_another_order_is_far_from_the_best_phrase(vocabulary):
+    said = _perfect_sound(["L EH F T", "S T AA P"])
+    assert compete(said, ["stop", "left"], vocabulary).whole() < -100
+
+
 def test_each_pronunciation_counts_for_its_word(vocabulary):
     for spoken in WORDS["either"]:
         found = compete(_perfect_sound(["G OW", spoken]), ["go", "either"], vocabulary)
