@@ -15,6 +15,7 @@ import argparse
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,9 +25,10 @@ from benchmarks.phrases import SPEAKERS, SPEECH, interval, joined_digits, spoken
 from membrane.audio.files import read_utterance
 from membrane.audio.utterance import Utterance
 from membrane.authenticator import Membrane
-from membrane.errors import UnusableRecording
+from membrane.errors import Disagreement, PoorQuality
+from membrane.evidence import Examined
 from membrane.phrase.matching import is_digits
-from membrane.settings import load_settings
+from membrane.settings import SECURITY_LEVELS, load_settings
 from membrane.voice.scoring import similarities
 
 ENROLMENT = 3
@@ -80,16 +82,17 @@ def speechocean(part: str) -> Iterator[Person]:
         ]
         others = [line for line in lines if line not in strings]
         if strings:
-            enrolment = [read_utterance(path) for _, path in others[:ENROLMENT]]
+            enrolment = [read_utterance(path) for _, path in others]
             logins = [(text, read_utterance(path)) for text, path in strings]
             yield Person(speaker, enrolment, logins)
 
 
-def try_logins(people: list[Person]) -> Tally:
+def try_logins(people: list[Person], security: str) -> Tally:
     """Enrol everybody, let everybody log in, and everybody claim to be everybody else."""
     tally = Tally()
     with tempfile.TemporaryDirectory() as folder:
-        membrane = Membrane(load_settings(database=Path(folder) / "voiceprints.joblib"))
+        database = Path(folder) / "voiceprints.joblib"
+        membrane = Membrane(load_settings(database=database, security=security))
         enrolled = [person for person in people if enrol(membrane, person, tally)]
         gallery = membrane.store.gallery()
         for person in enrolled:
@@ -98,7 +101,7 @@ def try_logins(people: list[Person]) -> Tally:
             for asked, utterance in person.logins:
                 try:
                     examined = membrane.examine(utterance, expected=asked)
-                except UnusableRecording:
+                except PoorQuality:
                     tally.first["quality"] += 1
                     outcomes.append(False)
                     continue
@@ -117,12 +120,19 @@ def try_logins(people: list[Person]) -> Tally:
 
 
 def enrol(membrane: Membrane, person: Person, tally: Tally) -> bool:
-    """Enrol one person; an enrolment that is refused is counted."""
+    """Enrol one person with the first phrases that can be judged, as at a microphone.
+
+    An enrolment whose phrases do not agree is counted: nobody can ask for another one here.
+    """
+    phrases: list[Examined] = []
+    for utterance in person.enrolment:
+        with suppress(PoorQuality):
+            phrases.append(membrane.examine(utterance, enrolling=True))
+        if len(phrases) == ENROLMENT:
+            break
     try:
-        membrane.enroll(
-            person.name, [membrane.examine(one, enrolling=True) for one in person.enrolment]
-        )
-    except UnusableRecording:
+        membrane.enroll(person.name, phrases)
+    except Disagreement:
         tally.first["enrolment refused"] += len(person.logins)
         return False
     return True
@@ -150,11 +160,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--logins", type=int, default=60, help="strings a speaker of fsdd")
     parser.add_argument("--part", choices=("report", "choose"), default="report")
+    parser.add_argument("--security", nargs="*", choices=SECURITY_LEVELS, default=["balanced"])
     options = parser.parse_args()
     if not SPEECH.is_dir():
         parser.exit(2, f"{SPEECH} is missing\n")
-    show("six digits joined from fsdd", try_logins(list(fsdd(options.part, options.logins))))
-    show("digit strings of speechocean762", try_logins(list(speechocean(options.part))))
+    for kind, people in (
+        ("six digits joined from fsdd", list(fsdd(options.part, options.logins))),
+        ("digit strings of speechocean762", list(speechocean(options.part))),
+    ):
+        for security in options.security:
+            show(f"{kind}, {security}", try_logins(people, security))
 
 
 if __name__ == "__main__":
