@@ -24,6 +24,15 @@ CHOICES = {
 
 MOST_ATTEMPTS = 10
 
+THRESHOLDS = {"cosine": (-1.0, 1.0), "euclidean": (0.0, 2.0)}
+"""Least and greatest number that each metric can give for two vectors of length 1."""
+
+MEASURES = {"cosine": "cosine", "euclidean": "distance"}
+"""What the numbers of each metric are called."""
+
+ENGINE_OF_FILES = "deepspeech"
+"""The recognizer that takes a model and a scorer of one's own."""
+
 
 def home() -> Path:
     """Return the folder of all that is kept: ``MEMBRANE_HOME``, or the user's data folder."""
@@ -128,10 +137,31 @@ def load_settings(**options: Any) -> Settings:
                     f"{source} sets {name!r}, which does not exist: choose from {', '.join(known)}"
                 )
             values[name] = _converted(known[name], value, source)
+        _check_threshold(values, given, source)
     settings = Settings(**values)
-    if settings.metric == "euclidean" and (settings.threshold or 0) < 0:
-        raise UsageError(f"the threshold {settings.threshold} is no distance: use 0 or more")
+    if (settings.model or settings.scorer) and settings.recognizer != ENGINE_OF_FILES:
+        raise UsageError(
+            f"a model or a scorer of one's own is for {ENGINE_OF_FILES}, not for "
+            f"{settings.recognizer}: choose that recognizer, or leave them out"
+        )
     return settings
+
+
+def _check_threshold(values: dict[str, Any], given: dict[str, Any], source: str) -> None:
+    """Refuse a threshold that is no number of the metric, or that was given in another's."""
+    threshold, metric = values.get("threshold"), values.get("metric", Settings.metric)
+    if threshold is None:
+        return
+    if "metric" in given and "threshold" not in given:
+        # A cosine of 0.85 read as a distance would let in strangers.
+        raise UsageError(
+            f"{source} sets metric and not the threshold, which is {threshold} already: set both"
+        )
+    least, most = THRESHOLDS[metric]
+    if not least <= threshold <= most:
+        raise UsageError(
+            f"the threshold {threshold} is no {MEASURES[metric]}: use {least:g} to {most:g}"
+        )
 
 
 def _from_file(path: Path) -> dict[str, Any]:

@@ -100,6 +100,7 @@ def test_other_variables_of_membrane_are_no_settings(monkeypatch):
 def test_every_source_gives_a_value_of_the_right_type(
     write_settings, monkeypatch, name, text, value
 ):
+    monkeypatch.setenv("MEMBRANE_RECOGNIZER", "deepspeech")  # only that one takes a model
     write_settings(f"{name} = '{text}'\n")
     assert getattr(load_settings(), name) == value
     write_settings("")
@@ -221,9 +222,25 @@ def test_most_attempts_may_be_chosen():
     assert load_settings(attempts=MOST_ATTEMPTS).attempts == MOST_ATTEMPTS
 
 
-def test_a_distance_is_not_negative():
-    # Squared, it would let in strangers.
-    with pytest.raises(UsageError, match=r"-1\.0 is no distance"):
-        load_settings(metric="euclidean", threshold="-1")
-    assert load_settings(metric="euclidean", threshold="0").threshold == 0
-    assert load_settings(metric="cosine", threshold="-1").threshold == -1
+def test_a_threshold_is_a_number_that_the_metric_can_give():
+    # A distance of -1, squared, would let in strangers; one of 3 everybody; a cosine of 85 nobody.
+    for metric, threshold in (("euclidean", "-1"), ("euclidean", "3"), ("cosine", "85")):
+        with pytest.raises(UsageError, match=r"is no (cosine|distance): use -?\d to \d"):
+            load_settings(metric=metric, threshold=threshold)
+    for metric, threshold in (("euclidean", "0"), ("euclidean", "2"), ("cosine", "-1")):
+        assert load_settings(metric=metric, threshold=threshold).threshold == float(threshold)
+
+
+def test_a_threshold_of_one_metric_is_never_read_in_another(write_settings):
+    write_settings("threshold = 0.85")
+    assert load_settings().threshold == 0.85
+    with pytest.raises(UsageError, match=r"an option sets metric .* 0\.85 already: set both"):
+        load_settings(metric="euclidean")
+    assert load_settings(metric="euclidean", threshold=0.5).threshold == 0.5
+
+
+@pytest.mark.parametrize("name", ["model", "scorer"])
+def test_files_for_deepspeech_are_not_given_to_another_recognizer(name, tmp_path):
+    with pytest.raises(UsageError, match="is for deepspeech, not for pocketsphinx"):
+        load_settings(**{name: tmp_path})
+    assert getattr(load_settings(recognizer="deepspeech", **{name: tmp_path}), name) == tmp_path
