@@ -18,6 +18,10 @@ Vector = npt.NDArray[np.float32]
 VECTOR_SIZE = 256
 """Numbers in a d-vector."""
 
+MOST_COUNTED = 1_000_000
+"""Partials or weight of one utterance at most: five minutes hold some hundred partials, and a
+larger number, which only a damaged file has, would leave no sum that is finite."""
+
 LENGTH_TOLERANCE = 1e-3
 """How far from 1 the length of a stored vector may be."""
 
@@ -96,9 +100,9 @@ class EnrolledUtterance:
         check_vector(self.vector)
         if not 0 < self.norm <= 1 + LENGTH_TOLERANCE:
             raise ValueError(f"the mean of partials of length 1 has the length {self.norm}")
-        if self.partials < 1:
+        if not 1 <= self.partials <= MOST_COUNTED:
             raise ValueError(f"an utterance of {self.partials} partials")
-        if not 0 <= self.weight < math.inf:
+        if not 0 <= self.weight <= MOST_COUNTED:
             raise ValueError(f"an utterance of weight {self.weight}")
 
     @property
@@ -222,12 +226,12 @@ class Voiceprint:
         Raises
         ------
         UsageError
-            If there is no such utterance, the weight is negative or not finite, or none that
+            If there is no such utterance, the weight is negative or too large, or none that
             counts would remain.
         """
         self._check_index(index)
-        if not 0 <= weight < math.inf:
-            raise UsageError(f"the weight {weight} is not possible: use 0 or more")
+        if not 0 <= weight <= MOST_COUNTED:
+            raise UsageError(f"the weight {weight} is not possible: use 0 to {MOST_COUNTED}")
         utterances = list(self.utterances)
         utterances[index] = replace(utterances[index], weight=weight)
         return self._made_of(tuple(utterances))

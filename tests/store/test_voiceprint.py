@@ -99,7 +99,7 @@ def test_an_utterance_that_is_not_there_is_named(person, index):
         voiceprint.reweighted(index, 1)
 
 
-@pytest.mark.parametrize("weight", [-1, float("inf"), float("nan")])
+@pytest.mark.parametrize("weight", [-1, 1e308, float("inf"), float("nan")])
 def test_an_impossible_weight_is_refused(person, weight):
     with pytest.raises(UsageError, match="weight"):
         person("Anna").reweighted(0, weight)
@@ -116,7 +116,9 @@ def test_an_impossible_weight_is_refused(person, weight):
         {"norm": 1.5},
         {"norm": float("nan")},
         {"partials": 0},
+        {"partials": 10**400},
         {"weight": -1.0},
+        {"weight": 1e308},
         {"weight": float("nan")},
     ],
     ids=str,

@@ -63,6 +63,11 @@ def test_a_voiceprint_that_is_not_a_number_is_named(broken):
         similarities(gallery, unit_rows(1, seed=1)[0])
 
 
+def test_voiceprints_too_large_to_be_summed_are_refused_without_a_warning():
+    with pytest.raises(StoreDamaged, match="voiceprint 0 "):
+        similarities(np.full((2, 256), 1e38, np.float32), np.full(256, 1 / 16, np.float32))
+
+
 def test_the_distance_is_the_length_of_the_difference():
     one, other = unit_rows(2).astype(float)
     assert cosine_to_distance(one @ other) == pytest.approx(np.linalg.norm(one - other))
