@@ -49,8 +49,15 @@ def run(arguments: Sequence[str]) -> int:
     except BaseException as error:  # noqa: BLE001 - nothing is swallowed: each has its line
         if os.environ.get("MEMBRANE_DEBUG"):
             sys.excepthook(type(error), error, error.__traceback__)
-        return _failed(*_explain(error))
+        return _failed(*_explain(_interrupt_behind(error) or error))
     return code if isinstance(code, int) else 0
+
+
+def _interrupt_behind(error: BaseException | None) -> KeyboardInterrupt | None:
+    """Return the Ctrl-C that made an error: an import that it breaks off says it failed."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def _explain(error: BaseException) -> tuple[str, int]:

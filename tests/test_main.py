@@ -9,6 +9,7 @@ import pytest
 
 from membrane import cli
 from membrane.__main__ import run
+from membrane.errors import ModelUnavailable
 from tests.terminal import CTRL_C
 
 KILLED_BY_CTRL_C = -2
@@ -86,6 +87,17 @@ def test_defect_shows_where_it_is_when_asked_to(ending, monkeypatch):
     code, errors = ending(ZeroDivisionError("here"))
     assert code == 70
     assert "Traceback" in errors
+
+
+def test_import_that_ctrl_c_broke_off_is_an_interrupt(ending):
+    # A compiled module says only that its initialization failed, and from what.
+    broken = ImportError("initialization failed")
+    broken.__cause__ = KeyboardInterrupt()
+    unavailable = ModelUnavailable("ONNX Runtime cannot be loaded: reinstall Membrane")
+    unavailable.__context__ = broken
+    code, told = ending(unavailable)
+    assert code == 130
+    assert lines(told) == ["Error: interrupted: nothing was left half done"]
 
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left"), SystemExit(1)])
