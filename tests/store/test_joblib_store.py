@@ -157,6 +157,17 @@ def test_only_the_owner_may_read_files_and_folder_whatever_the_umask(store, pers
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path.name
 
 
+@pytest.mark.skipif(WINDOWS, reason="Windows has no mode bits")
+def test_nobody_else_may_put_another_folder_in_the_place_of_a_new_one(tmp_path, person):
+    before = os.umask(0)
+    try:
+        JoblibStore(tmp_path / "share" / "membrane" / "people.joblib").add(person("Anna"))
+    finally:
+        os.umask(before)
+    for folder in (tmp_path / "share", tmp_path / "share" / "membrane"):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700, folder.name
+
+
 def test_the_previous_good_copy_is_kept_and_nothing_else_is_left(filled, person):
     before = filled.path.read_bytes()
     filled.add(person("Eve", 7))
