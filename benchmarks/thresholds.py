@@ -10,7 +10,9 @@ the way that a login takes: quality gate, automatic denoising, trimming. (The wo
 speech-commands are too few a speaker to make a probe.)
 
 The threshold "enrolment" is the greatest that asks at most 2.5 % of the speakers to repeat one of
-their three phrases, because it is not enough like the other two.
+their three phrases, because it is not enough like the other two. The threshold "stretch" is the
+greatest that refuses at most 1 % of the probes that the balanced one accepts, because one of their
+stretches of 1.6 s is not enough like the voiceprint.
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ SPEECH = Path(__file__).resolve().parents[2] / "shared" / "speech"
 THRESHOLDS = Path(__file__).resolve().parents[1] / "weights" / "thresholds.toml"
 LEVELS = {"convenient": 0.01, "balanced": 0.001, "strict": 0.0001}
 MOST_ASKED_AGAIN = 0.025
+MOST_CUT = 0.01
 ENROLMENT = 3
 PROBE_S = 2.5
 PIECE_S = 3.0
@@ -50,7 +53,7 @@ class Speaker:
 
     name: str
     voiceprint: Vector
-    probes: list[Vector]
+    probes: list[Embedding]
     enrolled: list[Embedding]
 
 
@@ -106,8 +109,8 @@ def speaker_of(corpus: str, name: str, files: list[Path]) -> Speaker | None:
     if len(enrolled) < ENROLMENT:
         return None
     probes = (examined(examiner, one, enrolling=False) for one in probes_of(sounds[ENROLMENT:]))
-    vectors = [voice.vector for voice in probes if voice]
-    return Speaker(name, mean_of(enrolled), vectors, enrolled) if vectors else None
+    heard = [voice for voice in probes if voice]
+    return Speaker(name, mean_of(enrolled), heard, enrolled) if heard else None
 
 
 def mean_of(voices: list[Embedding]) -> Vector:
@@ -122,6 +125,47 @@ def least_agreement(voices: list[Embedding]) -> float:
         float(mean_of([*voices[:place], *voices[place + 1 :]]) @ voice.vector)
         for place, voice in enumerate(voices)
     )
+
+
+def enrolment_threshold(halves: dict[str, list[Speaker]]) -> tuple[float, dict[str, str]]:
+    """Return what phrases of one enrolment must reach, and its rates."""
+    agreements = [least_agreement(one.enrolled) for one in halves["choosing"]]
+    threshold = float(np.floor(np.quantile(agreements, MOST_ASKED_AGAIN) * 100) / 100)
+    return threshold, {half: agreement_report(some, threshold) for half, some in halves.items()}
+
+
+def stretch_threshold(
+    halves: dict[str, list[Speaker]], balanced: float
+) -> tuple[float, dict[str, str]]:
+    """Return what every stretch of a probe must reach, and its rates."""
+
+    def least(owner: Speaker, probe: Embedding) -> float:
+        return float((probe.partials @ owner.voiceprint).min())
+
+    def honest(speakers: list[Speaker]) -> list[float]:
+        return [
+            least(one, probe)
+            for one in speakers
+            for probe in one.probes
+            if one.voiceprint @ probe.vector >= balanced
+        ]
+
+    threshold = float(np.floor(np.quantile(honest(halves["choosing"]), MOST_CUT) * 100) / 100)
+    rates = {}
+    for half, speakers in halves.items():
+        own = honest(speakers)
+        others = [
+            least(one, probe) >= threshold
+            for one in speakers
+            for other in speakers
+            if one is not other
+            for probe in other.probes
+        ]
+        rates[half] = (
+            f"refused besides {interval(sum(value < threshold for value in own), len(own))} "
+            f"strangers' speech unnoticed {interval(sum(others), len(others))}"
+        )
+    return threshold, rates
 
 
 def agreement_report(speakers: list[Speaker], threshold: float) -> str:
@@ -144,7 +188,7 @@ def scores_of(speakers: list[Speaker]) -> tuple[np.ndarray, np.ndarray]:
     genuine, impostor = [], []
     for owner in speakers:
         for other in speakers:
-            alike = [float(owner.voiceprint @ probe) for probe in other.probes]
+            alike = [float(owner.voiceprint @ probe.vector) for probe in other.probes]
             (genuine if owner is other else impostor).extend(alike)
     return np.array(genuine), np.array(impostor)
 
@@ -207,12 +251,15 @@ def main() -> None:
                 print(line)
                 if name == "all":
                     lines.append(f'{half} = "{" ".join(line.split()[2:])}"')
-    agreements = [least_agreement(one.enrolled) for one in enrolments["choosing"]]
-    threshold = float(np.floor(np.quantile(agreements, MOST_ASKED_AGAIN) * 100) / 100)
-    lines += ["", "[resemblyzer.enrolment]", f"similarity = {threshold}"]
-    for half, speakers in enrolments.items():
-        lines.append(f'{half} = "{agreement_report(speakers, threshold)}"')
-    print("\n".join(lines[-4:]))
+    balanced = least_similarity(impostors, LEVELS["balanced"])
+    for name, threshold, rates in (
+        ("stretch", *stretch_threshold(enrolments, balanced)),
+        ("enrolment", *enrolment_threshold(enrolments)),
+    ):
+        section = ["", f"[resemblyzer.{name}]", f"similarity = {threshold}"]
+        section += [f'{half} = "{rate}"' for half, rate in rates.items()]
+        print("\n".join(section))
+        lines += section
     if options.write:
         THRESHOLDS.write_text("\n".join(lines) + "\n", encoding="utf-8")
 

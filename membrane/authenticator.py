@@ -30,7 +30,7 @@ from membrane.store.voiceprint import (
     mean_vector,
     utc_now,
 )
-from membrane.voice.encoder import Vector
+from membrane.voice.encoder import Embedding, Vector
 from membrane.voice.scoring import metric_named, similarities, similarity, top
 from membrane.voice.thresholds import threshold_for
 
@@ -38,6 +38,9 @@ AGREEMENT = "enrolment"
 """Name of the threshold that the phrases of one enrolment must reach; it is lower than a login's,
 because a single phrase is compared with few others, and an honest person should seldom be asked
 again."""
+
+STRETCH = "stretch"
+"""Name of the threshold that every stretch of a probe must reach."""
 
 INCOMPARABLE = np.float32(-2)
 """Stands for the similarity of voiceprints of another encoder: below every cosine."""
@@ -242,7 +245,7 @@ class Membrane(Examiner):
         examined = self.examine(utterance, expected=expected or secret)
         if secret and not expected:
             examined = _without_secret(examined)
-        match = self._voice_match(similarity(vector, examined.embedding.vector))
+        match = self._voice_match(vector, examined.embedding)
         # Told by the name that was claimed: the one that is stored would say that there is one.
         return self._decide("verify", examined, match, claimed=claimed, person=person)
 
@@ -285,7 +288,7 @@ class Membrane(Examiner):
             return self._decide(
                 "verify",
                 _without_secret(replace(examined, words=words)),
-                self._voice_match(similarity(owner.vector, examined.embedding.vector)),
+                self._voice_match(owner.vector, examined.embedding),
                 claimed=owner.name,
             )
         return replace(
@@ -312,9 +315,10 @@ class Membrane(Examiner):
         candidates = tuple(
             Candidate(gallery.name(int(person)), float(alike[person])) for person in ranked
         )
+        match = None
         if candidates:
-            gallery.voiceprint(int(ranked[0]))  # checks the row that the decision rests on
-        match = self._voice_match(candidates[0].similarity) if candidates else None
+            best = gallery.voiceprint(int(ranked[0]))  # checks the row that the decision rests on
+            match = self._voice_match(best.vector, examined.embedding)
         decision = self._decide(
             "identify", examined, match, person=candidates[0].name if candidates else ""
         )
@@ -328,7 +332,7 @@ class Membrane(Examiner):
         PoorQuality, Unavailable
         """
         first, second = self.examine(one), self.examine(other)
-        match = self._voice_match(similarity(first.embedding.vector, second.embedding.vector))
+        match = self._voice_match(first.embedding.vector, second.embedding)
         decision = self._decide("compare", second, match)
         return replace(decision, source=f"{one.source} {other.source}")
 
@@ -352,14 +356,24 @@ class Membrane(Examiner):
                 f"{self.encoder.name}: choose that one, or enrol again with --replace"
             )
 
-    def _voice_match(self, alike: float) -> VoiceMatch:
+    def _voice_match(self, vector: Vector, embedding: Embedding) -> VoiceMatch:
+        """Compare a voiceprint with a whole probe, and with every stretch of it.
+
+        Otherwise somebody could say the words and play any recording of the person after them.
+        """
         metric = metric_named(self.settings.metric)
+        alike = similarity(vector, embedding.vector)
+        stretch = float(similarities(embedding.partials, vector).min())
+        # Whoever lowers the threshold of the whole lowers that of its parts.
+        least = min(threshold_for(self.encoder.name, STRETCH), self.threshold)
         return VoiceMatch(
             metric=metric.name,
             similarity=alike,
             value=metric.from_similarity(alike),
             threshold=metric.from_similarity(self.threshold),
-            accepted=alike >= self.threshold,
+            stretch=stretch,
+            stretch_threshold=least,
+            accepted=alike >= self.threshold and stretch >= least,
         )
 
     def _decide(

@@ -350,7 +350,11 @@ def _voice_rows(decision: Decision) -> Rows:
         return []
     bound = "at least {} needed" if voice.metric == "cosine" else "at most {} allowed"
     needed = bound.format(f"{voice.threshold:.3f}")
-    return [("voice", f"{_measure(voice)} {voice.value:.3f}, {needed}")]
+    rows = [("voice", f"{_measure(voice)} {voice.value:.3f}, {needed}")]
+    if voice.mixed:
+        least = f"similarity {voice.stretch:.3f}, at least {voice.stretch_threshold:.3f} needed"
+        rows.append(("a part", least))
+    return rows
 
 
 def _words_rows(decision: Decision) -> Rows:

@@ -26,6 +26,11 @@ class VoiceMatch:
     threshold : float
         In the metric's numbers: the least cosine, or the greatest distance, that is accepted.
     accepted : bool
+        Whether the whole and every stretch are similar enough.
+    stretch : float
+        The cosine of the least similar stretch of the probe: every part must be the person's.
+    stretch_threshold : float
+        The least that it may be.
     """
 
     metric: str
@@ -33,6 +38,15 @@ class VoiceMatch:
     value: float
     threshold: float
     accepted: bool
+    stretch: float
+    stretch_threshold: float
+
+    @property
+    def mixed(self) -> bool:
+        """Whether the whole is similar enough, and yet a stretch of it is another voice's."""
+        cosine = self.metric == "cosine"
+        whole = self.value >= self.threshold if cosine else self.value <= self.threshold
+        return whole and self.stretch < self.stretch_threshold
 
 
 @dataclass(frozen=True)
@@ -117,6 +131,8 @@ def _about_voice(decision: Decision) -> str:
         return f"This is {decision.person}." if voice.accepted else "This is nobody I know."
     if voice.accepted:
         return f"The voice is {decision.claimed}'s."
+    if voice.mixed:
+        return f"Part of the recording is not {decision.claimed}'s voice."
     return f"The voice is not close enough to {decision.claimed}'s."
 
 

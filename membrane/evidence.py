@@ -138,8 +138,9 @@ class Examiner:
     ) -> Embedding:
         """Return the voice as it was heard and denoised, half and half.
 
-        A denoised probe differs from a voiceprint of sounds that were not (in pink noise at 20 dB
-        the equal error rate is 4.9 %, with both in the voiceprint 3.5 %: benchmarks/denoising.py).
+        A denoised probe differs from a voiceprint of sounds that were not: in pink noise at 20 dB
+        the equal error rate is 5.5 %, with both in the voiceprint 4.0 %
+        (``benchmarks/denoising.py --part choose``).
         """
         other = prepare(utterance, denoising="never" if prepared.denoised else "always")
         if other.denoised == prepared.denoised:

@@ -16,8 +16,10 @@ from membrane.errors import Declined, OutputUnwritable, PoorQuality
 from membrane.phrase.recognizer import PhraseMatch
 
 QUALITY = Quality(speech_s=2.3, snr_db=31.0, level_dbfs=-30.0, clipped=0.0)
-COSINE = VoiceMatch("cosine", 0.91, 0.91, 0.78, accepted=True)
-EUCLIDEAN = VoiceMatch("euclidean", 0.82, 0.6, 0.663, accepted=True)
+COSINE = VoiceMatch("cosine", 0.91, 0.91, 0.78, accepted=True, stretch=0.8, stretch_threshold=0.65)
+EUCLIDEAN = VoiceMatch(
+    "euclidean", 0.82, 0.6, 0.663, accepted=True, stretch=0.8, stretch_threshold=0.65
+)
 
 
 def screen(width=60, *, terminal=True, **options):

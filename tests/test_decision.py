@@ -8,8 +8,8 @@ from membrane.decision import NOT_CHECKED, Candidate, Decision, VoiceMatch, expl
 from membrane.phrase.recognizer import PhraseMatch
 
 QUALITY = Quality(speech_s=2.5, snr_db=30.0, level_dbfs=-24.0, clipped=0.0)
-NEAR = VoiceMatch("cosine", 0.91, 0.91, 0.78, True)
-FAR = VoiceMatch("cosine", 0.61, 0.61, 0.78, False)
+NEAR = VoiceMatch("cosine", 0.91, 0.91, 0.78, True, stretch=0.8, stretch_threshold=0.65)
+FAR = VoiceMatch("cosine", 0.61, 0.61, 0.78, False, stretch=0.8, stretch_threshold=0.65)
 RIGHT = PhraseMatch("one two", "one two", True, 3.0, -30.0)
 WRONG = PhraseMatch("one two", "two one", False, -99.0, -30.0, "other words")
 NOISE = PhraseMatch("one two", "", False, -math.inf, -30.0, "not speech")
@@ -86,6 +86,8 @@ def test_json_says_everything_by_its_name():
         "value": 0.91,
         "threshold": 0.78,
         "accepted": True,
+        "stretch": 0.8,
+        "stretch_threshold": 0.65,
     }
     assert plain["words"]["expected"] == "one two"
     assert plain["quality"]["speech_s"] == 2.5

@@ -11,7 +11,7 @@ from membrane.errors import OutputUnwritable
 from membrane.results import COLUMNS, append_decision
 
 QUALITY = Quality(speech_s=2.5, snr_db=30.0, level_dbfs=-24.0, clipped=0.0)
-NEAR = VoiceMatch("cosine", 0.9123456, 0.9123456, 0.78, True)
+NEAR = VoiceMatch("cosine", 0.9123456, 0.9123456, 0.78, True, stretch=0.8, stretch_threshold=0.65)
 
 
 def decision(command="verify", voice=NEAR, **changes):
@@ -54,7 +54,7 @@ def test_a_line_says_what_was_decided(path):
 
 
 def test_an_identification_names_the_best_and_claims_nobody(path):
-    far = VoiceMatch("euclidean", 0.5, 1.0, 0.66, False)
+    far = VoiceMatch("euclidean", 0.5, 1.0, 0.66, False, stretch=0.8, stretch_threshold=0.65)
     candidates = (Candidate("boris", 0.5), Candidate("ada", 0.4))
     append_decision(path, decision("identify", far, candidates=candidates))
     (row,) = rows(path)
@@ -96,7 +96,12 @@ def test_any_other_name_comes_back_as_it_was(path, name):
 
 
 def test_a_negative_similarity_stays_a_number(path):
-    append_decision(path, decision(voice=VoiceMatch("cosine", -0.2, -0.2, 0.78, False)))
+    append_decision(
+        path,
+        decision(
+            voice=VoiceMatch("cosine", -0.2, -0.2, 0.78, False, stretch=0.8, stretch_threshold=0.65)
+        ),
+    )
     assert float(rows(path)[0]["similarity"]) == -0.2
 
 

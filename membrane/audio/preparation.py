@@ -15,8 +15,8 @@ Denoising = Literal["auto", "always", "never"]
 
 DENOISE_BELOW_DB = 25.0
 """`auto` takes noise out of recordings below this signal-to-noise ratio. Without added noise
-(30 dB and more) denoising raises the equal error rate a little, in pink noise at 20 dB it nearly
-halves it: benchmarks/denoising.py."""
+(30 dB and more) denoising raises the equal error rate, from 2.0 to 3.0 %; in pink noise at 25 dB
+it lowers it from 5.4 to 4.0 % (``benchmarks/denoising.py --part choose``)."""
 
 VOICE_LEVEL_DBFS = -20.0
 """Root mean square at which the encoder is given every utterance. Its network hears how loud a

@@ -32,8 +32,9 @@ def threshold_for(encoder: str, security: str) -> float:
     ----------
     encoder : str
         Name of the encoder.
-    security : {"convenient", "balanced", "strict", "enrolment"}
-        False match rate of 1 %, 0.1 % or 0.01 %; or what phrases of one enrolment must reach.
+    security : {"convenient", "balanced", "strict", "enrolment", "stretch"}
+        False match rate of 1 %, 0.1 % or 0.01 %; or what phrases of one enrolment must reach, or
+        every stretch of a probe.
 
     Raises
     ------
