@@ -23,6 +23,9 @@ from membrane.voice.thresholds import threshold_for
 LEAST_PASSPHRASE_WORDS = 3
 """Fewer words are too short to judge a voice by, and too easily guessed."""
 
+MOST_PASSPHRASE_WORDS = 20
+"""More take longer to say than a recording lasts."""
+
 HISS = 1e-3
 """Root mean square of the noise that engines are tried out with."""
 
@@ -172,12 +175,12 @@ class Examiner:
         Raises
         ------
         UsageError
-            If it is too short or has a word that the recognizer does not know.
+            If it is too short, too long, or has a word that the recognizer does not know.
         """
         passphrase = normalise(phrase)
-        if len(passphrase.split()) < LEAST_PASSPHRASE_WORDS:
+        if not LEAST_PASSPHRASE_WORDS <= len(passphrase.split()) <= MOST_PASSPHRASE_WORDS:
             raise UsageError(
-                f"a passphrase has {LEAST_PASSPHRASE_WORDS} words or more: "
+                f"a passphrase has {LEAST_PASSPHRASE_WORDS} to {MOST_PASSPHRASE_WORDS} words: "
                 "choose a sentence of your own"
             )
         unknown = self.recognizer.unknown_words(passphrase)

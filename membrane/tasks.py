@@ -163,8 +163,10 @@ class Tasks:
     def _heard_right(self, heard: str) -> str:
         """Return the passphrase that was heard; empty if the person says it is another."""
         passphrase = self.membrane.check_passphrase(heard)
-        right = not at_terminal() or self.view.confirm(f"I heard: {passphrase}. Is that right?")
-        return passphrase if right else ""
+        if not at_terminal():
+            self.view.warn(f"The passphrase was heard as: {passphrase}.")
+            return passphrase
+        return passphrase if self.view.confirm(f"I heard: {passphrase}. Is that right?") else ""
 
     # ---- Decisions
 

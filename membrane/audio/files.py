@@ -71,6 +71,8 @@ def read_utterance(path: str | Path) -> Utterance:
     RecordingTooLong
         If it is longer than `LONGEST_S`.
     """
+    if not str(path):
+        raise NoSuchFile("the name of the recording is empty: say which file to read")
     name = "standard input" if str(path) == STANDARD_INPUT else str(path)
     try:
         with _opened(path, name) as file:

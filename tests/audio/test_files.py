@@ -356,6 +356,11 @@ def test_the_largest_number_is_within_range_or_refused(tmp_path, voice, rate):
     assert np.abs(samples).max() <= 1
 
 
+def test_no_name_at_all_is_refused_as_that():
+    with pytest.raises(NoSuchFile, match="the name of the recording is empty"):
+        read_utterance("")
+
+
 @pytest.mark.parametrize(
     ("path", "why"),
     [
