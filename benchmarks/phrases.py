@@ -262,7 +262,10 @@ def other_sounds(part: str, count: int) -> Iterator[Sound]:
 
 
 def claims(sound: Sound, seed: int) -> Iterator[tuple[str, str]]:
-    """Yield kinds of claim about a sound, each with the words claimed."""
+    """Yield kinds of claim about a sound, each with the words claimed.
+
+    "One more" asks for a word that was not said, "one fewer" for all but one that was.
+    """
     chance = np.random.default_rng([seed, 17])
 
     def fresh(count: int, words: tuple[str, ...]) -> list[str]:
@@ -280,6 +283,12 @@ def claims(sound: Sound, seed: int) -> Iterator[tuple[str, str]]:
     place = chance.integers(len(said))
     changed[place] = str(chance.choice([word for word in words if word != said[place]]))
     yield "one changed", " ".join(changed)
+    place = int(chance.integers(1, len(said)))
+    for where, at in (("first", 0), ("inside", place), ("last", len(said))):
+        word = fresh(1, words)
+        yield f"one more {where}", " ".join([*said[:at], *word, *said[at:]])
+    for where, at in (("first", 0), ("inside", min(place, len(said) - 2)), ("last", len(said) - 1)):
+        yield f"one fewer {where}", " ".join([*said[:at], *said[at + 1 :]])
     if len(set(said)) > 1:
         order = said
         while order == said:
@@ -324,11 +333,11 @@ def show(outcomes: list[Outcome]) -> None:
     for outcome in outcomes:
         grouped[outcome.group, outcome.claim].append(outcome)
     print("per cent (exact 95 % interval): right words refused, anything else accepted")
-    print(f"{'':44}{'ours':>36}{'two passes (before)':>36}")
+    print(f"{'':48}{'ours':>36}{'two passes (before)':>36}")
     columns = f"{'balanced':>18}{'strict':>18}"
-    print(f"{'sound':24}{'claim':14}{'n':>6}{columns}{columns}")
+    print(f"{'sound':24}{'claim':18}{'n':>6}{columns}{columns}")
     for (group, claim), found in grouped.items():
-        line = f"{group:24}{claim:14}{len(found) // 2:6}"
+        line = f"{group:24}{claim:18}{len(found) // 2:6}"
         for method in ("ours", "before"):
             for level in ("balanced", "strict"):
                 accepted = [getattr(each, level) for each in found if each.method == method]

@@ -1,10 +1,12 @@
-"""How well an expected phrase explains the sound, and how well it does with one word exchanged.
+"""How well an expected phrase explains the sound, and how well it does with one word changed.
 
 The phrase is a chain of *slots*, one for each of its words, with optional pauses around them. The
 best way through the whole chain is found by dynamic programming (Viterbi 1967) from both ends, so
 that one pass each way gives the score of the phrase and of every phrase that has one other word
-in one slot. A phrase that was said beats all of these; where one word was another, that slot
-loses.
+in one slot, one word less, or one word more. A phrase that was said beats all of these; where one
+word was another, that slot loses. A word that was not said at all is squeezed into a few frames
+of silence, where all words fit equally badly: the phrase without it fits better. A word too many
+lies under a pause or a neighbour: the phrase with it fits better.
 """
 
 from __future__ import annotations
@@ -72,12 +74,22 @@ class Competition(NamedTuple):
         Which word of the vocabulary is expected.
     best : float, natural log
         Score of the best phrase of as many words of the vocabulary.
+    without : np.ndarray, shape (slots,), natural log
+        Score of the phrase without the word of each slot.
+    longer : float, natural log
+        Best score of the phrase with one more word of the vocabulary, anywhere.
     """
 
     scores: Floats
     likeness: Floats
     expected: Integers
     best: float
+    without: Floats
+    longer: float
+
+    def phrase(self) -> float:
+        """Return the score of the expected phrase, natural log."""
+        return float(self.scores[0, self.expected[0]])
 
     def advantages(self) -> Floats:
         """Return by how much each slot's expected word beats the best other word, natural log."""
@@ -89,7 +101,15 @@ class Competition(NamedTuple):
 
     def whole(self) -> float:
         """Return by how much the whole phrase beats the best other or same phrase: 0 at most."""
-        return float(self.scores[0, self.expected[0]] - self.best)
+        return self.phrase() - self.best
+
+    def needed(self) -> float:
+        """Return by how much the phrase beats itself without its least needed word."""
+        return self.phrase() - float(self.without.max())
+
+    def complete(self) -> float:
+        """Return by how much the phrase beats itself with one more word."""
+        return self.phrase() - self.longer
 
 
 def compete(
@@ -112,10 +132,14 @@ def compete(
     """
     expected = np.array([vocabulary.words.index(word) for word in phrase])
     wanted = vocabulary.word_of == expected[:, None]
-    ends = _forward(costs, wanted, vocabulary)
-    if ends.before[-1, -1] < IMPOSSIBLE / 2:
+    slots = len(phrase)
+    ends = _forward(costs, np.vstack([wanted, np.ones_like(wanted[:1])]), vocabulary)
+    if ends.before[-1, slots] < IMPOSSIBLE / 2:
         return None
     starts = _backward(costs, expected, vocabulary)
+    longer = (ends.at + starts.after[1:, :, None]).max()  # a word ends, and its slot is still next
+    without = (ends.before[:, :slots] + starts.after[:, 1:]).max(axis=0)
+    ends = _Ends(ends.at[:, :slots], ends.before[:, : slots + 1])
     ways = (ends.at + starts.after[1:, 1:, None]).max(axis=0)
     scores = np.stack(
         [ways[:, vocabulary.word_of == word].max(axis=1) for word in range(len(vocabulary.words))],
@@ -123,7 +147,7 @@ def compete(
     )
     free = _forward(costs, np.ones_like(wanted), vocabulary).before[-1, -1]
     likeness = _likeness(ends, starts, expected, vocabulary)
-    return Competition(scores, likeness, expected, float(free))
+    return Competition(scores, likeness, expected, float(free), without, float(longer))
 
 
 class _Ends(NamedTuple):

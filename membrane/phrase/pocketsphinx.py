@@ -3,8 +3,8 @@
 PocketSphinx hears: one pass gives the likelihood of every senone in every frame, which it writes
 to a file, and the digits that fit best. On the senones, `membrane.phrase.competition` lets other
 words compete for each slot of the phrase. What decides: the expected word must win every slot, or
-lose it by little; it must not lose on average; no other phrase may fit much better; and the words
-must be like that sound.
+lose it by little; it must not lose on average; no other phrase may fit much better, nor the same
+one with a word more; every word must be needed; and the words must be like that sound.
 """
 
 from __future__ import annotations
@@ -44,6 +44,12 @@ class Gates(NamedTuple):
     whole : float
         Least advantage of the phrase over the best phrase of as many words: finds another order,
         where no single exchange helps.
+    needed : float
+        Least advantage over the phrase without any one of its words: finds a word that was not
+        said, laid over silence or squeezed between its neighbours.
+    complete : float
+        Least advantage over the phrase with one more word: finds a longer phrase, of which this
+        is a part.
     digits : float
         Least log likelihood a frame of the digits that fit best, whatever was asked for.
     """
@@ -51,13 +57,23 @@ class Gates(NamedTuple):
     worst: float
     mean: float
     whole: float
+    needed: float
+    complete: float
     digits: float
 
 
-DIGIT_GATES = Gates(worst=-100.0, mean=-20.0, whole=-150.0, digits=-7.0)
-STRICT_DIGIT_GATES = Gates(worst=-70.0, mean=-20.0, whole=-120.0, digits=-7.0)
-WORD_GATES = Gates(worst=-200.0, mean=-60.0, whole=-400.0, digits=-np.inf)
-STRICT_WORD_GATES = Gates(worst=-150.0, mean=-60.0, whole=-300.0, digits=-np.inf)
+DIGIT_GATES = Gates(
+    worst=-100.0, mean=-20.0, whole=-150.0, needed=5.0, complete=-100.0, digits=-7.0
+)
+STRICT_DIGIT_GATES = Gates(
+    worst=-70.0, mean=-20.0, whole=-120.0, needed=10.0, complete=-80.0, digits=-7.0
+)
+WORD_GATES = Gates(
+    worst=-200.0, mean=-60.0, whole=-400.0, needed=-20.0, complete=-140.0, digits=-np.inf
+)
+STRICT_WORD_GATES = Gates(
+    worst=-150.0, mean=-60.0, whole=-300.0, needed=-20.0, complete=-100.0, digits=-np.inf
+)
 """Chosen on the speakers of ``benchmarks/phrases.py --part choose``, for few refusals of honest
 people (2 to 4 % of six digits). Short words of a free passphrase are easily beaten by one of many
 others, so these are lower for words."""
@@ -140,6 +156,8 @@ class PocketSphinxRecognizer:
             advantages.min() >= gates.worst
             and advantages.mean() >= gates.mean
             and found.whole() >= gates.whole
+            and found.needed() >= gates.needed
+            and found.complete() >= gates.complete
             and found.likeness.mean() >= LEAST_LIKENESS
             and heard.likeness >= gates.digits
         )

@@ -10,6 +10,7 @@ WORDS = {
     "left": ["L EH F T"],
     "either": ["IY DH ER", "AY DH ER"],
 }
+WORDS_SAID = ["left", "go", "stop"]
 FRAMES_A_STATE = 4
 
 
@@ -55,6 +56,41 @@ def test_the_phrase_that_was_said_is_the_best_of_all(vocabulary):
 def test_another_order_is_far_from_the_best_phrase(vocabulary):
     said = _perfect_sound(["L EH F T", "S T AA P"])
     assert compete(said, ["stop", "left"], vocabulary).whole() < -100
+
+
+def test_every_word_that_was_said_is_needed_and_no_more(vocabulary):
+    found = compete(_perfect_sound(["L EH F T", "G OW", "S T AA P"]), WORDS_SAID, vocabulary)
+    assert found.needed() > 50
+    assert found.complete() > 0
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_word_that_was_not_said_is_not_needed(vocabulary, place):
+    phones = ["L EH F T", "G OW", "S T AA P"]
+    found = compete(_perfect_sound(phones[:place] + phones[place + 1 :]), WORDS_SAID, vocabulary)
+    assert found.needed() < -20
+    assert found.without.argmax() == place
+
+
+@pytest.mark.parametrize("place", [0, 1, 2, 3])
+def test_a_phrase_with_another_word_in_it_is_not_complete(vocabulary, place):
+    phones = ["L EH F T", "G OW", "S T AA P"]
+    sound = _perfect_sound([*phones[:place], "IY DH ER", *phones[place:]])
+    assert compete(sound, WORDS_SAID, vocabulary).complete() < -50
+
+
+def test_each_changed_length_has_the_score_of_that_phrase(vocabulary):
+    costs = _perfect_sound(["G OW", "S T AA P"])
+    costs += np.random.default_rng(2).integers(0, 60, costs.shape).astype(np.int16)
+    found = compete(costs, ["go", "stop"], vocabulary)
+    shorter = [compete(costs, [word], vocabulary).phrase() for word in ("stop", "go")]
+    longer = [
+        compete(costs, phrase, vocabulary).phrase()
+        for word in WORDS
+        for phrase in ([word, "go", "stop"], ["go", word, "stop"], ["go", "stop", word])
+    ]
+    assert found.without == pytest.approx(shorter, rel=1e-5)
+    assert found.longer == pytest.approx(max(longer), rel=1e-5)
 
 
 def test_each_pronunciation_counts_for_its_word(vocabulary):

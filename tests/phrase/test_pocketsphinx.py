@@ -71,6 +71,50 @@ def test_a_single_wrong_digit_is_refused_most_times(recognizer):
     assert sum(accepted) <= 0.3 * len(accepted)
 
 
+def _refused(recognizer, path, *, claims, strict):
+    refused = [
+        not recognizer.match(_samples(path), " ".join(claim), strict=strict).accepted
+        for claim in claims
+    ]
+    return sum(refused) / len(refused)
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("path", LOGINS[::2], ids=lambda path: path.parent.name)
+def test_a_digit_that_was_not_said_is_missed_wherever_it_is_asked_for(recognizer, path, strict):
+    said = _said(path).split()
+    claims = [[*said[:at], digit, *said[at:]] for at in (0, 3, 6) for digit in ("zero", "six")]
+    assert _refused(recognizer, path, claims=claims, strict=strict) == 1
+
+
+@pytest.mark.parametrize("path", LOGINS[::2], ids=lambda path: path.parent.name)
+def test_two_digits_that_were_not_said_are_missed(recognizer, path):
+    said = _said(path).split()
+    claims = [[*said, "three", "six"], [*said[:3], "three", "six", *said[3:]]]
+    assert _refused(recognizer, path, claims=claims, strict=False) == 1
+
+
+def test_a_part_of_the_digits_that_were_said_is_refused_most_times(recognizer):
+    refused = [
+        _refused(
+            recognizer,
+            path,
+            claims=[*([*said[:at], *said[at + 1 :]] for at in range(6)), said[:4], said[2:]],
+            strict=False,
+        )
+        for path in LOGINS[::2]
+        for said in [_said(path).split()]
+    ]
+    assert np.mean(refused) >= 0.9
+
+
+@pytest.mark.parametrize("path", PASSPHRASES, ids=lambda path: path.parent.name)
+def test_a_word_that_was_not_said_is_missed_in_a_passphrase(recognizer, path):
+    said = _said(path).split()
+    claims = [[*said, "please"], ["hello", *said], [*said[:3], "umbrella", *said[3:]]]
+    assert _refused(recognizer, path, claims=claims, strict=False) == 1
+
+
 def test_the_same_digits_in_another_order_are_refused(recognizer):
     for path in LOGINS[::2]:
         digits = _said(path).split()
