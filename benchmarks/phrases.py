@@ -366,7 +366,7 @@ def main() -> None:
     """Run all trials and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="as --size 1")
-    parser.add_argument("--size", type=int, default=4, help="how many trials: a fifth of an hour")
+    parser.add_argument("--size", type=int, default=4, help="how many trials: about half an hour")
     parser.add_argument("--part", choices=("report", "choose"), default="report")
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
