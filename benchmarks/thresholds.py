@@ -224,6 +224,7 @@ def main() -> None:
     held_back = set((SPEECH / "heldback.txt").read_text().split())
     scores: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = defaultdict(dict)
     enrolments: dict[str, list[Speaker]] = defaultdict(list)
+    provenance: list[str] = []
     for corpus in ("librispeech", "librispeech-single", "speechocean762", "fsdd"):
         halves: dict[str, list[tuple[str, list[Path]]]] = defaultdict(list)
         for name, files in utterances_of(corpus):
@@ -234,11 +235,14 @@ def main() -> None:
             speakers = [speaker for speaker in found if speaker]
             scores[half][corpus] = scores_of(speakers)
             enrolments[half] += speakers
-            print(f"{half:10} {corpus:20} {len(speakers)} of {len(people)} speakers")
+            counted = f"{half}: {len(speakers)} of {len(people)} speakers of {corpus}"
+            provenance.append(counted)
+            print(counted)
     impostors = np.sort(np.concatenate([one for _, one in scores["choosing"].values()]))
     lines = [
         "# Chosen by benchmarks/thresholds.py; FNMR and FMR with exact 95 % intervals over trials.",
         "# Cosine similarity; probes of 2.5 s of net speech or more, impostors of the same corpus.",
+        *(f"# {counted}" for counted in provenance),
     ]
     for level, rate in LEVELS.items():
         threshold = least_similarity(impostors, rate)
