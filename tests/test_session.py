@@ -325,7 +325,7 @@ def test_wrong_voice_and_unknown_name_are_refused_alike(enrolled, microphone, sp
     for name in ("ada", "zoe"):
         options = ("--attempts", "1", "--results", str(results))
         login = microphone("verify", "-u", name, *options, columns=40)
-        speak("farid", login.wait_for(DIGITS).group(1))
+        speak("edgar", login.wait_for(DIGITS).group(1))
         assert login.finish() == 1
         told.append(login.text[login.text.index("╭─ Refused") :].replace("zoe", "ada"))
         assert max(map(len, told[-1].splitlines())) <= 40
