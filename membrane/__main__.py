@@ -11,6 +11,11 @@ from collections.abc import Sequence
 DEFECT = 70
 """Exit code of an error that nobody foresaw (EX_SOFTWARE of sysexits.h)."""
 
+REFUSED = 1
+"""Exit code of somebody who is not let in; no other outcome may end in it."""
+
+COMPLETION = {"--show-completion", "--install-completion"}
+
 INTERRUPTED = 130
 """Exit code of Ctrl-C, as shells have it: 128 + SIGINT."""
 
@@ -41,10 +46,13 @@ def run(arguments: Sequence[str]) -> int:
     try:
         # Imported here, so that Ctrl-C at once is answered like any other.
         from membrane.cli import app
+        from membrane.errors import UsageError
 
         code = app(list(arguments), prog_name="membrane", standalone_mode=False)
         if code == INTERRUPTED:
             raise KeyboardInterrupt  # Typer made this number of it
+        if code == REFUSED and COMPLETION.intersection(arguments):
+            return UsageError.exit_code  # Typer has said that it does not know the shell
         sys.stdout.flush()
     except BaseException as error:  # noqa: BLE001 - nothing is swallowed: each has its line
         if os.environ.get("MEMBRANE_DEBUG"):

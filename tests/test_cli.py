@@ -70,6 +70,12 @@ def test_list_imports_neither_sound_nor_networks(enrolled, modules_of):
     assert modules_of("list") <= {"numpy", "joblib"}
 
 
+def test_completion_for_an_unknown_shell_is_no_refusal(monkeypatch):
+    monkeypatch.setattr("membrane.cli.app", lambda *_, **__: 1)
+    assert run(["--show-completion"]) == 2
+    assert run(["verify"]) == 1
+
+
 def test_version(answer):
     assert answer("--version") == (0, f"membrane {membrane.__version__}\n")
 
@@ -92,8 +98,14 @@ def test_hidden_commands_have_help_of_their_own(answer, command):
     assert "--yes" in text
 
 
+@pytest.fixture
+def no_shell_around(monkeypatch):
+    """Make Typer take the shell that is named: who runs the tests may have started from none."""
+    monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_is_there_for_a_shell(answer, shell):
+def test_completion_is_there_for_a_shell(answer, shell, no_shell_around):
     code, text = answer("--show-completion", shell)
     assert code == 0
     assert "_MEMBRANE_COMPLETE" in text

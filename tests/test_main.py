@@ -146,7 +146,7 @@ def test_reader_that_has_left_ends_in_7(enrolled, environment, command):
     try:
         ended = subprocess.run(
             [sys.executable, "-m", "membrane", *command.split()],
-            env=environment,
+            env={**environment, "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"},
             stdout=writing,
             stderr=subprocess.PIPE,
             check=False,
