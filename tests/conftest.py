@@ -1,5 +1,6 @@
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -15,6 +16,11 @@ RECORDINGS = Path(__file__).parent / "recordings"
 SHARED_SPEECH = Path(__file__).resolve().parents[2] / "shared" / "speech"
 MEMBRANE = (sys.executable, "-m", "membrane")
 LOOKS = ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS", "LINES")
+
+
+# Whoever runs the tests in the background may have Ctrl-C ignored, and programs inherit that.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
