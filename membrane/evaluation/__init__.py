@@ -1,0 +1,1 @@
+"""Error rates: trials, metrics with intervals, conditions, plots and a report."""
