@@ -35,3 +35,7 @@ class Condition:
     def apply(self, utterance: Utterance, *, seed: int) -> Utterance:
         """Return the utterance as it is heard in this condition."""
         raise NotImplementedError
+
+
+CLEAN = Condition()
+"""The recordings as they are."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from membrane.audio.quality import Quality
-from membrane.evaluation.conditions import Condition
+from membrane.evaluation.conditions import CLEAN, Condition
 from membrane.evaluation.recordings import Recording
 from membrane.voice.encoder import Embedding
 
@@ -23,7 +23,7 @@ class Job:
     """
 
     recording: Recording
-    condition: Condition = Condition()
+    condition: Condition = CLEAN
     enrolling: bool = False
 
 
