@@ -2,13 +2,44 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import numpy.typing as npt
 
-from membrane.evaluation.recordings import Recording
+from membrane.errors import EncoderMismatch, NoSuchFile, UsageError
+from membrane.evaluation.recordings import (
+    NAMED,
+    SOUND_ENDINGS,
+    Label,
+    Recording,
+    comparable,
+    duplicate_notes,
+    file_names,
+    read_labels,
+    read_text,
+    shown,
+)
+from membrane.store.gallery import Gallery
+from membrane.store.names import name_key
 from membrane.voice.encoder import Vector
+
+Pairs = npt.NDArray[np.int32]
+Flags = npt.NDArray[np.bool_]
+
+MOST_TRIALS = 100_000_000
+"""Trials of one evaluation: their scores fill some gigabytes."""
+
+KALDI = {"target": True, "nontarget": False}
+VOXCELEB = {"1": True, "0": False}
+
+KALDI_FORM = "`enrol test target` (or nontarget)"
+VOXCELEB_FORM = "`1 enrol.wav test.wav` (or 0)"
+
+LONGEST_QUOTE = 60
+"""Characters of a line that a message repeats."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,3 +86,414 @@ class Trials:
     pairs: npt.NDArray[np.int32]
     same: npt.NDArray[np.bool_]
     notes: tuple[str, ...] = ()
+
+
+def enrol_and_probe(recordings: Sequence[Recording], *, enroll: Sequence[int] = (3,)) -> Trials:
+    """Enrol everybody from their first utterances, and compare all with what is left.
+
+    Parameters
+    ----------
+    recordings : sequence of Recording
+    enroll : sequence of int
+        Of how many utterances to make a voiceprint; each number makes one of every speaker. The
+        probes are what comes after the largest, so that they are the same for all. Who has no
+        more utterances than that is a stranger: all of theirs are probes, and nobody is enrolled.
+
+    Raises
+    ------
+    UsageError
+        If nobody has utterances enough, or no corpus has two speakers.
+    """
+    numbers = sorted(set(enroll))
+    if not numbers or numbers[0] < 1:
+        raise UsageError("a voiceprint is made of 1 utterance or more: say of how many")
+    most = numbers[-1]
+    by_speaker = _by_speaker(recordings)
+    strangers = sum(len(theirs) <= most for theirs in by_speaker.values())
+    if strangers == len(by_speaker):
+        raise UsageError(
+            f"no speaker has more than {most} utterances, which leaves no probe: "
+            "give more recordings of each, or enrol from fewer"
+        )
+    enrolled = [
+        Enrolled(_model_name(speaker, number, numbers), speaker, tuple(theirs[:number]))
+        for speaker, theirs in by_speaker.items()
+        if len(theirs) > most
+        for number in numbers
+    ]
+    probes = [
+        probe
+        for theirs in by_speaker.values()
+        for probe in (theirs[most:] if len(theirs) > most else theirs)
+    ]
+    pairs = _grid(enrolled, probes)
+    return _checked(enrolled, probes, pairs, _strangers_noted(strangers, most))
+
+
+def all_pairs(recordings: Sequence[Recording]) -> Trials:
+    """Compare every recording with every later one of the same corpus.
+
+    Parameters
+    ----------
+    recordings : sequence of Recording
+        Each is enrolled alone.
+
+    Raises
+    ------
+    UsageError
+        If no speaker has two recordings, or no corpus has two speakers.
+    """
+    enrolled = [Enrolled(one.name, one.speaker, (one,)) for one in recordings]
+    sizes = [len(places) for places in _by_corpus(recordings).values()]
+    _check_number(sum(size * (size - 1) // 2 for size in sizes))
+    blocks = [_later(places) for places in _by_corpus(recordings).values()]
+    alone = sum(len(theirs) == 1 for theirs in _by_speaker(recordings).values())
+    return _checked(enrolled, recordings, _stacked(blocks), _strangers_noted(alone, 1))
+
+
+def read_trial_list(path: Path, root: Path, *, labels: Path | None = None) -> Trials:
+    """Read a list of trials.
+
+    Parameters
+    ----------
+    path : Path
+        A trial a line, as VoxCeleb has them, ``1 enrol.wav test.wav`` (0 for two speakers), or as
+        Kaldi has them, ``enrol test target`` (or ``nontarget``). Blank lines and those that begin
+        with ``#`` are left out.
+    root : Path
+        The folder that the names are relative to; a name may lack the ending of its file.
+    labels : Path or None
+        As `membrane.evaluation.recordings.read_labels` reads it. Who speaks is the column
+        ``speaker``, else the first folder in which the names differ, else what the trials of one
+        speaker join.
+
+    Raises
+    ------
+    UsageError
+        If it cannot be read, has a line of another form, names files that are not there, or has
+        trials of one kind only.
+    """
+    listed = _parsed(path)
+    files = _existing(listed.names, Path(root), path)
+    known, notes = _labels_of(listed.names, labels)
+    speakers = _speakers(listed, known)
+    recordings = [
+        Recording((file,), shown(speaker), labels=label.labels)
+        for file, speaker, label in zip(files, speakers, known, strict=True)
+    ]
+    notes += _contradictions(listed, speakers)
+    rows, row = np.unique(listed.pairs[:, 0], return_inverse=True)
+    columns, column = np.unique(listed.pairs[:, 1], return_inverse=True)
+    first = [recordings[place] for place in rows]
+    notes += duplicate_notes(recordings)
+    _check_kinds(listed.same)
+    return Trials(
+        enrolled=tuple(Enrolled(one.name, one.speaker, (one,)) for one in first),
+        probes=tuple(recordings[place] for place in columns),
+        pairs=np.stack((row, column), axis=1).astype(np.int32),
+        same=listed.same,
+        notes=tuple(notes),
+    )
+
+
+def against_database(gallery: Gallery, recordings: Sequence[Recording], *, encoder: str) -> Trials:
+    """Compare everybody who is enrolled with every recording.
+
+    Parameters
+    ----------
+    gallery : Gallery
+    recordings : sequence of Recording
+        The last part of a speaker's name is whose voice it is, compared as names of the enrolled
+        are; of other names they are strangers.
+    encoder : str
+        Whose vectors the probes will be.
+
+    Raises
+    ------
+    EncoderMismatch
+        If all voiceprints come from another encoder.
+    UsageError
+        If nobody is enrolled, or no recording is of somebody enrolled, or all are of one.
+    StoreDamaged
+        If a voiceprint is.
+    """
+    if not len(gallery):
+        raise UsageError("nobody is enrolled: enrol somebody, or give folders of speakers")
+    rows = np.flatnonzero(gallery.made_by(encoder)).tolist()
+    if not rows:
+        raise EncoderMismatch(
+            f"the voiceprints come from {', '.join(gallery.encoders)}, not from {encoder}: "
+            "use that encoder, or enrol again"
+        )
+    _check_number(len(rows) * len(recordings))
+    enrolled = [_stored(gallery, row) for row in rows]
+    names = {name_key(who.name): who.name for who in enrolled}
+    # Speakers are told apart by their names' spelling, which a folder may have in another case.
+    probes = [
+        replace(one, speaker=names.get(_person(one), one.speaker), corpus="") for one in recordings
+    ]
+    if not {who.speaker for who in enrolled} & {probe.speaker for probe in probes}:
+        raise UsageError(
+            "no recording is of anybody enrolled: name the folders of the speakers as "
+            f"`membrane list` does, such as {enrolled[0].name}"
+        )
+    left = len(gallery) - len(rows)
+    notes = [f"{left} enrolled people are left out: their voiceprints come from another encoder."]
+    return _checked(enrolled, probes, _grid(enrolled, probes), notes if left else [])
+
+
+@dataclass(frozen=True, eq=False)
+class _Listed:
+    """A list of trials as it stands in its file: names, pairs of their indices, and labels."""
+
+    names: tuple[str, ...]
+    pairs: npt.NDArray[np.int64]
+    same: Flags
+
+
+def _parsed(path: Path) -> _Listed:
+    numbers: dict[str, int] = {}
+    pairs: list[int] = []
+    same: list[bool] = []
+    form = ""
+    for line, text in enumerate(read_text(path).split("\n"), start=1):
+        fields = text.split()
+        if not fields or fields[0].startswith("#"):
+            continue
+        form = form or _form(fields)
+        trial = _trial(fields, form)
+        if trial is None:
+            raise UsageError(_malformed(path, line, text, form))
+        first, second, is_same = trial
+        pairs += (
+            numbers.setdefault(first, len(numbers)),
+            numbers.setdefault(second, len(numbers)),
+        )
+        same.append(is_same)
+    if not same:
+        raise UsageError(f"{path} holds no trial: write one a line, as {VOXCELEB_FORM}")
+    _check_number(len(same))
+    return _Listed(tuple(numbers), np.reshape(pairs, (-1, 2)), np.array(same, np.bool_))
+
+
+def _form(fields: Sequence[str]) -> str:
+    """Return which form the first trial has; empty for neither."""
+    if len(fields) == 3 and fields[2] in KALDI:
+        return KALDI_FORM
+    return VOXCELEB_FORM if fields[0] in VOXCELEB else ""
+
+
+def _trial(fields: Sequence[str], form: str) -> tuple[str, str, bool] | None:
+    if len(fields) != 3:
+        return None
+    if form == KALDI_FORM and fields[2] in KALDI:
+        return fields[0], fields[1], KALDI[fields[2]]
+    if form == VOXCELEB_FORM and fields[0] in VOXCELEB:
+        return fields[1], fields[2], VOXCELEB[fields[0]]
+    return None
+
+
+def _malformed(path: Path, line: int, text: str, form: str) -> str:
+    wanted = f"{form}, as the lines before" if form else f"{VOXCELEB_FORM} or {KALDI_FORM}"
+    begin = shown(text.strip()[:LONGEST_QUOTE])
+    return f"{path}, line {line} is not a trial: {begin!r} should be {wanted}"
+
+
+def _existing(names: Sequence[str], root: Path, path: Path) -> list[Path]:
+    """Return the files of these names."""
+    files = [_file(root, name) for name in names]
+    missing = [shown(name) for name, file in zip(names, files, strict=True) if file is None]
+    if missing:
+        raise NoSuchFile(
+            f"{path} names {len(missing)} files that are not below {root}, such as "
+            f"{', '.join(missing[:NAMED])}: is --root right?"
+        )
+    return [file for file in files if file is not None]
+
+
+def _file(root: Path, name: str) -> Path | None:
+    path = root / name
+    endings = ("", *SOUND_ENDINGS)
+    return next((file for end in endings if _is_file(file := Path(f"{path}{end}"))), None)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def _labels_of(names: Sequence[str], path: Path | None) -> tuple[list[Label], list[str]]:
+    """Return what is known of each file, and the sentence that says of how many nothing is."""
+    if path is None:
+        return [Label()] * len(names), []
+    labels = read_labels(path)
+    called = [_names_of(name) for name in names]
+    labels.check(called)
+    found = [labels.of(some) for some in called]
+    missing = found.count(None)
+    notes = [f"{missing} of {len(names)} recordings have no labels in {path}."] if missing else []
+    return [label or Label() for label in found], notes
+
+
+def _names_of(name: str) -> tuple[str, ...]:
+    """Return what a file of labels may call a file of a list, the most exact first."""
+    parts = PurePosixPath(name).parts
+    return (comparable(name), *file_names(parts), *map(comparable, reversed(parts[:-1])))
+
+
+def _speakers(listed: _Listed, known: Sequence[Label]) -> list[str]:
+    """Return who speaks in each file of a list."""
+    folders = _first_folders(listed.names)
+    speakers = [label.speaker or folder for label, folder in zip(known, folders, strict=True)]
+    if all(speakers):
+        return speakers
+    first = _joined_by_trials(listed)
+    named = {first[place]: speaker for place, speaker in enumerate(speakers) if speaker}
+    return [
+        speaker or named.get(first[place], listed.names[first[place]])
+        for place, speaker in enumerate(speakers)
+    ]
+
+
+def _first_folders(names: Sequence[str]) -> list[str]:
+    """Return the first folder of each name, without the folders that all of them share."""
+    folders = [PurePosixPath(name).parts[:-1] for name in names]
+    low, high = min(folders), max(folders)
+    shared = 0
+    while shared < len(low) and low[shared : shared + 1] == high[shared : shared + 1]:
+        shared += 1
+    return [parts[shared] if len(parts) > shared else "" for parts in folders]
+
+
+def _joined_by_trials(listed: _Listed) -> list[int]:
+    """Return for each file the first that trials of one speaker join it with (union-find)."""
+    parent = list(range(len(listed.names)))
+
+    def first(place: int) -> int:
+        while parent[place] != place:
+            parent[place] = parent[parent[place]]
+            place = parent[place]
+        return place
+
+    for one, other in listed.pairs[listed.same].tolist():
+        low, high = sorted((first(one), first(other)))
+        parent[high] = low
+    return [first(place) for place in range(len(parent))]
+
+
+def _contradictions(listed: _Listed, speakers: Sequence[str]) -> list[str]:
+    """Return sentences on the trials that cannot be what the list says."""
+    _, numbers = np.unique(np.array(speakers, object), return_inverse=True)
+    alike = np.equal(*numbers[listed.pairs].T)
+    counted = {
+        "trials of one speaker are of two, by the names of the speakers": listed.same & ~alike,
+        "trials of two speakers are of one, by the names of the speakers": ~listed.same & alike,
+        "trials compare a recording with itself": np.equal(*listed.pairs.T),
+    }
+    return [
+        f"{wrong.sum()} {what}, such as {_example(listed, wrong)}: this falsifies error rates."
+        for what, wrong in counted.items()
+        if wrong.any()
+    ]
+
+
+def _example(listed: _Listed, chosen: Flags) -> str:
+    return " and ".join(shown(listed.names[place]) for place in listed.pairs[chosen.argmax()])
+
+
+def _stored(gallery: Gallery, row: int) -> Enrolled:
+    voiceprint = gallery.voiceprint(row)
+    speech_s = sum(one.quality.speech_s for one in voiceprint.utterances if one.weight)
+    return Enrolled(voiceprint.name, voiceprint.name, vector=voiceprint.vector, speech_s=speech_s)
+
+
+def _person(recording: Recording) -> str:
+    return name_key(recording.speaker.rsplit("/", 1)[-1])
+
+
+def _model_name(speaker: str, number: int, numbers: Sequence[int]) -> str:
+    return speaker if len(numbers) == 1 else f"{speaker}, {number} utterances"
+
+
+def _strangers_noted(strangers: int, most: int) -> list[str]:
+    if not strangers:
+        return []
+    have = "speaker has" if strangers == 1 else "speakers have"
+    are = "it is a stranger" if strangers == 1 else "they are strangers"
+    utterances = "1 utterance" if most == 1 else f"{most} utterances"
+    return [f"{strangers} {have} no more than {utterances}: {are} only."]
+
+
+def _by_speaker(recordings: Iterable[Recording]) -> Mapping[str, list[Recording]]:
+    found: dict[str, list[Recording]] = {}
+    for one in recordings:
+        found.setdefault(one.speaker, []).append(one)
+    return found
+
+
+def _by_corpus(recordings: Iterable[Recording]) -> Mapping[str, Pairs]:
+    found: dict[str, list[int]] = {}
+    for place, one in enumerate(recordings):
+        found.setdefault(one.corpus, []).append(place)
+    return {corpus: np.array(places, np.int32) for corpus, places in found.items()}
+
+
+def _grid(enrolled: Sequence[Enrolled], probes: Sequence[Recording]) -> Pairs:
+    """Return every enrolled with every probe of the same corpus; the stored have none."""
+    firsts = [who.recordings[0] if who.recordings else probes[0] for who in enrolled]
+    rows, columns = _by_corpus(firsts), _by_corpus(probes)
+    shared = [corpus for corpus in rows if corpus in columns]
+    _check_number(sum(len(rows[corpus]) * len(columns[corpus]) for corpus in shared))
+    return _stacked(_crossed(rows[corpus], columns[corpus]) for corpus in shared)
+
+
+def _crossed(rows: Pairs, columns: Pairs) -> Pairs:
+    crossed = (np.repeat(rows, len(columns)), np.tile(columns, len(rows)))
+    return np.stack(crossed, axis=1)
+
+
+def _later(places: Pairs) -> Pairs:
+    """Return each place with every later one."""
+    later = [_crossed(places[at : at + 1], places[at + 1 :]) for at in range(len(places))]
+    return _stacked(later)
+
+
+def _stacked(blocks: Iterable[Pairs]) -> Pairs:
+    return np.concatenate([np.zeros((0, 2), np.int32), *blocks])
+
+
+def _checked(
+    enrolled: Sequence[Enrolled], probes: Sequence[Recording], pairs: Pairs, notes: Sequence[str]
+) -> Trials:
+    """Return the trials, which are of the same person where the speakers are of one name."""
+    numbers: dict[str, int] = {}
+    rows, columns = (
+        np.array([numbers.setdefault(one.speaker, len(numbers)) for one in some], np.int32)
+        for some in (enrolled, probes)
+    )
+    same = rows[pairs[:, 0]] == columns[pairs[:, 1]]
+    _check_kinds(same)
+    return Trials(tuple(enrolled), tuple(probes), pairs, same, tuple(notes))
+
+
+def _check_kinds(same: Flags) -> None:
+    """Refuse trials that leave one of the two error rates without a meaning."""
+    if not same.any():
+        raise UsageError(
+            "no trial is of one speaker: give more than one recording of somebody, "
+            "in a folder of their name"
+        )
+    if same.all():
+        raise UsageError(
+            "no trial is of two speakers, so nobody could be taken for another: "
+            "give the recordings of a second speaker, too"
+        )
+
+
+def _check_number(trials: int) -> None:
+    if trials > MOST_TRIALS:
+        raise UsageError(
+            f"{trials:,} trials are too many: give fewer recordings, {MOST_TRIALS:,} trials at most"
+        )
