@@ -62,6 +62,20 @@ def test_too_little_speech_is_told_in_seconds(examiner, utterance_of):
         examiner.examine(short)
 
 
+def test_without_the_gate_whatever_holds_a_voice_is_examined(examiner, utterance_of):
+    short = Utterance(utterance_of("boris", "login").samples[:24_000])
+    examined = examiner.examine(short, gate=False)
+    assert 0 < examined.prepared.quality.speech_s < 1.5
+    assert np.linalg.norm(examined.embedding.vector) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("seconds", [0, 3])
+def test_without_the_gate_silence_is_refused_all_the_same(examiner, seconds):
+    silence = Utterance(np.zeros(seconds * SAMPLE_RATE, dtype=np.float32))
+    with pytest.raises(PoorQuality, match="I heard no speech"):
+        examiner.examine(silence, gate=False)
+
+
 @pytest.mark.parametrize(("denoise", "denoised"), [("auto", True), ("never", False)])
 def test_noise_is_taken_out_as_the_settings_say(noisy, denoise, denoised):
     assert Examiner(Settings(denoise=denoise)).examine(noisy).prepared.denoised is denoised

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,9 +33,15 @@ class Condition:
     snr_db: float | None = None
     seconds: float | None = None
 
-    def apply(self, utterance: Utterance, *, seed: int) -> Utterance:
+    def apply(self, utterance: Utterance, *, seed: int, avoid: Sequence[Path] = ()) -> Utterance:
         """Return the utterance as it is heard in this condition."""
+        if self.kind == "clean":
+            return utterance
         raise NotImplementedError
+
+    def content_hash(self, *, avoid: Sequence[Path] = ()) -> str:
+        """Return a hash of all that decides what is done to a probe."""
+        return self.name
 
 
 CLEAN = Condition()

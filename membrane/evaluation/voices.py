@@ -2,12 +2,56 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+import json
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import asdict, dataclass, replace
+from functools import cache as cached
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
 
-from membrane.audio.quality import Quality
+import numpy as np
+
+import membrane
+from membrane.audio.preparation import prepare
+from membrane.audio.quality import Quality, find_problem
+from membrane.audio.utterance import Utterance
+from membrane.errors import NoSuchFile, PoorQuality, UnusableRecording
 from membrane.evaluation.conditions import CLEAN, Condition
+from membrane.evaluation.parallel import as_they_finish
 from membrane.evaluation.recordings import Recording
+from membrane.evidence import Examiner
+from membrane.models import registry
+from membrane.settings import Settings, home
 from membrane.voice.encoder import Embedding
+
+LIBRARIES = (
+    "noisereduce",
+    "numpy",
+    "onnxruntime",
+    "scipy",
+    "soundfile",
+    "soxr",
+    "webrtcvad-wheels",
+)
+"""Those whose version may change a vector."""
+
+SOUND_TO_VECTOR = (
+    *("audio/*.py", "voice/*.py", "evidence.py", "inference.py"),
+    *("evaluation/conditions.py", "evaluation/recordings.py", "evaluation/voices.py"),
+)
+"""The source files of the way from a recording to its vector."""
+
+AFTER_THE_VECTOR = {"scoring", "normalisation", "calibration", "thresholds", "judge"}
+"""Modules of ``voice/`` that only compare vectors: a change of them leaves these as they are."""
+
+UNREADABLE = (NoSuchFile, UnusableRecording)
 
 
 @dataclass(frozen=True)
@@ -49,3 +93,256 @@ class Heard:
     denoised: bool = False
     problem: str = ""
     reason: str = ""
+
+
+Progress = Callable[[int, int], None]
+"""Told how many jobs are done, and of how many."""
+
+
+def cache_folder() -> Path:
+    """Return where voices are kept: the user's cache folder, or in ``MEMBRANE_HOME`` if set."""
+    if os.environ.get("MEMBRANE_HOME"):
+        return home() / "cache" / "voices"
+    from platformdirs import user_cache_path
+
+    return user_cache_path("membrane", appauthor=False) / "voices"
+
+
+class VoiceCache:
+    """What was heard, kept in a folder: a small file for each entry.
+
+    A file is the SHA-256 of the rest, a line of JSON, and the vectors as little-endian float32:
+    first the voice, then its partials. One that is damaged counts as missing. Where the folder
+    cannot be written, nothing is kept and `problem` says why.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        By default `cache_folder`.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder or cache_folder()
+        self.problem = ""
+
+    def get(self, key: str) -> Heard | None:
+        """Return an entry, or None if there is none that is sound."""
+        try:
+            data = self._path(key).read_bytes()
+        except OSError:
+            return None
+        digest, content = data[:32], data[32:]
+        return _unpacked(content) if hashlib.sha256(content).digest() == digest else None
+
+    def put(self, key: str, heard: Heard) -> None:
+        """Keep an entry; another process that reads meanwhile finds all of it or none."""
+        if self.problem:
+            return
+        content = _packed(heard)
+        try:
+            self._write(self._path(key), hashlib.sha256(content).digest() + content)
+        except OSError as error:
+            self.problem = (
+                f"voices cannot be kept in {self.folder} ({error.strerror or error}), so that the "
+                "next run computes them again"
+            )
+
+    def _path(self, key: str) -> Path:
+        return self.folder / key[:2] / f"{key[2:]}.voice"
+
+    def _write(self, path: Path, data: bytes) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=path.parent, suffix=".new")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+            Path(name).replace(path)
+        except BaseException:
+            with suppress(OSError):
+                Path(name).unlink()
+            raise
+
+
+def _packed(heard: Heard) -> bytes:
+    about = {
+        "quality": asdict(heard.quality) if heard.quality else None,
+        "denoised": heard.denoised,
+        "problem": heard.problem,
+        "reason": heard.reason,
+        "dimension": len(heard.embedding.vector) if heard.embedding else 0,
+    }
+    vectors = b""
+    if heard.embedding:
+        rows = np.vstack([heard.embedding.vector, heard.embedding.partials])
+        vectors = rows.astype("<f4").tobytes()
+    return json.dumps(about).encode() + b"\n" + vectors
+
+
+def _unpacked(content: bytes) -> Heard:
+    line, _, vectors = content.partition(b"\n")
+    about = json.loads(line)
+    dimension = about.pop("dimension")
+    embedding = None
+    if dimension:
+        rows = np.frombuffer(vectors, "<f4").reshape(-1, dimension).astype(np.float32)
+        embedding = Embedding(vector=rows[0], partials=rows[1:])
+    quality = about.pop("quality")
+    return Heard(embedding, Quality(**quality) if quality else None, **about)
+
+
+def hear(  # noqa: PLR0913 (each is a choice of its own)
+    jobs: Sequence[Job],
+    settings: Settings,
+    *,
+    cache: VoiceCache | None = None,
+    workers: int | None = None,
+    backend: str | None = None,
+    scheduler: str | None = None,
+    progress: Progress | None = None,
+    gate: bool = True,
+    fail_fast: bool = False,
+) -> list[Heard]:
+    """Hear every job, in parallel, but those that the cache knows.
+
+    The cache knows a job by what decides its vector: the content of the recording and of the
+    condition's files, the encoder, denoising, and the program itself. It keeps the voices of
+    refused recordings, too, so that `gate` changes nothing that is kept. What finished before an
+    error or Ctrl-C is kept.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+    settings : Settings
+    cache : VoiceCache, optional
+        Without one nothing is kept.
+    workers, backend, scheduler
+        As `parallel.as_they_finish` takes them.
+    progress : callable, optional
+        Called with the number of jobs that are done, and of all.
+    gate : bool
+        Refuse what a login refuses; else only what holds no voice at all.
+    fail_fast : bool
+        Raise the first error of reading instead of returning it.
+
+    Returns
+    -------
+    list of Heard
+        In the order of `jobs`.
+
+    Raises
+    ------
+    UsageError, EngineUnavailable
+        As `parallel.as_they_finish`; of noises, as `Condition.apply`.
+    ModelUnavailable
+        If an engine's model is missing.
+    NoSuchFile, UnusableRecording
+        With `fail_fast`, if a recording cannot be read.
+    """
+    keys = _keys(jobs, settings)
+    times = Counter(keys)
+    listen = partial(_hear_one, settings=settings, fail_fast=fail_fast)
+    options = {"backend": backend, "workers": workers, "scheduler": scheduler}
+    heard: dict[str, Heard] = {}
+    done = 0
+    with closing(_results(dict(zip(keys, jobs, strict=True)), listen, cache, options)) as results:
+        for key, result in results:
+            heard[key] = result
+            done += times[key]
+            if progress:
+                progress(done, len(jobs))
+    return [_judged(heard[key]) if gate else heard[key] for key in keys]
+
+
+def _results(
+    work: Mapping[str, Job],
+    listen: Callable[[str, Job], tuple[str, Heard]],
+    cache: VoiceCache | None,
+    options: Mapping[str, Any],
+) -> Generator[tuple[str, Heard]]:
+    """Yield what the cache knows, then the rest as it is computed and kept."""
+    missing = dict(work)
+    for key in work if cache else ():
+        known = cache.get(key) if cache else None
+        if known:
+            del missing[key]
+            yield key, known
+    with closing(as_they_finish(listen, list(missing.items()), **options)) as computed:
+        for key, heard in computed:
+            if cache and heard.problem != "unreadable":
+                cache.put(key, heard)
+            yield key, heard
+
+
+def _hear_one(key: str, job: Job, *, settings: Settings, fail_fast: bool) -> tuple[str, Heard]:
+    try:
+        utterance = job.recording.read()
+        seed = int(job.recording.content_hash()[:16], 16)
+    except UNREADABLE as error:
+        if fail_fast:
+            raise
+        return key, Heard(None, None, problem="unreadable", reason=str(error))
+    changed = job.condition.apply(utterance, seed=seed, avoid=job.recording.files)
+    return key, _examined(changed, settings, enrolling=job.enrolling)
+
+
+def _examined(utterance: Utterance, settings: Settings, *, enrolling: bool) -> Heard:
+    """Return the voice of an utterance, of whatever quality."""
+    try:
+        examined = _examiner(settings).examine(utterance, enrolling=enrolling, gate=False)
+    except PoorQuality as error:
+        quality = prepare(utterance, denoising="never").quality
+        return Heard(None, quality, problem="refused", reason=find_problem(quality) or str(error))
+    prepared = examined.prepared
+    return Heard(examined.embedding, prepared.quality, prepared.denoised)
+
+
+@cached
+def _examiner(settings: Settings) -> Examiner:
+    """Return the engines of this process."""
+    return Examiner(settings)
+
+
+def _judged(heard: Heard) -> Heard:
+    """Return what the quality gate leaves of it."""
+    problem = find_problem(heard.quality) if heard.embedding and heard.quality else ""
+    return replace(heard, embedding=None, problem="refused", reason=problem) if problem else heard
+
+
+def _keys(jobs: Sequence[Job], settings: Settings) -> list[str]:
+    """Return the name of each job's entry in the cache: a hash of all that decides its vector."""
+    way = [pipeline(), settings.encoder, *_models(settings.encoder), settings.denoise]
+    sounds = {recording: _sound(recording) for recording in {job.recording for job in jobs}}
+    return [_key(job, sounds[job.recording], way) for job in jobs]
+
+
+def _key(job: Job, sound: str, way: Sequence[str]) -> str:
+    condition = job.condition.content_hash(avoid=job.recording.files)
+    parts = json.dumps([*way, sound, condition, job.enrolling])
+    return hashlib.sha256(parts.encode()).hexdigest()
+
+
+def _sound(recording: Recording) -> str:
+    try:
+        return recording.content_hash()
+    except UNREADABLE:
+        return repr(recording)  # whoever reads it will say why it cannot be
+
+
+def _models(encoder: str) -> list[str]:
+    return [model.sha256 for model in registry().values() if model.name in (encoder, "silero-vad")]
+
+
+@cached
+def pipeline() -> str:
+    """Return a hash of what turns sound into vectors: our source and the libraries' versions.
+
+    So a vector that another Membrane computed is never taken for one of this.
+    """
+    package = Path(membrane.__file__).parent
+    digest = hashlib.sha256()
+    for library in LIBRARIES:
+        digest.update(f"{library} {version(library)}\n".encode())
+    for path in sorted(path for pattern in SOUND_TO_VECTOR for path in package.glob(pattern)):
+        if path.stem not in AFTER_THE_VECTOR:
+            digest.update(f"{path.name}\n".encode() + path.read_bytes())
+    return digest.hexdigest()

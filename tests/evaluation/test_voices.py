@@ -1,0 +1,249 @@
+import os
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from membrane.audio.files import save_recording
+from membrane.audio.quality import Quality
+from membrane.errors import NoSuchFile, UndecodableAudio
+from membrane.evaluation import voices
+from membrane.evaluation.recordings import Recording
+from membrane.evaluation.voices import Heard, Job, VoiceCache, cache_folder, hear
+from membrane.evidence import Examiner
+from membrane.settings import Settings
+from membrane.voice.encoder import Embedding
+
+KEY = "ab" * 32
+
+
+@pytest.fixture
+def jobs(recording):
+    return [
+        Job(Recording((recording(person, purpose),), person), enrolling=purpose == "enrol")
+        for person in ("ada", "boris")
+        for purpose in ("enrol", "login")
+    ]
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return VoiceCache(tmp_path / "voices")
+
+
+@pytest.fixture
+def short(recording, utterance_of, tmp_path):
+    path = tmp_path / "short.wav"
+    save_recording(path, utterance_of("ada", "login").samples[:20_000])
+    return Job(Recording((path,), "ada"))
+
+
+@pytest.fixture
+def silent(tmp_path):
+    path = tmp_path / "silent.wav"
+    save_recording(path, np.zeros(48_000, np.float32))
+    return Job(Recording((path,), "nobody"))
+
+
+@pytest.fixture
+def damaged(tmp_path):
+    path = tmp_path / "damaged.wav"
+    path.write_bytes(b"no sound")
+    return Job(Recording((path,), "nobody"))
+
+
+def here(jobs, **options):
+    return hear(jobs, Settings(), **{"backend": "sequential", **options})
+
+
+def assert_same(left, right):
+    assert len(left) == len(right)
+    for one, other in zip(left, right, strict=True):
+        assert replace(one, embedding=None).__dict__ == replace(other, embedding=None).__dict__
+        assert (one.embedding is None) == (other.embedding is None)
+        if one.embedding:
+            np.testing.assert_array_equal(one.embedding.vector, other.embedding.vector)
+            np.testing.assert_array_equal(one.embedding.partials, other.embedding.partials)
+
+
+def computed(monkeypatch):
+    """Count the jobs that are heard and not taken from the cache."""
+    keys = []
+    original = voices._hear_one
+
+    def count(key, job, **options):
+        keys.append(key)
+        return original(key, job, **options)
+
+    monkeypatch.setattr(voices, "_hear_one", count)
+    return keys
+
+
+def test_a_job_is_heard_as_a_login_is(jobs):
+    examiner = Examiner(Settings())
+    for job, heard in zip(jobs, here(jobs), strict=True):
+        examined = examiner.examine(job.recording.read(), enrolling=job.enrolling)
+        np.testing.assert_array_equal(heard.embedding.vector, examined.embedding.vector)
+        np.testing.assert_array_equal(heard.embedding.partials, examined.embedding.partials)
+        assert heard.quality == examined.prepared.quality
+        assert heard.denoised == examined.prepared.denoised
+        assert (heard.problem, heard.reason) == ("", "")
+
+
+def test_processes_hear_what_one_process_hears_and_in_order(jobs):
+    assert_same(hear(jobs, Settings(), workers=2), here(jobs))
+
+
+@pytest.mark.parametrize("backend", ["threading", "sequential"])
+def test_other_backends_hear_the_same(backend, jobs):
+    assert_same(hear(jobs, Settings(), workers=2, backend=backend), here(jobs))
+
+
+def test_what_was_heard_once_is_not_computed_again(jobs, cache, monkeypatch):
+    keys = computed(monkeypatch)
+    first = here(jobs, cache=cache)
+    assert len(keys) == len(jobs)
+    assert_same(here(jobs, cache=VoiceCache(cache.folder)), first)
+    assert len(keys) == len(jobs)
+
+
+def test_recordings_of_one_content_are_heard_once(jobs, tmp_path, monkeypatch):
+    keys = computed(monkeypatch)
+    copy = tmp_path / "copy.flac"
+    copy.write_bytes(jobs[1].recording.files[0].read_bytes())
+    heard = here([jobs[1], Job(Recording((copy,), "somebody else"))])
+    assert len(keys) == 1
+    assert_same(heard[:1], heard[1:])
+
+
+@pytest.mark.parametrize("changed", [Settings(denoise="never"), "enrolling", "pipeline"])
+def test_what_was_heard_otherwise_is_computed_again(changed, jobs, cache, monkeypatch):
+    here(jobs[1:2], cache=cache)
+    keys = computed(monkeypatch)
+    job, chosen = jobs[1], Settings()
+    if isinstance(changed, Settings):
+        chosen = changed
+    elif changed == "enrolling":
+        job = replace(job, enrolling=True)
+    else:
+        monkeypatch.setattr(voices, "pipeline", lambda: "of another Membrane")
+    hear([job], chosen, cache=cache, backend="sequential")
+    assert len(keys) == 1
+
+
+def test_settings_that_change_no_vector_find_what_is_kept(jobs, cache, monkeypatch):
+    here(jobs[1:2], cache=cache)
+    keys = computed(monkeypatch)
+    hear(jobs[1:2], Settings(security="strict"), cache=cache, backend="sequential")
+    assert not keys
+
+
+def test_what_a_login_refuses_is_refused_with_its_quality(short, cache):
+    for _ in range(2):
+        [heard] = here([short], cache=cache)
+        assert heard.problem == "refused"
+        assert heard.embedding is None
+        assert 0 < heard.quality.speech_s < 1.5
+        assert heard.reason.startswith("I heard ")
+
+
+def test_without_the_gate_the_same_entry_gives_the_voice(short, cache, monkeypatch):
+    here([short], cache=cache)
+    keys = computed(monkeypatch)
+    [heard] = here([short], cache=cache, gate=False)
+    assert not keys
+    assert heard.problem == ""
+    assert np.linalg.norm(heard.embedding.vector) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("gate", [True, False])
+def test_silence_is_refused_with_and_without_the_gate(gate, silent, cache):
+    for _ in range(2):
+        [heard] = here([silent], cache=cache, gate=gate)
+        assert (heard.problem, heard.embedding) == ("refused", None)
+        assert heard.quality.speech_s == 0
+        assert heard.reason.startswith("I heard no speech")
+
+
+def test_what_cannot_be_read_is_named_among_good_ones(jobs, damaged, tmp_path):
+    missing = Job(Recording((tmp_path / "missing.wav",), "nobody"))
+    good, *bad = here([jobs[1], damaged, missing])
+    assert good.embedding
+    assert [one.problem for one in bad] == ["unreadable"] * 2
+    assert [one.quality for one in bad] == [None] * 2
+    assert "damaged.wav is not a recording" in bad[0].reason
+    assert "missing.wav" in bad[1].reason
+
+
+def test_what_cannot_be_read_is_tried_again(damaged, recording, cache):
+    assert here([damaged], cache=cache)[0].problem == "unreadable"
+    damaged.recording.files[0].write_bytes(recording("ada", "login").read_bytes())
+    assert here([damaged], cache=cache)[0].embedding
+
+
+@pytest.mark.parametrize("backend", ["sequential", "loky"])
+def test_failing_fast_raises_the_first_error(backend, jobs, damaged, tmp_path):
+    with pytest.raises(UndecodableAudio, match=r"damaged\.wav"):
+        hear([*jobs, damaged], Settings(), backend=backend, workers=2, fail_fast=True)
+    missing = Job(Recording((tmp_path / "missing.wav",), "nobody"))
+    with pytest.raises(NoSuchFile, match=r"missing\.wav"):
+        hear([missing, missing], Settings(), backend=backend, workers=2, fail_fast=True)
+
+
+def test_progress_is_told_and_counts_what_was_kept(jobs, cache):
+    told = []
+    here(jobs[:2], cache=cache)
+    here(jobs, cache=cache, progress=lambda done, total: told.append((done, total)))
+    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_an_entry_comes_back_as_it_was_kept(cache):
+    vectors = np.random.default_rng(0).normal(size=(4, 256)).astype(np.float32)
+    heard = Heard(Embedding(vectors[0], vectors[1:]), Quality(2.5, 31.0, -20.5, 0.0), denoised=True)
+    assert cache.get(KEY) is None
+    cache.put(KEY, heard)
+    assert_same([cache.get(KEY)], [heard])
+    assert [path for path in cache.folder.rglob("*") if path.suffix == ".new"] == []
+
+
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_damaged_entry_counts_as_missing(data, cache):
+    cache.put(KEY, Heard(None, Quality(0.0, 0.0, -60.0, 0.0), problem="refused", reason="silence"))
+    [path] = (each for each in cache.folder.rglob("*") if each.is_file())
+    whole = path.read_bytes()
+    place = data.draw(st.integers(0, len(whole) - 1))
+    flipped = bytes([whole[place] ^ data.draw(st.integers(1, 255))])
+    cut = data.draw(st.booleans())
+    path.write_bytes(whole[:place] + (b"" if cut else flipped + whole[place + 1 :]))
+    assert cache.get(KEY) is None
+
+
+def test_a_damaged_entry_is_computed_again(jobs, cache):
+    first = here(jobs[:1], cache=cache)
+    [path] = (each for each in cache.folder.rglob("*") if each.is_file())
+    path.write_bytes(path.read_bytes()[:-1])
+    assert_same(here(jobs[:1], cache=cache), first)
+    assert cache.get(path.parent.name + path.stem)
+
+
+def test_where_nothing_can_be_kept_the_work_goes_on(jobs, tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    cache = VoiceCache(tmp_path / "file" / "voices")
+    assert here(jobs[:2], cache=cache)[0].embedding
+    assert "voices cannot be kept in" in cache.problem
+    assert "computes them again" in cache.problem
+
+
+def test_voices_are_kept_with_all_data_or_in_the_users_cache(membrane_home, monkeypatch):
+    assert cache_folder() == membrane_home / "cache" / "voices"
+    monkeypatch.delenv("MEMBRANE_HOME")
+    assert cache_folder().name == "voices"
+    assert "membrane" in cache_folder().parts
+    assert str(membrane_home) not in os.fspath(cache_folder())
+
+
+def test_no_jobs_are_no_work():
+    assert hear([], Settings()) == []
