@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import os
-import stat
-import unicodedata
-from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from hashlib import file_digest, sha256
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -19,21 +15,16 @@ from membrane.audio.files import LONGEST_S, UNKNOWN_LENGTH, read_utterance
 from membrane.audio.stderr import quiet
 from membrane.audio.utterance import SAMPLE_RATE, Utterance
 from membrane.errors import NoSuchFile, UndecodableAudio, UsageError
-
-SOUND_ENDINGS = (
-    *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc"),
-    *(".au", ".snd", ".caf", ".w64", ".rf64", ".sph", ".voc"),
+from membrane.evaluation.folders import Sound, find_sounds
+from membrane.evaluation.labels import (
+    Labels,
+    comparable,
+    counted,
+    read_labels,
+    read_text,
+    reason,
+    shown,
 )
-"""Of files that libsndfile decodes without being told their rate and width."""
-
-LARGEST_LIST = 256 * 1024 * 1024
-"""Bytes of a list of labels, speakers or trials that are read: four times VoxCeleb's largest."""
-
-ADULT = 18
-"""Years from which a voice counts as grown up."""
-
-MOST_AGES = 6
-"""Different ages that are reported each on its own."""
 
 NAMED = 3
 """Files that a message names at most."""
@@ -132,113 +123,6 @@ class Found:
     skipped: tuple[Path, ...] = ()
 
 
-@dataclass(frozen=True)
-class Label:
-    """What a file of labels says of a speaker or a file.
-
-    Parameters
-    ----------
-    speaker : str
-        Empty where the file has no column of that name.
-    labels : tuple of (str, str)
-        Sorted by name; without those that are empty.
-    """
-
-    speaker: str = ""
-    labels: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True)
-class Labels:
-    """A file of labels that was read.
-
-    Parameters
-    ----------
-    path : Path
-        For messages.
-    first : str
-        The first cell of the header.
-    rows : dict of str to Label
-        By the first column: a path below the folder, a file's name or stem, or a speaker.
-    """
-
-    path: Path
-    first: str
-    rows: Mapping[str, Label]
-
-    def of(self, names: Iterable[str]) -> Label | None:
-        """Return what is said of the first of these names that is in the file."""
-        return next((self.rows[name] for name in names if name in self.rows), None)
-
-    def check(self, names: Iterable[Sequence[str]]) -> None:
-        """Refuse a file that says nothing of any recording.
-
-        Raises
-        ------
-        UsageError
-            If its first line is no header, or none of the names is in it.
-        """
-        known = {name for some in names for name in some}
-        if self.first in known:
-            raise UsageError(
-                f"{self.path} has no header: let its first line name the columns, "
-                "such as speaker, gender, age"
-            )
-        if known.isdisjoint(self.rows):
-            raise UsageError(
-                f"{self.path} labels none of the recordings: its first column must hold paths "
-                "below the folder, file names or speakers"
-            )
-
-
-@dataclass(frozen=True)
-class _Sound:
-    """A file that was found: where, in which folder, and who speaks.
-
-    Parameters
-    ----------
-    path : Path
-    parts : tuple of str
-        Of the path below the folder.
-    prefixes : tuple of str
-        What lists may call the folder.
-    corpus : str
-        Empty where there is one folder only.
-    speaker : str
-        Within the corpus; empty where nobody knows.
-    """
-
-    path: Path
-    parts: tuple[str, ...]
-    prefixes: tuple[str, ...]
-    corpus: str
-    speaker: str
-    label: Label = field(default_factory=Label)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """What a file of labels may call it, the most exact first."""
-        return (*self._prefixed(_joined(self.parts)), *file_names(self.parts), *self._by_speaker)
-
-    @property
-    def lists(self) -> frozenset[str]:
-        """What a list of speakers and files may call it: it, its speaker, a folder it lies in."""
-        ends = range(1, len(self.parts) + 1)
-        paths = [name for end in ends for name in self._prefixed(_joined(self.parts[:end]))]
-        return frozenset([*paths, *self._by_speaker])
-
-    @property
-    def _by_speaker(self) -> tuple[str, ...]:
-        return self._prefixed(comparable(self.speaker)) if self.speaker else ()
-
-    def _prefixed(self, name: str) -> tuple[str, ...]:
-        return (name, *(f"{prefix}/{name}" for prefix in self.prefixes))
-
-    def recording(self) -> Recording:
-        speaker = shown(f"{self.corpus}/{self.speaker}" if self.corpus else self.speaker)
-        return Recording((self.path,), speaker, shown(self.corpus), self.label.labels)
-
-
 def find_recordings(
     folders: Sequence[Path],
     *,
@@ -276,45 +160,18 @@ def find_recordings(
     if pieces_s is not None and not 0 < pieces_s <= LONGEST_S:
         raise UsageError(f"pieces of {pieces_s} s cannot be made: use up to {LONGEST_S:.0f} s")
     notes: list[str] = []
-    sounds = [sound for corpus in _corpora(folders) for sound in _sounds(*corpus, notes)]
+    sounds = find_sounds(list(map(Path, folders)), notes)
     if labels is not None:
         sounds = _labelled(sounds, read_labels(labels), notes)
     kept = _chosen([sound for sound in sounds if sound.speaker], only, without, notes)
     _note_strays(sounds, notes)
-    recordings = [sound.recording() for sound in kept]
+    recordings = [_recording(sound) for sound in kept]
     if pieces_s is not None:
         recordings = _cut_and_joined(recordings, pieces_s, notes)
     notes += duplicate_notes(recordings)
     used = {file for recording in recordings for file in recording.files}
     skipped = tuple(sound.path for sound in sounds if sound.path not in used)
     return Found(tuple(recordings), tuple(notes), skipped)
-
-
-def read_labels(path: Path) -> Labels:
-    """Read what is known of speakers or files from a table.
-
-    Parameters
-    ----------
-    path : Path
-        TSV or CSV in UTF-8, with a header. The first column names a file by its path below the
-        folder, its name or its stem, or a speaker. A further column ``speaker`` says who speaks;
-        every other one is a label. Column names are compared without case. An ``age`` of more than
-        six different numbers becomes "under 18" or "18 or more".
-
-    Raises
-    ------
-    UsageError
-        If it cannot be read, has no header, or says two things of one.
-    """
-    lines = read_text(path).splitlines()
-    tabs = bool(lines) and "\t" in lines[0]
-    # Between tabs a quotation mark is nothing but that.
-    table = csv.reader(lines, csv.excel_tab, quoting=csv.QUOTE_NONE) if tabs else csv.reader(lines)
-    try:
-        rows = [(table.line_num, [cell.strip() for cell in row]) for row in table if any(row)]
-    except csv.Error as error:
-        raise UsageError(f"{path}, line {table.line_num} is not a row: {error}") from None
-    return _as_labels(path, rows)
 
 
 def duplicates(recordings: Iterable[Recording]) -> list[tuple[str, str]]:
@@ -353,232 +210,36 @@ def duplicate_notes(recordings: Iterable[Recording]) -> list[str]:
     ]
 
 
-def read_text(path: Path) -> str:
-    """Return the text of a list.
-
-    Raises
-    ------
-    NoSuchFile
-        If it is not there, is a directory, or may not be read.
-    UsageError
-        If it is not text in UTF-8, or larger than 256 MB.
-    """
-    try:
-        with Path(path).open("rb") as file:
-            data = file.read(LARGEST_LIST + 1)
-    except (OSError, ValueError) as error:
-        raise NoSuchFile(f"{shown(str(path))} cannot be read: {_reason(error)}") from None
-    if len(data) > LARGEST_LIST:
-        raise UsageError(f"{path} has more than {LARGEST_LIST >> 20} MB: is it a list?")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = "\0"
-    if "\0" in text:
-        raise UsageError(f"{path} is not a text file: save it as UTF-8")
-    return text
+def _recording(sound: Sound) -> Recording:
+    speaker = f"{sound.corpus}/{sound.speaker}" if sound.corpus else sound.speaker
+    return Recording((sound.path,), shown(speaker), shown(sound.corpus), sound.labels)
 
 
-def file_names(parts: Sequence[str]) -> tuple[str, str]:
-    """Return name and stem of a file, as `comparable`."""
-    name = comparable(parts[-1])
-    return name, PurePath(name).stem
-
-
-def comparable(name: str) -> str:
-    """Return a name in the one form in which names of files and labels are compared (NFC).
-
-    Some systems compose the names of files, some take them apart.
-    """
-    return unicodedata.normalize("NFC", name)
-
-
-def shown(name: str) -> str:
-    """Return a name as it may be printed: what is not printable, as an escape."""
-    if name.isprintable():
-        return name
-    return "".join(
-        one if one.isprintable() else one.encode("unicode_escape").decode() for one in name
-    )
-
-
-def _corpora(folders: Sequence[Path]) -> Iterator[tuple[Path, str]]:
-    """Return the folders and what the corpora are called; nothing where there is only one."""
-    real = [os.path.realpath(folder) for folder in folders]
-    taken: set[str] = set()
-    for folder, place in zip(folders, real, strict=True):
-        if real.count(place) > 1:
-            raise UsageError(f"the folder {shown(str(folder))} is given twice: give it once")
-        name = PurePath(place).name or "root"
-        corpus = name
-        number = 2
-        while corpus in taken:
-            corpus, number = f"{name}-{number}", number + 1
-        taken.add(corpus)
-        yield Path(folder), corpus if len(folders) > 1 else ""
-
-
-def _sounds(folder: Path, corpus: str, notes: list[str]) -> list[_Sound]:
-    """Return the recordings of one folder, by path."""
-    found = sorted(_sound_files(folder, notes))
-    if not found:
-        raise UsageError(
-            f"the folder {shown(str(folder))} holds no recording: give one with "
-            ".wav, .flac, .ogg or .mp3 files, in a folder for each speaker"
-        )
-    flat = all(len(parts) == 1 for parts in found)
-    stems = Counter(PurePath(parts[-1]).stem for parts in found)
-    prefixes = tuple(dict.fromkeys(map(comparable, filter(None, (corpus, folder.resolve().name)))))
-
-    def speaker(parts: tuple[str, ...]) -> str:
-        if len(parts) > 1:
-            return parts[0]
-        stem = PurePath(parts[0]).stem
-        return "" if not flat else stem if stems[stem] == 1 else parts[0]
-
-    return [
-        _Sound(folder.joinpath(*parts), parts, prefixes, corpus, speaker(parts)) for parts in found
-    ]
-
-
-def _sound_files(folder: Path, notes: list[str]) -> Iterator[tuple[str, ...]]:
-    """Return the parts below `folder` of every sound file, in no order."""
-    pending: list[tuple[str, ...]] = [()]
-    # A link may lead to where one came from. Each speaker sees each folder once.
-    seen = {("", *_identity(folder.stat()))} if folder.is_dir() else set()
-    while pending:
-        parts = pending.pop()
-        for name in _listed(folder, parts, notes):
-            below = (*parts, name)
-            status = _status(folder.joinpath(*below))
-            if status is not None and stat.S_ISDIR(status.st_mode):
-                identity = _identity(status)
-                if not seen.isdisjoint({(below[0], *identity), ("", *identity)}):
-                    continue
-                seen.add((below[0], *identity))
-                pending.append(below)
-            # A link to nothing is for whoever reads it to report; a pipe would never end.
-            elif _is_sound(name) and (status is None or stat.S_ISREG(status.st_mode)):
-                yield below
-
-
-def _listed(folder: Path, parts: tuple[str, ...], notes: list[str]) -> list[str]:
-    """Return what lies in a folder and is not hidden."""
-    place = folder.joinpath(*parts)
-    try:
-        names = [entry.name for entry in place.iterdir()]
-    except (OSError, ValueError) as error:
-        problem = f"{shown(str(place))} cannot be read: {_reason(error)}"
-        if not parts:
-            raise NoSuchFile(problem) from None
-        notes.append(f"{problem}. What lies in it is left out.")
-        return []
-    return sorted(name for name in names if not name.startswith("."))
-
-
-def _status(path: Path) -> os.stat_result | None:
-    try:
-        return path.stat()
-    except OSError:
-        return None
-
-
-def _identity(status: os.stat_result) -> tuple[int, int]:
-    return status.st_dev, status.st_ino
-
-
-def _is_sound(name: str) -> bool:
-    return PurePath(name).suffix.lower() in SOUND_ENDINGS
-
-
-def _reason(error: OSError | ValueError) -> str:
-    return getattr(error, "strerror", None) or str(error)
-
-
-def _joined(parts: Sequence[str]) -> str:
-    return comparable("/".join(parts))
-
-
-def _as_labels(path: Path, rows: Sequence[tuple[int, list[str]]]) -> Labels:
-    header = [shown(cell.lower()) for cell in rows[0][1]] if rows else []
-    if len(header) < 2 or not all(header):
-        raise UsageError(
-            f"{path} has no header of two columns or more: let its first line name them, "
-            "such as speaker and gender, between tabs or commas"
-        )
-    if len(set(header[1:])) < len(header) - 1:
-        raise UsageError(f"{path} has two columns of one name: give each its own")
-    found: dict[str, Label] = {}
-    for line, cells in rows[1:]:
-        if len(cells) > len(header):
-            raise UsageError(
-                f"{path}, line {line} has {len(cells)} columns, the header {len(header)}"
-            )
-        label = _label(header[1:], cells[1:])
-        key = comparable(cells[0]).removeprefix("./")
-        if found.setdefault(key, label) != label:
-            raise UsageError(f"{path}, line {line} says something else of {shown(cells[0])!r}")
-    return Labels(path, comparable(rows[0][1][0]), _with_ages_grouped(found))
-
-
-def _label(columns: Sequence[str], cells: Sequence[str]) -> Label:
-    values = {column: shown(cell) for column, cell in zip(columns, cells, strict=False) if cell}
-    return Label(values.pop("speaker", ""), tuple(sorted(values.items())))
-
-
-def _with_ages_grouped(rows: Mapping[str, Label]) -> Mapping[str, Label]:
-    """Return the labels with children and adults for ages, if there are too many ages."""
-    ages = {value for label in rows.values() for name, value in label.labels if name == "age"}
-    if len(ages) <= MOST_AGES or not all(map(_is_number, ages)):
-        return rows
-    return {
-        key: replace(
-            label,
-            labels=tuple(
-                (name, _age_group(value) if name == "age" else value)
-                for name, value in label.labels
-            ),
-        )
-        for key, label in rows.items()
-    }
-
-
-def _age_group(age: str) -> str:
-    return f"under {ADULT}" if float(age) < ADULT else f"{ADULT} or more"
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return float(text) >= 0
-    except ValueError:
-        return False
-
-
-def _labelled(sounds: Sequence[_Sound], labels: Labels, notes: list[str]) -> list[_Sound]:
+def _labelled(sounds: Sequence[Sound], labels: Labels, notes: list[str]) -> list[Sound]:
     names = [sound.names for sound in sounds]
     labels.check(names)
     found = [labels.of(some) for some in names]
     missing = found.count(None)
     if missing:
-        notes.append(f"{missing} of {len(sounds)} recordings have no labels in {labels.path}.")
+        notes.append(labels.missing_note(missing, len(sounds)))
     return [
         sound
         if label is None
-        else replace(sound, label=label, speaker=label.speaker or sound.speaker)
+        else replace(sound, labels=label.labels, speaker=label.speaker or sound.speaker)
         for sound, label in zip(sounds, found, strict=True)
     ]
 
 
 def _chosen(
-    sounds: list[_Sound], only: Path | None, without: Path | None, notes: list[str]
-) -> list[_Sound]:
+    sounds: list[Sound], only: Path | None, without: Path | None, notes: list[str]
+) -> list[Sound]:
     if only is not None:
         listed = _entries(only)
-        sounds = [sound for sound in sounds if not listed.isdisjoint(sound.lists)]
+        sounds = [sound for sound in sounds if not listed.isdisjoint(sound.listed_as)]
     if without is not None:
         listed = _entries(without)
         before = len(sounds)
-        sounds = [sound for sound in sounds if listed.isdisjoint(sound.lists)]
+        sounds = [sound for sound in sounds if listed.isdisjoint(sound.listed_as)]
         if len(sounds) == before:
             notes.append(f"{without} leaves nothing out: it names none of the recordings.")
     if not sounds:
@@ -600,11 +261,11 @@ def _entries(path: Path) -> frozenset[str]:
     )
 
 
-def _note_strays(sounds: Sequence[_Sound], notes: list[str]) -> None:
+def _note_strays(sounds: Sequence[Sound], notes: list[str]) -> None:
     strays = [shown(str(sound.path)) for sound in sounds if not sound.speaker]
     if strays:
         notes.append(
-            f"{len(strays)} recordings lie beside the folders of the speakers and are left out, "
+            f"Left out: {counted(len(strays), 'recording')} beside the folders of the speakers, "
             f"such as {strays[0]}."
         )
 
@@ -628,8 +289,8 @@ def _cut_and_joined(
     left = sum(len(joining.files) for joining in waiting.values())
     if left:
         notes.append(
-            f"{left} recordings are left out: joined with what else is left of their speaker, "
-            f"they are shorter than {pieces_s:g} s."
+            f"Left out: {counted(left, 'recording')} shorter than {pieces_s:g} s even when joined "
+            "with what else was left of the speaker."
         )
     if not pieces:
         raise UsageError(f"no speaker has {pieces_s:g} s of recordings: ask for shorter pieces")
@@ -682,11 +343,10 @@ def _alike(files: Sequence[Path], key: Callable[[Path], Hashable]) -> list[list[
     """Return the groups of two or more files of one key."""
     groups: dict[Hashable, list[Path]] = {}
     for file in files:
-        try:
+        with suppress(OSError, NoSuchFile):
             groups.setdefault(key(file), []).append(file)
-        except (OSError, NoSuchFile):
-            continue
-    return [group for group in groups.values() if len(group) > 1]
+    # Files of no bytes hold no recording.
+    return [group for value, group in groups.items() if value and len(group) > 1]
 
 
 def _size(path: Path) -> int:
@@ -705,4 +365,4 @@ def _digest(path: Path) -> bytes:
         with path.open("rb") as file:
             return file_digest(file, "sha256").digest()
     except (OSError, ValueError) as error:
-        raise NoSuchFile(f"{shown(str(path))} cannot be read: {_reason(error)}") from None
+        raise NoSuchFile(f"{shown(str(path))} cannot be read: {reason(error)}") from None

@@ -10,18 +10,17 @@ import numpy as np
 import numpy.typing as npt
 
 from membrane.errors import EncoderMismatch, NoSuchFile, UsageError
-from membrane.evaluation.recordings import (
-    NAMED,
-    SOUND_ENDINGS,
+from membrane.evaluation.folders import SOUND_ENDINGS
+from membrane.evaluation.labels import (
     Label,
-    Recording,
     comparable,
-    duplicate_notes,
+    counted,
     file_names,
     read_labels,
     read_text,
     shown,
 )
+from membrane.evaluation.recordings import NAMED, Recording, duplicate_notes
 from membrane.store.gallery import Gallery
 from membrane.store.names import name_key
 from membrane.voice.encoder import Vector
@@ -163,7 +162,7 @@ def read_trial_list(path: Path, root: Path, *, labels: Path | None = None) -> Tr
     root : Path
         The folder that the names are relative to; a name may lack the ending of its file.
     labels : Path or None
-        As `membrane.evaluation.recordings.read_labels` reads it. Who speaks is the column
+        As `membrane.evaluation.labels.read_labels` reads it. Who speaks is the column
         ``speaker``, else the first folder in which the names differ, else what the trials of one
         speaker join.
 
@@ -237,9 +236,9 @@ def against_database(gallery: Gallery, recordings: Sequence[Recording], *, encod
             "no recording is of anybody enrolled: name the folders of the speakers as "
             f"`membrane list` does, such as {enrolled[0].name}"
         )
-    left = len(gallery) - len(rows)
-    notes = [f"{left} enrolled people are left out: their voiceprints come from another encoder."]
-    return _checked(enrolled, probes, _grid(enrolled, probes), notes if left else [])
+    others = len(gallery) - len(rows)
+    notes = [f"Left out: {counted(others, 'voiceprint')} of another encoder."] if others else []
+    return _checked(enrolled, probes, _grid(enrolled, probes), notes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -333,7 +332,7 @@ def _labels_of(names: Sequence[str], path: Path | None) -> tuple[list[Label], li
     labels.check(called)
     found = [labels.of(some) for some in called]
     missing = found.count(None)
-    notes = [f"{missing} of {len(names)} recordings have no labels in {path}."] if missing else []
+    notes = [labels.missing_note(missing, len(names))] if missing else []
     return [label or Label() for label in found], notes
 
 
@@ -346,6 +345,10 @@ def _names_of(name: str) -> tuple[str, ...]:
 def _speakers(listed: _Listed, known: Sequence[Label]) -> list[str]:
     """Return who speaks in each file of a list."""
     folders = _first_folders(listed.names)
+    alike = _of_one(listed, folders)
+    if _mostly(~alike[listed.same]) or _mostly(alike[~listed.same]):
+        # Such as one folder to enrol from and one to test: no speakers.
+        folders = [""] * len(folders)
     speakers = [label.speaker or folder for label, folder in zip(known, folders, strict=True)]
     if all(speakers):
         return speakers
@@ -355,6 +358,10 @@ def _speakers(listed: _Listed, known: Sequence[Label]) -> list[str]:
         speaker or named.get(first[place], listed.names[first[place]])
         for place, speaker in enumerate(speakers)
     ]
+
+
+def _mostly(flags: Flags) -> bool:
+    return int(flags.sum()) * 2 > len(flags)
 
 
 def _first_folders(names: Sequence[str]) -> list[str]:
@@ -385,18 +392,26 @@ def _joined_by_trials(listed: _Listed) -> list[int]:
 
 def _contradictions(listed: _Listed, speakers: Sequence[str]) -> list[str]:
     """Return sentences on the trials that cannot be what the list says."""
-    _, numbers = np.unique(np.array(speakers, object), return_inverse=True)
-    alike = np.equal(*numbers[listed.pairs].T)
-    counted = {
-        "trials of one speaker are of two, by the names of the speakers": listed.same & ~alike,
-        "trials of two speakers are of one, by the names of the speakers": ~listed.same & alike,
-        "trials compare a recording with itself": np.equal(*listed.pairs.T),
+    alike = _of_one(listed, speakers)
+    wrong_ones = {
+        "listed as one speaker's, of files of two": listed.same & ~alike,
+        "listed as two speakers', of files of one": ~listed.same & alike,
+        "of a recording with itself": listed.pairs[:, 0] == listed.pairs[:, 1],
     }
     return [
-        f"{wrong.sum()} {what}, such as {_example(listed, wrong)}: this falsifies error rates."
-        for what, wrong in counted.items()
+        f"Error rates are falsified by {counted(int(wrong.sum()), 'trial')} {what}, "
+        f"such as {_example(listed, wrong)}."
+        for what, wrong in wrong_ones.items()
         if wrong.any()
     ]
+
+
+def _of_one(listed: _Listed, speakers: Sequence[str]) -> Flags:
+    """Return which trials are of files of one speaker."""
+    numbers: dict[str, int] = {}
+    speaker = np.array([numbers.setdefault(one, len(numbers)) for one in speakers], np.int32)
+    one, other = speaker[listed.pairs].T
+    return np.equal(one, other)
 
 
 def _example(listed: _Listed, chosen: Flags) -> str:
@@ -420,10 +435,10 @@ def _model_name(speaker: str, number: int, numbers: Sequence[int]) -> str:
 def _strangers_noted(strangers: int, most: int) -> list[str]:
     if not strangers:
         return []
-    have = "speaker has" if strangers == 1 else "speakers have"
-    are = "it is a stranger" if strangers == 1 else "they are strangers"
-    utterances = "1 utterance" if most == 1 else f"{most} utterances"
-    return [f"{strangers} {have} no more than {utterances}: {are} only."]
+    return [
+        f"Strangers only: {counted(strangers, 'speaker')} of no more than "
+        f"{counted(most, 'utterance')}."
+    ]
 
 
 def _by_speaker(recordings: Iterable[Recording]) -> Mapping[str, list[Recording]]:

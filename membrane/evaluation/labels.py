@@ -1,0 +1,226 @@
+"""Labels: what tables and lists say of speakers and files, and how names are compared."""
+
+from __future__ import annotations
+
+import csv
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from io import StringIO
+from pathlib import Path, PurePath
+
+from membrane.errors import NoSuchFile, UsageError
+
+LARGEST_LIST = 256 * 1024 * 1024
+"""Bytes of a list of labels, speakers or trials that are read: four times VoxCeleb's largest."""
+
+ADULT = 18
+"""Years from which a voice counts as grown up."""
+
+MOST_AGES = 6
+"""Different ages that are reported each on its own."""
+
+
+@dataclass(frozen=True)
+class Label:
+    """What a file of labels says of a speaker or a file.
+
+    Parameters
+    ----------
+    speaker : str
+        Empty where the file has no column of that name.
+    labels : tuple of (str, str)
+        Sorted by name; without those that are empty.
+    """
+
+    speaker: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Labels:
+    """A file of labels that was read.
+
+    Parameters
+    ----------
+    path : Path
+        For messages.
+    first : str
+        The first cell of the header.
+    rows : dict of str to Label
+        By the first column: a path below the folder, a file's name or stem, or a speaker.
+    """
+
+    path: Path
+    first: str
+    rows: Mapping[str, Label]
+
+    def of(self, names: Iterable[str]) -> Label | None:
+        """Return what is said of the first of these names that is in the file."""
+        return next((self.rows[name] for name in names if name in self.rows), None)
+
+    def missing_note(self, missing: int, all_of_them: int) -> str:
+        """Return the sentence that says how many recordings the file says nothing of."""
+        return f"No labels in {self.path}: {missing:,} of {counted(all_of_them, 'recording')}."
+
+    def check(self, names: Iterable[Sequence[str]]) -> None:
+        """Refuse a file that says nothing of any recording.
+
+        Raises
+        ------
+        UsageError
+            If its first line is no header, or none of the names is in it.
+        """
+        known = {name for some in names for name in some}
+        if self.first in known:
+            raise UsageError(
+                f"{self.path} has no header: let its first line name the columns, "
+                "such as speaker, gender, age"
+            )
+        if known.isdisjoint(self.rows):
+            raise UsageError(
+                f"{self.path} labels none of the recordings: its first column must hold paths "
+                "below the folder, file names or speakers"
+            )
+
+
+def read_labels(path: Path) -> Labels:
+    """Read what is known of speakers or files from a table.
+
+    Parameters
+    ----------
+    path : Path
+        TSV or CSV in UTF-8, with a header. The first column names a file by its path below the
+        folder, its name or its stem, or a speaker. A further column ``speaker`` says who speaks;
+        every other one is a label. Column names are compared without case. An ``age`` of more than
+        six different numbers becomes "under 18" or "18 or more".
+
+    Raises
+    ------
+    UsageError
+        If it cannot be read, has no header, or says two things of one.
+    """
+    text = read_text(path)
+    lines = StringIO(text, newline="")
+    # Between tabs a quotation mark is nothing but that.
+    tabs = "\t" in text.partition("\n")[0]
+    table = csv.reader(lines, csv.excel_tab, quoting=csv.QUOTE_NONE) if tabs else csv.reader(lines)
+    try:
+        rows = [(table.line_num, [cell.strip() for cell in row]) for row in table if any(row)]
+    except csv.Error as error:
+        raise UsageError(f"{path}, line {table.line_num} is not a row: {error}") from None
+    return _as_labels(path, rows)
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a list.
+
+    Raises
+    ------
+    NoSuchFile
+        If it is not there, is a directory, or may not be read.
+    UsageError
+        If it is not text in UTF-8, or larger than 256 MB.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            data = file.read(LARGEST_LIST + 1)
+    except (OSError, ValueError) as error:
+        raise NoSuchFile(f"{shown(str(path))} cannot be read: {reason(error)}") from None
+    if len(data) > LARGEST_LIST:
+        raise UsageError(f"{path} has more than {LARGEST_LIST >> 20} MB: is it a list?")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:
+        raise UsageError(f"{path} is not a text file: save it as UTF-8")
+    return text
+
+
+def file_names(parts: Sequence[str]) -> tuple[str, str]:
+    """Return name and stem of a file, as `comparable`."""
+    name = comparable(parts[-1])
+    return name, PurePath(name).stem
+
+
+def comparable(name: str) -> str:
+    """Return a name in the one form in which names of files and labels are compared (NFC).
+
+    Some systems compose the names of files, some take them apart.
+    """
+    return unicodedata.normalize("NFC", name)
+
+
+def shown(name: str) -> str:
+    """Return a name as it may be printed: what is not printable, as an escape."""
+    if name.isprintable():
+        return name
+    return "".join(
+        one if one.isprintable() else one.encode("unicode_escape").decode() for one in name
+    )
+
+
+def counted(number: int, noun: str) -> str:
+    """Return ``"1 recording"``, ``"1,200 recordings"``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def reason(error: Exception) -> str:
+    """Return why a file or folder cannot be used, without its name."""
+    return getattr(error, "strerror", None) or str(error)
+
+
+def _as_labels(path: Path, rows: Sequence[tuple[int, list[str]]]) -> Labels:
+    header = [shown(cell.lower()) for cell in rows[0][1]] if rows else []
+    if len(header) < 2 or not all(header):
+        raise UsageError(
+            f"{path} has no header of two columns or more: let its first line name them, "
+            "such as speaker and gender, between tabs or commas"
+        )
+    if len(set(header[1:])) < len(header) - 1:
+        raise UsageError(f"{path} has two columns of one name: give each its own")
+    found: dict[str, Label] = {}
+    for line, cells in rows[1:]:
+        if len(cells) > len(header):
+            raise UsageError(
+                f"{path}, line {line} has {len(cells)} columns, the header {len(header)}"
+            )
+        label = _label(header[1:], cells[1:])
+        key = comparable(cells[0]).removeprefix("./")
+        if found.setdefault(key, label) != label:
+            raise UsageError(f"{path}, line {line} says something else of {shown(cells[0])!r}")
+    return Labels(path, comparable(rows[0][1][0]), _with_ages_grouped(found))
+
+
+def _label(columns: Sequence[str], cells: Sequence[str]) -> Label:
+    values = {column: shown(cell) for column, cell in zip(columns, cells, strict=False) if cell}
+    return Label(values.pop("speaker", ""), tuple(sorted(values.items())))
+
+
+def _with_ages_grouped(rows: Mapping[str, Label]) -> Mapping[str, Label]:
+    """Return the labels with children and adults for ages, if there are too many ages."""
+    ages = {value for label in rows.values() for name, value in label.labels if name == "age"}
+    if len(ages) <= MOST_AGES or not all(map(_is_number, ages)):
+        return rows
+    return {
+        key: replace(
+            label,
+            labels=tuple(
+                (name, _age_group(value) if name == "age" else value)
+                for name, value in label.labels
+            ),
+        )
+        for key, label in rows.items()
+    }
+
+
+def _age_group(age: str) -> str:
+    return f"under {ADULT}" if float(age) < ADULT else f"{ADULT} or more"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return float(text) >= 0
+    except ValueError:
+        return False
