@@ -1,0 +1,243 @@
+"""The calibration of an encoder: from similarity to decision, and the file that keeps it.
+
+Conventions
+-----------
+A calibration file holds a table per encoder and normalisation, ``[resemblyzer.centre]``; an
+encoder's first table is the one in use unless another is asked for.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from membrane import models
+from membrane.errors import ModelUnavailable, OutputUnwritable, UsageError
+from membrane.voice.levels import Threshold
+from membrane.voice.ratio import LIMITS, Circumstances, Influence, Line
+from membrane.voice.toml_text import as_toml
+
+__all__ = ["Calibration", "Circumstances", "load_calibration"]
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How one encoder's similarities are judged.
+
+    Parameters
+    ----------
+    encoder : str
+    normalisation : {"none", "centre", "as-norm"}
+        What the similarities went through before.
+    line : Line
+        From similarity to log-likelihood ratio.
+    thresholds : mapping of str to Threshold
+        By security level; a level that the data did not support is missing.
+    gains : tuple of (seconds, float)
+        Median log-likelihood ratio of honest comparisons by net speech, as it was measured.
+    provenance : mapping
+        What it was fitted on: text, numbers and lists of them.
+    """
+
+    encoder: str
+    normalisation: str
+    line: Line
+    thresholds: Mapping[str, Threshold]
+    gains: tuple[tuple[float, float], ...] = ()
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def llr(self, similarities: float | Floats, circumstances: Circumstances) -> Floats:
+        """Return log-likelihood ratios, as `Line.llr` does."""
+        return self.line.llr(similarities, circumstances)
+
+    def similarity_for(self, llr: float | Floats, circumstances: Circumstances) -> Floats:
+        """Return similarities, as `Line.similarity_for` does."""
+        return self.line.similarity_for(llr, circumstances)
+
+    def threshold(self, level: str) -> Threshold:
+        """Return the threshold of a security level.
+
+        Raises
+        ------
+        UsageError
+            If the calibration has none.
+        """
+        if level not in self.thresholds:
+            raise UsageError(
+                f"this calibration does not reach {level}: calibrate with more speakers, "
+                "or --extrapolate"
+            )
+        return self.thresholds[level]
+
+    def as_toml(self) -> str:
+        """Return the text of a calibration file that holds this one."""
+        return as_toml({self.encoder: {self.normalisation: self._plain()}})
+
+    def save(self, path: Path) -> None:
+        """Write the calibration to a file, as the first of its encoder; others in it are kept.
+
+        The file as it was before becomes ``<name>.previous``.
+
+        Raises
+        ------
+        OutputUnwritable
+            If that is not possible.
+        """
+        try:
+            _replace(path, as_toml(self._among(_tables(path))))
+        except OSError as error:
+            raise OutputUnwritable(
+                f"the calibration {path} cannot be written ({error.strerror}): choose another place"
+            ) from None
+
+    def _among(self, tables: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the tables of a file with this calibration in its place."""
+        kept = dict(tables.get(self.encoder, {}))
+        kept.pop(self.normalisation, None)
+        return {**tables, self.encoder: {self.normalisation: self._plain(), **kept}}
+
+    def _plain(self) -> dict[str, Any]:
+        return {
+            "intercept": self.line.intercept,
+            "slope": self.line.slope,
+            "gains": [list(gain) for gain in self.gains],
+            "influences": {
+                influence.measure: {
+                    name: value for name, value in asdict(influence).items() if name != "measure"
+                }
+                for influence in self.line.influences
+            },
+            "thresholds": {level: asdict(one) for level, one in self.thresholds.items()},
+            "provenance": dict(self.provenance),
+        }
+
+    @classmethod
+    def _of_plain(cls, encoder: str, normalisation: str, table: Mapping[str, Any]) -> Calibration:
+        influences = (
+            Influence(measure=measure, **numbers)
+            for measure, numbers in table["influences"].items()
+        )
+        calibration = cls(
+            encoder=encoder,
+            normalisation=normalisation,
+            line=Line(float(table["intercept"]), float(table["slope"]), tuple(influences)),
+            thresholds={level: Threshold(**one) for level, one in table["thresholds"].items()},
+            gains=tuple((float(speech_s), float(llr)) for speech_s, llr in table["gains"]),
+            provenance=table["provenance"],
+        )
+        _require_sound(calibration)
+        return calibration
+
+
+def load_calibration(
+    encoder: str, normalisation: str = "", *, path: Path | None = None
+) -> Calibration:
+    """Return the calibration of an encoder.
+
+    Parameters
+    ----------
+    encoder : str
+    normalisation : {"", "none", "centre", "as-norm"}
+        Empty for the one that the file puts first.
+    path : Path, optional
+        The user's own file; where it does not exist or lacks the encoder, the shipped one is read.
+
+    Raises
+    ------
+    UsageError
+        If the user's file is damaged, or nothing was fitted for this normalisation.
+    ModelUnavailable
+        If the shipped file is missing or damaged.
+    """
+    found = None
+    if path is not None and path.exists():
+        try:
+            found = _read(path, encoder, normalisation)
+        except _DAMAGED as error:
+            raise UsageError(
+                f"the calibration {path} is damaged ({_in_one_line(error)}): calibrate again, "
+                "or delete it"
+            ) from None
+    found = found or _shipped(encoder, normalisation)
+    if found is None:
+        raise UsageError(
+            f"nothing was calibrated for {encoder} with the normalisation {normalisation!r}: "
+            "calibrate with it, or choose another"
+        )
+    return found
+
+
+_DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError)
+
+
+@cache
+def _shipped(encoder: str, normalisation: str) -> Calibration | None:
+    path = models.shipped_folder() / f"{encoder}.calibration.toml"
+    try:
+        return _read(path, encoder, normalisation)
+    except _DAMAGED as error:
+        raise ModelUnavailable(
+            f"the calibration {path} cannot be read ({_in_one_line(error)}): reinstall Membrane"
+        ) from None
+
+
+def _read(path: Path, encoder: str, normalisation: str) -> Calibration | None:
+    tables = tomllib.loads(path.read_text(encoding="utf-8")).get(encoder, {})
+    chosen = normalisation or next(iter(tables), "")
+    if chosen not in tables:
+        return None
+    return Calibration._of_plain(encoder, chosen, tables[chosen])
+
+
+def _require_sound(calibration: Calibration) -> None:
+    """Raise ValueError where a number would make decisions meaningless."""
+    line = calibration.line
+    for influence in line.influences:
+        lowest, highest = LIMITS[influence.measure]
+        if not lowest <= influence.low <= influence.high <= highest:
+            raise ValueError(f"the range of {influence.measure} is none")
+    if not (math.isfinite(line.intercept) and 0 < line.least_slope < math.inf):
+        raise ValueError("its ratio does not grow with the similarity")
+    if not all(math.isfinite(one.llr) for one in calibration.thresholds.values()):
+        raise ValueError("a threshold is not a number")
+
+
+def _tables(path: Path) -> dict[str, Any]:
+    """Return what a calibration file holds; nothing if it does not exist or is damaged."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a text file whole or not at all, and keep the one before."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    written = Path(name)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        if path.exists():
+            path.replace(path.with_name(f"{path.name}.previous"))
+        written.replace(path)
+    finally:
+        written.unlink(missing_ok=True)
+
+
+def _in_one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())

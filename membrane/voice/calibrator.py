@@ -1,0 +1,357 @@
+"""Fitting a calibration: how similar honest comparisons are, and how similar strangers'."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+
+from membrane.errors import UsageError
+from membrane.voice.ratio import LIMITS, MEASURES, Circumstances, Influence, Line
+
+Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+Indices = npt.NDArray[np.int32]
+
+RIDGE = 1e-7
+"""Penalty on the squared weights of standardised features; it keeps them finite where the
+classes do not overlap, and is far too small to be felt where they do."""
+
+RANGE_PERCENT = (1, 99)
+"""Percentiles of a measure between which it may have an influence: no outlier widens it."""
+
+CHOICES: tuple[tuple[str, ...], ...] = ((), MEASURES[:1], MEASURES[:2], MEASURES)
+"""Sets of measures that are tried, each with one more."""
+
+WORTHWHILE = 0.01
+"""Share of the cost that another measure must save to be taken."""
+
+
+class LogisticCalibrator:
+    """Weighted logistic regression from similarity to log-likelihood ratio.
+
+    Minimises the cross-entropy of both classes, weighted so that they count as a prior says
+    whatever their numbers; each measure enters alone and times the similarity.
+
+    Parameters
+    ----------
+    measures : sequence of {"speech", "snr", "enrolled"}
+    prior : float, in (0, 1)
+        Probability of an honest comparison that the fit is made best for.
+
+    Attributes
+    ----------
+    line_ : Line
+        Strictly increasing in the similarity under all circumstances: an interaction that would
+        turn the line around within the range of its measure is left out.
+
+    References
+    ----------
+    Brümmer and du Preez, "Application-independent evaluation of speaker detection", Computer
+    Speech and Language 2006; Brümmer, FoCal toolkit.
+    """
+
+    def __init__(self, measures: Sequence[str] = ("speech", "snr"), *, prior: float = 0.01) -> None:
+        self.measures = measures
+        self.prior = prior
+
+    def fit(
+        self, similarities: Floats, same: Flags, circumstances: Circumstances
+    ) -> LogisticCalibrator:
+        """Fit the line.
+
+        Parameters
+        ----------
+        similarities : np.ndarray, shape (t,)
+        same : np.ndarray, shape (t,), bool
+            Whether both recordings are of one person.
+        circumstances : Circumstances
+            Arrays of shape (t,).
+
+        Raises
+        ------
+        UsageError
+            If a measure or the prior does not exist, comparisons of one kind are missing or not
+            numbers, or similarity says nothing about who is speaking.
+        """
+        alike, flags = np.asarray(similarities, np.float64), np.asarray(same, bool)
+        self._require_usable(alike, flags, circumstances)
+        influences = [_seen(measure, circumstances) for measure in self.measures]
+        interacting = list(self.measures)
+        while True:
+            line = self._fitted(alike, flags, circumstances, influences, interacting)
+            if line.least_slope > 0:
+                self.line_ = line
+                return self
+            if not interacting:
+                raise UsageError(
+                    "in these recordings one person is not more alike than two: check the names "
+                    "of the speakers"
+                )
+            worst = min(line.influences, key=lambda influence: influence.least_slope)
+            interacting.remove(worst.measure if worst.measure in interacting else interacting[-1])
+
+    def llr(self, similarities: float | Floats, circumstances: Circumstances) -> Floats:
+        """Return log-likelihood ratios (natural log), as `Line.llr` does."""
+        return self.line_.llr(similarities, circumstances)
+
+    def similarity_for(self, llr: float | Floats, circumstances: Circumstances) -> Floats:
+        """Return similarities, as `Line.similarity_for` does."""
+        return self.line_.similarity_for(llr, circumstances)
+
+    def _require_usable(self, alike: Floats, same: Flags, circumstances: Circumstances) -> None:
+        unknown = set(self.measures) - set(MEASURES)
+        if unknown or not 0 < self.prior < 1:
+            raise UsageError(
+                f"a calibration has measures among {', '.join(MEASURES)} and a prior between 0 "
+                "and 1: choose those"
+            )
+        if not (same.any() and (~same).any()):
+            raise UsageError(
+                "a calibration needs comparisons of one person and of two: give two speakers or "
+                "more, with several recordings each"
+            )
+        columns = [alike, *(circumstances.of(measure) for measure in self.measures)]
+        if any(column.shape != same.shape or np.isnan(column).any() for column in columns):
+            raise UsageError("a similarity, its speech or its noise is missing: leave it out")
+
+    def _fitted(
+        self,
+        alike: Floats,
+        same: Flags,
+        circumstances: Circumstances,
+        influences: Sequence[Influence],
+        interacting: Sequence[str],
+    ) -> Line:
+        score = _Standardised.of(alike)
+        features = [
+            _Standardised.of(influence.feature(circumstances.of(influence.measure)))
+            for influence in influences
+        ]
+        times = [
+            feature.values * score.values if influence.measure in interacting else 0 * alike
+            for influence, feature in zip(influences, features, strict=True)
+        ]
+        columns = [np.ones_like(alike), score.values, *(one.values for one in features), *times]
+        weights = _regression(np.stack(columns, axis=1), same, self.prior)
+        return _line(weights, score, features, influences)
+
+
+@dataclass(frozen=True, eq=False)
+class _Standardised:
+    """A column of numbers with mean 0 and standard deviation 1."""
+
+    values: Floats
+    mean: float
+    spread: float
+
+    @classmethod
+    def of(cls, column: Floats) -> _Standardised:
+        mean = float(column.mean())
+        # A column that never changes stays 0, and the ridge gives it no weight.
+        spread = float(column.std()) or 1.0
+        return cls((column - mean) / spread, mean, spread)
+
+
+def _seen(measure: str, circumstances: Circumstances) -> Influence:
+    """Return the influence of a measure over the range that was seen, its weights still 0."""
+    low, high = np.percentile(circumstances.of(measure), RANGE_PERCENT)
+    lowest, highest = LIMITS[measure]
+    return Influence(
+        measure,
+        low=float(np.clip(low, lowest, highest)),
+        high=float(np.clip(high, lowest, highest)),
+        weight=0.0,
+        interaction=0.0,
+    )
+
+
+def _regression(columns: Floats, same: Flags, prior: float) -> Floats:
+    """Return the weights of a prior-weighted logistic regression; the first is not penalised."""
+    from scipy.optimize import minimize
+
+    importance = np.where(same, prior / same.sum(), (1 - prior) / (~same).sum())
+    offset = np.log(prior / (1 - prior))
+    sign = np.where(same, 1.0, -1.0)
+    penalty = np.full(columns.shape[1], RIDGE)
+    penalty[0] = 0.0
+
+    def cost(weights: Floats) -> tuple[float, Floats]:
+        margin = sign * (columns @ weights + offset)
+        gradient = columns.T @ (-sign * importance * _logistic(-margin)) + penalty * weights
+        value = importance @ np.logaddexp(0, -margin) + penalty @ weights**2 / 2
+        return float(value), gradient
+
+    def curvature(weights: Floats) -> Floats:
+        margin = columns @ weights + offset
+        share = importance * _logistic(margin) * _logistic(-margin)
+        return np.asarray(columns.T @ (columns * share[:, np.newaxis]) + np.diag(penalty))
+
+    start = np.zeros(columns.shape[1])
+    found = minimize(
+        cost, start, jac=True, hess=curvature, method="trust-exact", options={"gtol": 1e-10}
+    )
+    return np.asarray(found.x, dtype=np.float64)
+
+
+def _logistic(values: Floats) -> Floats:
+    return np.exp(-np.logaddexp(0, -values))
+
+
+def _line(
+    weights: Floats,
+    score: _Standardised,
+    features: Sequence[_Standardised],
+    influences: Sequence[Influence],
+) -> Line:
+    """Return the line of weights that belong to standardised columns."""
+    slope = weights[1] / score.spread
+    intercept = weights[0] - slope * score.mean
+    fitted = []
+    alone, times = np.split(weights[2:] / np.tile([one.spread for one in features], 2), 2)
+    for influence, feature, weight, product in zip(influences, features, alone, times, strict=True):
+        interaction = product / score.spread
+        weight_here = weight - interaction * score.mean
+        slope -= interaction * feature.mean
+        intercept -= weight_here * feature.mean
+        fitted.append(
+            Influence(
+                influence.measure,
+                influence.low,
+                influence.high,
+                float(weight_here),
+                float(interaction),
+            )
+        )
+    return Line(float(intercept), float(slope), tuple(fitted))
+
+
+def ratio_cost(llrs: Floats, same: Flags) -> float:
+    """Return Cllr, the cost of log-likelihood ratios, in bits: 0 is perfect, 1 says nothing.
+
+    Brümmer and du Preez 2006: the mean of ``log2(1 + exp(-llr))`` over honest comparisons and of
+    ``log2(1 + exp(llr))`` over strangers', averaged.
+    """
+    honest = np.logaddexp(0, -llrs[same]).mean()
+    strangers = np.logaddexp(0, llrs[~same]).mean()
+    return float((honest + strangers) / (2 * np.log(2)))
+
+
+def cross_validated_llr(  # noqa: PLR0913 - the columns of a table of comparisons
+    calibrator: Callable[[], LogisticCalibrator],
+    similarities: Floats,
+    same: Flags,
+    circumstances: Circumstances,
+    *,
+    enrolled_speakers: Indices,
+    probe_speakers: Indices,
+    folds: int = 5,
+    seed: int = 0,
+) -> Floats:
+    """Return log-likelihood ratios from calibrators that knew neither speaker.
+
+    Parameters
+    ----------
+    calibrator : callable
+        Makes one that is not fitted yet.
+    similarities, same, circumstances
+        As in `LogisticCalibrator.fit`.
+    enrolled_speakers, probe_speakers : np.ndarray, shape (t,), int
+        Speakers in one numbering.
+    folds : int
+        Groups that the speakers are dealt into.
+    seed : int
+
+    Returns
+    -------
+    np.ndarray, shape (t,), float64
+        A comparison of speakers of two groups is tested by a calibrator fitted without both.
+
+    Raises
+    ------
+    UsageError
+        If a fold leaves nothing to fit.
+    """
+    fold_of = _dealt(np.concatenate([enrolled_speakers, probe_speakers]), folds, seed)
+    groups = np.sort(np.stack([fold_of[enrolled_speakers], fold_of[probe_speakers]], axis=1))
+    llrs = np.full(len(similarities), np.nan)
+    for one, other in np.unique(groups, axis=0):
+        tested = (groups == (one, other)).all(axis=1)
+        known: Flags = np.isin(groups, (one, other), invert=True).all(axis=1)
+        fitted = calibrator().fit(similarities[known], same[known], circumstances.where(known))
+        llrs[tested] = fitted.llr(similarities[tested], circumstances.where(tested))
+    return llrs
+
+
+def _dealt(speakers: Indices, folds: int, seed: int) -> Indices:
+    """Return the fold of every speaker number, dealt out evenly and at random."""
+    present = np.random.default_rng(seed).permutation(np.unique(speakers))
+    fold_of = np.zeros(int(speakers.max(initial=-1)) + 1, np.int32)
+    fold_of[present] = np.arange(len(present)) % folds
+    return fold_of
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which measures a calibration should have, and why.
+
+    Parameters
+    ----------
+    measures : tuple of str
+    costs : tuple of (tuple of str, float)
+        Every set that was tried, and its cross-validated Cllr in bits.
+    """
+
+    measures: tuple[str, ...]
+    costs: tuple[tuple[tuple[str, ...], float], ...]
+
+
+def choose_measures(  # noqa: PLR0913 - the columns of a table of comparisons
+    similarities: Floats,
+    same: Flags,
+    circumstances: Circumstances,
+    *,
+    enrolled_speakers: Indices,
+    probe_speakers: Indices,
+    prior: float = 0.01,
+    folds: int = 5,
+    seed: int = 0,
+) -> Choice:
+    """Choose the measures that help with speakers who were not fitted on.
+
+    A larger set is taken where it lowers the cross-validated Cllr by more than `WORTHWHILE` of
+    what the best smaller one costs.
+
+    Parameters
+    ----------
+    similarities, same, circumstances, enrolled_speakers, probe_speakers, folds, seed
+        As in `cross_validated_llr`.
+    prior : float
+        As in `LogisticCalibrator`.
+
+    Raises
+    ------
+    UsageError
+        As `cross_validated_llr`.
+    """
+    costs = []
+    for measures in CHOICES:
+        llrs = cross_validated_llr(
+            partial(LogisticCalibrator, measures, prior=prior),
+            similarities,
+            same,
+            circumstances,
+            enrolled_speakers=enrolled_speakers,
+            probe_speakers=probe_speakers,
+            folds=folds,
+            seed=seed,
+        )
+        costs.append((measures, ratio_cost(llrs, same)))
+    chosen, least = costs[0]
+    for measures, cost in costs[1:]:
+        if cost < least * (1 - WORTHWHILE):
+            chosen, least = measures, cost
+    return Choice(chosen, tuple(costs))

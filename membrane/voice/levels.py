@@ -1,0 +1,177 @@
+"""Thresholds for the security levels: how rarely strangers pass, and what supports saying so.
+
+Conventions
+-----------
+Scores are natural log-likelihood ratios; a comparison is accepted where its ratio reaches the
+threshold. *FMR* is the false match rate, the share of comparisons of two people that are accepted.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from membrane.errors import UsageError
+
+Floats = npt.NDArray[np.float64]
+
+LEVELS = {"convenient": 0.01, "balanced": 0.001, "strict": 0.0001}
+"""The false match rate that each security level aims at."""
+
+COUNTED, EXTRAPOLATED = "counted", "extrapolated"
+
+TAIL = 0.01
+"""Share of strangers' comparisons, the most alike ones, that a tail is fitted to."""
+
+LARGEST_TAIL = 0.1
+"""Share that it grows to where there are few comparisons; beyond it is no tail any more."""
+
+LEAST_EXCESSES = 30
+"""Comparisons that a tail is fitted to at least: its mean is then known to about 18 %."""
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """The least log-likelihood ratio that a security level accepts.
+
+    Parameters
+    ----------
+    llr : float
+    fmr : float
+        False match rate that it aims at.
+    support : {"counted", "extrapolated"}
+        Whether comparisons were counted, or it comes from a fitted tail.
+    trials, pairs : int
+        Comparisons of strangers, and pairs of speakers among them, that it rests on.
+    """
+
+    llr: float
+    fmr: float
+    support: str
+    trials: int
+    pairs: int
+
+
+def supported(pairs: int) -> float:
+    """Return the least false match rate that so many pairs of speakers can show.
+
+    The 95 % upper bound where none of them is taken for the other, ``1 - 0.05 ** (1 / pairs)``
+    (Clopper and Pearson, Biometrika 1934): about ``3 / pairs``, the "rule of three" of ISO/IEC
+    19795-1. Pairs share speakers and so are not independent: this is the least that is needed, not
+    a guarantee.
+
+    Parameters
+    ----------
+    pairs : int
+        Pairs of two speakers, each counted once whatever the number of their comparisons.
+    """
+    return 1.0 if pairs < 1 else -math.expm1(math.log(0.05) / pairs)
+
+
+def threshold_at(fmr: float, impostor_llrs: Floats) -> float:
+    """Return the least threshold that at most a share of strangers' comparisons reaches.
+
+    Parameters
+    ----------
+    fmr : float, in [0, 1]
+    impostor_llrs : np.ndarray, shape (n,)
+
+    Raises
+    ------
+    UsageError
+        If there are no comparisons, or one is not a number.
+    """
+    descending = _descending(impostor_llrs)
+    # So that 0.01 of 300 is 3 in spite of rounding.
+    passing = math.floor(fmr * len(descending) + 1e-9)
+    if passing >= len(descending):
+        return -math.inf
+    return float(np.nextafter(descending[passing], np.inf))
+
+
+@dataclass(frozen=True)
+class Tail:
+    """The most alike of strangers' comparisons, as an exponential tail.
+
+    Parameters
+    ----------
+    start : float
+        Ratio at which it starts.
+    share : float
+        Share of all comparisons that lie above it.
+    mean_excess : float
+        How far above it they lie, on average.
+    excesses : int
+        Their number.
+    """
+
+    start: float
+    share: float
+    mean_excess: float
+    excesses: int
+
+    def threshold(self, fmr: float) -> float:
+        """Return the ratio that a share `fmr`, smaller than `share`, reaches."""
+        return self.start + self.mean_excess * math.log(self.share / fmr)
+
+
+def fit_tail(impostor_llrs: Floats) -> Tail:
+    """Fit an exponential tail to the excesses over a high quantile.
+
+    Peaks over a threshold (Pickands, Annals of Statistics 1975; Coles, "An Introduction to
+    Statistical Modeling of Extreme Values", 2001) with shape 0; the maximum-likelihood scale is
+    then the mean excess. The quantile is that of `TAIL`, or lower where fewer than
+    `LEAST_EXCESSES` comparisons would lie above it.
+
+    Parameters
+    ----------
+    impostor_llrs : np.ndarray, shape (n,)
+
+    Raises
+    ------
+    UsageError
+        If there are too few comparisons, or the most alike ones are all equal.
+    """
+    descending = _descending(impostor_llrs)
+    excesses = max(math.ceil(TAIL * len(descending)), LEAST_EXCESSES)
+    least = math.ceil(LEAST_EXCESSES / LARGEST_TAIL)
+    if len(descending) < least:
+        raise UsageError(
+            f"{len(descending)} comparisons of strangers have no tail to extrapolate: "
+            f"give {least} or more"
+        )
+    start = float(descending[excesses])
+    mean_excess = float(np.mean(descending[:excesses] - start))
+    if mean_excess <= 0:
+        raise UsageError("the most alike strangers are all equally alike: give more recordings")
+    return Tail(start, excesses / len(descending), mean_excess, excesses)
+
+
+def extrapolated_threshold(fmr: float, impostor_llrs: Floats) -> float:
+    """Return the threshold for a false match rate that is too small to be counted.
+
+    It rests on the tail of `fit_tail` going on as it begins, which no comparison has shown. Where
+    the rate is not smaller than the tail's share, comparisons are counted instead.
+
+    Parameters
+    ----------
+    fmr : float, in (0, 1]
+    impostor_llrs : np.ndarray, shape (n,)
+
+    Raises
+    ------
+    UsageError
+        As `fit_tail`.
+    """
+    tail = fit_tail(impostor_llrs)
+    return tail.threshold(fmr) if fmr < tail.share else threshold_at(fmr, impostor_llrs)
+
+
+def _descending(llrs: Floats) -> Floats:
+    values = np.asarray(llrs, dtype=np.float64)
+    if not len(values) or np.isnan(values).any():
+        raise UsageError("no threshold without comparisons of strangers: give more speakers")
+    return np.sort(values)[::-1]

@@ -1,0 +1,341 @@
+"""Similarity in the light of strangers: how alike two voices are beyond what all voices share.
+
+Conventions
+-----------
+A *cohort* is the voices of strangers, none of whom is ever enrolled or tested. What all of them
+share (the encoder's mean, the channel) says nothing about who is speaking:
+
+``none``
+    The raw cosine.
+``centre``
+    The cosine after the cohort's mean was taken from both vectors.
+``as-norm``
+    The centred cosine, in standard deviations above what the two voices have with those of the
+    cohort that are most like them. No longer within [-1, 1].
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from membrane import models
+from membrane.errors import EncoderMismatch, ModelUnavailable, OutputUnwritable, UsageError
+from membrane.voice.encoder import Vector
+from membrane.voice.scoring import similarities as raw_similarities
+
+NORMALISATIONS = ("none", "centre", "as-norm")
+
+CLOSEST = 50
+"""Voices of the cohort that AS-norm looks at."""
+
+LEAST_LENGTH = 1e-3
+"""A vector closer to the mean than this has no direction from it, and is like nobody."""
+
+LEAST_SPREAD = 1e-6
+"""Standard deviation that is divided by at least."""
+
+
+@dataclass(frozen=True, eq=False)
+class Cohort:
+    """Voices of strangers.
+
+    Parameters
+    ----------
+    vectors : np.ndarray, shape (n, dimension), float32, rows of unit length
+        One of each stranger.
+    mean : np.ndarray, shape (dimension,), float32
+        Mean of the voices; shorter than unit length.
+    provenance : mapping
+        Where they come from.
+    """
+
+    vectors: Vector
+    mean: Vector
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, vectors: Vector, provenance: Mapping[str, Any] | None = None) -> Cohort:
+        """Return the cohort of some voices, each brought to unit length.
+
+        Raises
+        ------
+        UsageError
+            If there are fewer than two, or one of them is no voice.
+        """
+        rows = np.asarray(vectors, dtype=np.float32)
+        if rows.ndim != 2 or len(rows) < 2:
+            raise UsageError("a cohort needs the voices of two strangers or more: give more")
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        if not np.isfinite(unit).all():
+            raise UsageError("a voice of the cohort is not a number: leave it out")
+        return cls(unit, unit.mean(axis=0, dtype=np.float64).astype(np.float32), provenance or {})
+
+    @cached_property
+    def centred(self) -> Vector:
+        """The voices without their mean, shape (n, dimension), rows of unit length."""
+        return _centred(self.vectors, self.mean)
+
+
+@cache
+def load_cohort(encoder: str) -> Cohort:
+    """Return the shipped cohort of an encoder.
+
+    Raises
+    ------
+    ModelUnavailable
+        If there is none, or it cannot be read.
+    """
+    path = models.shipped_folder() / f"{encoder}.cohort.npz"
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return Cohort.of(arrays["vectors"], json.loads(str(arrays["provenance"])))
+    except Exception as error:  # noqa: BLE001 - a damaged archive raises whatever it likes
+        raise ModelUnavailable(
+            f"the cohort {path} cannot be read ({_in_one_line(error)}): reinstall Membrane"
+        ) from None
+
+
+def save_cohort(cohort: Cohort, path: Path) -> None:
+    """Write a cohort, its numbers in half precision: similarities keep three decimal places.
+
+    Raises
+    ------
+    OutputUnwritable
+        If that is not possible.
+    """
+    provenance = np.array(json.dumps(dict(cohort.provenance)))
+    try:
+        with path.open("wb") as file:
+            np.savez(file, vectors=cohort.vectors.astype(np.float16), provenance=provenance)
+    except OSError as error:
+        raise OutputUnwritable(
+            f"the cohort {path} cannot be written ({error.strerror}): choose another place"
+        ) from None
+
+
+class Normalisation(Protocol):
+    """Vectors to similarities."""
+
+    @property
+    def name(self) -> str:
+        """One of `NORMALISATIONS`."""
+
+    def similarities(self, gallery: Vector, probe: Vector) -> Vector:
+        """Return how alike each voice of a gallery is to a probe.
+
+        Parameters
+        ----------
+        gallery : np.ndarray, shape (p, dimension), float32, rows of unit length
+        probe : np.ndarray, shape (dimension,), float32, unit length
+
+        Returns
+        -------
+        np.ndarray, shape (p,), float32
+
+        Raises
+        ------
+        EncoderMismatch
+            If the vectors have different lengths.
+        PoorQuality
+            If the probe holds numbers that are not finite.
+        StoreDamaged
+            If the gallery does.
+        """
+
+    def matrix(self, enrolled: Vector, probes: Vector) -> Vector:
+        """Return how alike every enrolled voice is to every probe.
+
+        Parameters
+        ----------
+        enrolled : np.ndarray, shape (m, dimension), float32, rows of unit length
+        probes : np.ndarray, shape (n, dimension), float32, rows of unit length
+
+        Returns
+        -------
+        np.ndarray, shape (m, n), float32
+
+        Raises
+        ------
+        EncoderMismatch
+            If the vectors have different lengths.
+        """
+
+
+def normalisation_named(name: str, encoder: str, *, cohort: Cohort | None = None) -> Normalisation:
+    """Return the normalisation of that name.
+
+    Parameters
+    ----------
+    name : {"none", "centre", "as-norm"}
+    encoder : str
+        Name of the encoder that makes the vectors.
+    cohort : Cohort, optional
+        By default the shipped one, which is read if the normalisation needs one.
+
+    Raises
+    ------
+    UsageError
+        If there is none of that name.
+    ModelUnavailable
+        If the shipped cohort cannot be read.
+    """
+    if name not in NORMALISATIONS:
+        raise UsageError(
+            f"no normalisation is called {name!r}: choose from {', '.join(NORMALISATIONS)}"
+        )
+    if name == "none":
+        return Raw()
+    cohort = load_cohort(encoder) if cohort is None else cohort
+    return Centred(cohort) if name == "centre" else AdaptiveSymmetric(cohort)
+
+
+@dataclass(frozen=True)
+class Raw:
+    """The cosine as it is."""
+
+    name = "none"
+
+    def similarities(self, gallery: Vector, probe: Vector) -> Vector:
+        """As in `Normalisation`; a memory-mapped gallery is read once and never copied."""
+        return raw_similarities(gallery, probe)
+
+    def matrix(self, enrolled: Vector, probes: Vector) -> Vector:
+        """As in `Normalisation`."""
+        _require_one_encoder(enrolled, probes)
+        cosines: Vector = enrolled @ probes.T
+        return cosines
+
+
+@dataclass(frozen=True, eq=False)
+class Centred:
+    """The cosine after the mean of strangers was taken from both vectors.
+
+    Parameters
+    ----------
+    cohort : Cohort
+    """
+
+    cohort: Cohort
+    name = "centre"
+
+    def similarities(self, gallery: Vector, probe: Vector) -> Vector:
+        """As in `Normalisation`; a memory-mapped gallery is read once and never copied.
+
+        With ``m`` the mean and unit vectors ``a`` and ``b``, ``(a - m)·(b - m)`` is
+        ``a·b - a·m - b·m + m·m``, and ``|a - m|²`` is ``1 - 2 a·m + m·m``: two products with
+        each row are all that is needed.
+        """
+        mean = self.cohort.mean
+        to_probe, to_mean = _products(gallery, probe, mean)
+        probe_mean, mean_mean = float(probe @ mean), float(mean @ mean)
+        dots = to_probe - to_mean - probe_mean + mean_mean
+        squared = 1 - 2 * to_mean + mean_mean
+        probe_squared = 1 - 2 * probe_mean + mean_mean
+        lengths = np.sqrt(np.maximum(squared, 0) * max(probe_squared, 0))
+        directed = (squared > LEAST_LENGTH**2) & (probe_squared > LEAST_LENGTH**2)
+        cosines = np.divide(dots, lengths, out=np.zeros_like(dots), where=directed)
+        alike: Vector = np.clip(cosines, -1, 1).astype(np.float32)
+        return alike
+
+    def matrix(self, enrolled: Vector, probes: Vector) -> Vector:
+        """As in `Normalisation`."""
+        _require_one_encoder(enrolled, probes)
+        _require_one_encoder(enrolled, self.cohort.vectors)
+        mean = self.cohort.mean
+        cosines: Vector = _centred(enrolled, mean) @ _centred(probes, mean).T
+        return cosines
+
+
+@dataclass(frozen=True, eq=False)
+class AdaptiveSymmetric:
+    """Adaptive symmetric score normalisation (AS-norm) of the centred cosine.
+
+    With the mean ``μ`` and standard deviation ``σ`` of a voice's similarities to the `CLOSEST`
+    voices of the cohort, a similarity ``s`` of enrolled ``e`` and probe ``p`` becomes
+    ``((s - μe) / σe + (s - μp) / σp) / 2``.
+
+    References
+    ----------
+    Karam, Campbell and Dehak, "Towards reduced false-alarms using cohorts", ICASSP 2011; Matějka
+    et al., "Analysis of score normalization in multilingual speaker recognition", Interspeech
+    2017 (AS-norm1).
+
+    Parameters
+    ----------
+    cohort : Cohort
+        Where it has fewer voices than `CLOSEST`, all of them are used.
+    """
+
+    cohort: Cohort
+    name = "as-norm"
+
+    def similarities(self, gallery: Vector, probe: Vector) -> Vector:
+        """As in `Normalisation`.
+
+        Every row is compared with the whole cohort, so this is for one voiceprint or some
+        hundreds, as in verifying and in evaluation; a gallery of a million would take minutes.
+        """
+        alike = Centred(self.cohort).similarities(gallery, probe)
+        return self._normalised(alike[:, np.newaxis], gallery, probe[np.newaxis])[:, 0]
+
+    def matrix(self, enrolled: Vector, probes: Vector) -> Vector:
+        """As in `Normalisation`."""
+        alike = Centred(self.cohort).matrix(enrolled, probes)
+        return self._normalised(alike, enrolled, probes)
+
+    def _normalised(self, alike: Vector, enrolled: Vector, probes: Vector) -> Vector:
+        mean_e, spread_e = self._closest(enrolled)
+        mean_p, spread_p = self._closest(probes)
+        by_enrolled = (alike - mean_e[:, np.newaxis]) / spread_e[:, np.newaxis]
+        by_probe = (alike - mean_p) / spread_p
+        normalised: Vector = ((by_enrolled + by_probe) / 2).astype(np.float32)
+        return normalised
+
+    def _closest(self, voices: Vector) -> tuple[Vector, Vector]:
+        """Return mean and standard deviation of each voice's closest similarities."""
+        alike = _centred(voices, self.cohort.mean) @ self.cohort.centred.T
+        count = min(CLOSEST, alike.shape[1])
+        closest = np.partition(alike, -count, axis=1)[:, -count:].astype(np.float64)
+        return closest.mean(axis=1), np.maximum(closest.std(axis=1), LEAST_SPREAD)
+
+
+def _products(gallery: Vector, probe: Vector, mean: Vector) -> tuple[Vector, Vector]:
+    """Return the products of every row with the probe and with the mean, read once."""
+    # Without rows, nothing but the shapes and the probe is checked.
+    raw_similarities(gallery[:0], probe)
+    raw_similarities(gallery[:0], mean)
+    with np.errstate(over="ignore", invalid="ignore"):
+        both = np.asarray(gallery) @ np.stack([probe, mean], axis=1)
+    if not np.isfinite(both).all():
+        for one in (probe, mean):
+            raw_similarities(gallery, one)  # names the row
+    to_probe, to_mean = both.T.astype(np.float64)
+    return to_probe, to_mean
+
+
+def _centred(vectors: Vector, mean: Vector) -> Vector:
+    """Return vectors without the mean, of unit length; zeros where no direction is left."""
+    moved = vectors - mean
+    lengths = np.linalg.norm(moved, axis=-1, keepdims=True)
+    unit: Vector = np.divide(moved, lengths, out=np.zeros_like(moved), where=lengths > LEAST_LENGTH)
+    return unit
+
+
+def _require_one_encoder(enrolled: Vector, probes: Vector) -> None:
+    if enrolled.shape[1:] != probes.shape[1:]:
+        raise EncoderMismatch(
+            f"voices of shape {enrolled.shape[1:]} and of shape {probes.shape[1:]} come from "
+            "different encoders: use one encoder for all"
+        )
+
+
+def _in_one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,156 @@
+"""What a similarity is worth: its log-likelihood ratio, under the circumstances.
+
+Conventions
+-----------
+A *log-likelihood ratio* (llr, natural logarithm) says how many times likelier such a similarity is
+between two recordings of one person than between strangers. It is linear in the similarity; the
+line's height and slope depend on how much speech there was and how noisy it is.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+MEASURES = ("speech", "snr", "enrolled")
+"""What may change the worth of a similarity: net speech and noise of the probe, net speech of the
+enrolment."""
+
+LIMITS = {"speech": (0.1, 600.0), "snr": (0.0, 40.0), "enrolled": (0.1, 3600.0)}
+"""Range (seconds, dB, seconds) that each measure is clipped to, if not to a smaller one."""
+
+
+@dataclass(frozen=True, eq=False)
+class Circumstances:
+    """What two recordings were like when they were compared.
+
+    Parameters
+    ----------
+    speech_s : float or np.ndarray, shape (t,), seconds
+        Net speech of the probe.
+    snr_db : float or np.ndarray, shape (t,), dB
+        Its signal-to-noise ratio.
+    enrolled_speech_s : float or np.ndarray, shape (t,), seconds
+        Net speech that the voiceprint is made of.
+    """
+
+    speech_s: float | Floats
+    snr_db: float | Floats
+    enrolled_speech_s: float | Floats
+
+    def of(self, measure: str) -> Floats:
+        """Return one of `MEASURES` in its own unit, float64."""
+        values = {
+            "speech": self.speech_s,
+            "snr": self.snr_db,
+            "enrolled": self.enrolled_speech_s,
+        }
+        return np.asarray(values[measure], dtype=np.float64)
+
+    def where(self, chosen: npt.NDArray[Any]) -> Circumstances:
+        """Return those of some of the comparisons, by index or flag."""
+        return Circumstances(*(self.of(measure)[chosen] for measure in MEASURES))
+
+
+@dataclass(frozen=True)
+class Influence:
+    """How one measure changes height and slope of the line.
+
+    Parameters
+    ----------
+    measure : {"speech", "snr", "enrolled"}
+    low, high : float
+        The range that was seen, in the measure's unit; values beyond it count as its ends.
+    weight : float
+        Change of the height per unit of the feature.
+    interaction : float
+        Change of the slope per unit of the feature.
+    """
+
+    measure: str
+    low: float
+    high: float
+    weight: float
+    interaction: float
+
+    def feature(self, values: Floats) -> Floats:
+        """Return the feature: decibels as they are, the logarithm of seconds."""
+        clipped = np.clip(values, self.low, self.high)
+        return clipped if self.measure == "snr" else np.log(clipped)
+
+    @property
+    def least_slope(self) -> float:
+        """The most that the influence takes from the slope, within its range."""
+        ends = self.feature(np.array([self.low, self.high]))
+        return float((self.interaction * ends).min())
+
+
+@dataclass(frozen=True)
+class Line:
+    """Log-likelihood ratio as a linear function of the similarity.
+
+    Parameters
+    ----------
+    intercept, slope : float
+        Where every feature is 0.
+    influences : tuple of Influence
+    """
+
+    intercept: float
+    slope: float
+    influences: tuple[Influence, ...] = ()
+
+    def llr(self, similarities: float | Floats, circumstances: Circumstances) -> Floats:
+        """Return the log-likelihood ratios (natural log) of similarities.
+
+        Parameters
+        ----------
+        similarities : float or np.ndarray, shape (t,)
+        circumstances : Circumstances
+            Of each, or the same for all.
+
+        Returns
+        -------
+        np.ndarray, shape (t,) or (), float64
+        """
+        height, slope = self._at(circumstances)
+        return np.asarray(height + slope * np.asarray(similarities, dtype=np.float64))
+
+    def similarity_for(self, llr: float | Floats, circumstances: Circumstances) -> Floats:
+        """Return the similarities that have these log-likelihood ratios; the inverse of `llr`."""
+        height, slope = self._at(circumstances)
+        return np.asarray((np.asarray(llr, dtype=np.float64) - height) / slope)
+
+    @property
+    def least_slope(self) -> float:
+        """The slope under the least favourable circumstances."""
+        return self.slope + sum(influence.least_slope for influence in self.influences)
+
+    def _at(self, circumstances: Circumstances) -> tuple[Floats, Floats]:
+        height, slope = np.asarray(self.intercept), np.asarray(self.slope)
+        for influence in self.influences:
+            feature = influence.feature(circumstances.of(influence.measure))
+            height = height + influence.weight * feature
+            slope = slope + influence.interaction * feature
+        return height, slope
+
+
+def ratio_in_words(llr: float) -> str:
+    """Return a log-likelihood ratio as a person would say it, to two significant digits."""
+    ratio = math.exp(min(abs(llr), 700.0))
+    if ratio > 1e6:
+        number = "more than a million"
+    else:
+        digits = max(0, 1 - math.floor(math.log10(ratio)))
+        number = f"{float(f'{ratio:.2g}'):,.{digits}f}"
+    if number == "1.0":
+        return "as likely a stranger's as yours"
+    if llr > 0:
+        return f"{number} times likelier yours than a stranger's"
+    return f"{number} times likelier a stranger's than yours"
