@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -240,14 +241,14 @@ def ratio_cost(llrs: Floats, same: Flags) -> float:
     return float((honest + strangers) / (2 * np.log(2)))
 
 
-def cross_validated_llr(  # noqa: PLR0913 - the columns of a table of comparisons
+def cross_validated_llr(  # noqa: PLR0913, PLR0917 - the columns of a table of comparisons
     calibrator: Callable[[], LogisticCalibrator],
     similarities: Floats,
     same: Flags,
     circumstances: Circumstances,
-    *,
     enrolled_speakers: Indices,
     probe_speakers: Indices,
+    *,
     folds: int = 5,
     seed: int = 0,
 ) -> Floats:
@@ -280,7 +281,7 @@ def cross_validated_llr(  # noqa: PLR0913 - the columns of a table of comparison
     llrs = np.full(len(similarities), np.nan)
     for one, other in np.unique(groups, axis=0):
         tested = (groups == (one, other)).all(axis=1)
-        known: Flags = np.isin(groups, (one, other), invert=True).all(axis=1)
+        known = np.asarray(~np.isin(groups, (one, other)).any(axis=1))
         fitted = calibrator().fit(similarities[known], same[known], circumstances.where(known))
         llrs[tested] = fitted.llr(similarities[tested], circumstances.where(tested))
     return llrs
@@ -294,8 +295,7 @@ def _dealt(speakers: Indices, folds: int, seed: int) -> Indices:
     return fold_of
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(NamedTuple):
     """Which measures a calibration should have, and why.
 
     Parameters
@@ -313,9 +313,9 @@ def choose_measures(  # noqa: PLR0913 - the columns of a table of comparisons
     similarities: Floats,
     same: Flags,
     circumstances: Circumstances,
-    *,
     enrolled_speakers: Indices,
     probe_speakers: Indices,
+    *,
     prior: float = 0.01,
     folds: int = 5,
     seed: int = 0,
@@ -344,8 +344,8 @@ def choose_measures(  # noqa: PLR0913 - the columns of a table of comparisons
             similarities,
             same,
             circumstances,
-            enrolled_speakers=enrolled_speakers,
-            probe_speakers=probe_speakers,
+            enrolled_speakers,
+            probe_speakers,
             folds=folds,
             seed=seed,
         )

@@ -17,29 +17,42 @@ share (the encoder's mean, the channel) says nothing about who is speaking:
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Protocol
+from zipfile import BadZipFile
 
 import numpy as np
+import numpy.typing as npt
 
 from membrane import models
 from membrane.errors import EncoderMismatch, ModelUnavailable, OutputUnwritable, UsageError
 from membrane.voice.encoder import Vector
 from membrane.voice.scoring import similarities as raw_similarities
 
+Wide = npt.NDArray[np.float64]
+
 NORMALISATIONS = ("none", "centre", "as-norm")
 
 CLOSEST = 50
 """Voices of the cohort that AS-norm looks at."""
+
+BLOCK = 1024
+"""Rows that are multiplied at once: a megabyte, so that the second product finds them in the
+processor's cache (half the time of reading a gallery twice)."""
 
 LEAST_LENGTH = 1e-3
 """A vector closer to the mean than this has no direction from it, and is like nobody."""
 
 LEAST_SPREAD = 1e-6
 """Standard deviation that is divided by at least."""
+
+
+DAMAGED = (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error)
+"""What reading a damaged archive of arrays raises."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +110,7 @@ def load_cohort(encoder: str) -> Cohort:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return Cohort.of(arrays["vectors"], json.loads(str(arrays["provenance"])))
-    except Exception as error:  # noqa: BLE001 - a damaged archive raises whatever it likes
+    except (*DAMAGED, UsageError) as error:
         raise ModelUnavailable(
             f"the cohort {path} cannot be read ({_in_one_line(error)}): reinstall Membrane"
         ) from None
@@ -233,17 +246,31 @@ class Centred:
         ``a·b - a·m - b·m + m·m``, and ``|a - m|²`` is ``1 - 2 a·m + m·m``: two products with
         each row are all that is needed.
         """
-        mean = self.cohort.mean
-        to_probe, to_mean = _products(gallery, probe, mean)
-        probe_mean, mean_mean = float(probe @ mean), float(mean @ mean)
-        dots = to_probe - to_mean - probe_mean + mean_mean
-        squared = 1 - 2 * to_mean + mean_mean
-        probe_squared = 1 - 2 * probe_mean + mean_mean
-        lengths = np.sqrt(np.maximum(squared, 0) * max(probe_squared, 0))
-        directed = (squared > LEAST_LENGTH**2) & (probe_squared > LEAST_LENGTH**2)
-        cosines = np.divide(dots, lengths, out=np.zeros_like(dots), where=directed)
-        alike: Vector = np.clip(cosines, -1, 1).astype(np.float32)
+        _require_comparable(gallery, probe, self.cohort.mean)
+        alike = np.empty(len(gallery), np.float32)
+        for start in range(0, len(gallery), BLOCK):
+            block = np.asarray(gallery[start : start + BLOCK])
+            alike[start : start + BLOCK] = self._block(block, probe)
+        if not np.isfinite(alike).all():
+            for one in (probe, self.cohort.mean):
+                raw_similarities(gallery, one)  # names the row
         return alike
+
+    def _block(self, rows: Vector, probe: Vector) -> Wide:
+        """Return the centred cosines of some rows; not-a-number for a damaged one."""
+        mean = self.cohort.mean.astype(np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):
+            to_probe = (rows @ probe).astype(np.float64)
+            to_mean = (rows @ self.cohort.mean).astype(np.float64)
+            dots = to_probe - to_mean - probe @ mean + mean @ mean
+        squared = 1 - 2 * to_mean + mean @ mean
+        probe_squared = 1 - 2 * (probe @ mean) + mean @ mean
+        lengths = np.sqrt(np.maximum(squared, 0) * max(probe_squared, 0))
+        sound = np.isfinite(dots)
+        directed = sound & (probe_squared > LEAST_LENGTH**2) & (squared > LEAST_LENGTH**2)
+        cosines = np.where(sound, 0.0, np.nan)
+        np.divide(dots, lengths, out=cosines, where=directed)
+        return np.clip(cosines, -1, 1)
 
     def matrix(self, enrolled: Vector, probes: Vector) -> Vector:
         """As in `Normalisation`."""
@@ -299,7 +326,7 @@ class AdaptiveSymmetric:
         normalised: Vector = ((by_enrolled + by_probe) / 2).astype(np.float32)
         return normalised
 
-    def _closest(self, voices: Vector) -> tuple[Vector, Vector]:
+    def _closest(self, voices: Vector) -> tuple[Wide, Wide]:
         """Return mean and standard deviation of each voice's closest similarities."""
         alike = _centred(voices, self.cohort.mean) @ self.cohort.centred.T
         count = min(CLOSEST, alike.shape[1])
@@ -307,18 +334,10 @@ class AdaptiveSymmetric:
         return closest.mean(axis=1), np.maximum(closest.std(axis=1), LEAST_SPREAD)
 
 
-def _products(gallery: Vector, probe: Vector, mean: Vector) -> tuple[Vector, Vector]:
-    """Return the products of every row with the probe and with the mean, read once."""
-    # Without rows, nothing but the shapes and the probe is checked.
-    raw_similarities(gallery[:0], probe)
-    raw_similarities(gallery[:0], mean)
-    with np.errstate(over="ignore", invalid="ignore"):
-        both = np.asarray(gallery) @ np.stack([probe, mean], axis=1)
-    if not np.isfinite(both).all():
-        for one in (probe, mean):
-            raw_similarities(gallery, one)  # names the row
-    to_probe, to_mean = both.T.astype(np.float64)
-    return to_probe, to_mean
+def _require_comparable(gallery: Vector, probe: Vector, mean: Vector) -> None:
+    """Raise as `Normalisation.similarities` does, but for the numbers of the gallery."""
+    for one in (probe, mean):
+        raw_similarities(gallery[:0], one)
 
 
 def _centred(vectors: Vector, mean: Vector) -> Vector:
