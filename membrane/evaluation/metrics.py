@@ -1,0 +1,559 @@
+"""Metrics: how often a speaker verification system errs, from the scores of its trials.
+
+Conventions
+-----------
+A larger score means more alike, and a trial is accepted where ``score >= threshold``. A *genuine*
+trial compares a person with themself (``same`` is True), an *impostor* trial with somebody else.
+Rates are fractions, costs have no unit, and information is in bits. Equal scores always fall on
+the same side of a threshold, so a curve has a point for each *distinct* score, one step at most per
+point, and one more point for accepting nothing.
+
+The functions of a whole curve take optional `weights`: a trial of weight 2 counts as if it were
+there twice, one of weight 0 as if it were not there. That is how `intervals` resamples speakers
+without sorting the scores again (`Ranked`).
+
+What cannot be computed is not-a-number: a rate of nothing, or an FNMR at an FMR that the impostor
+trials are too few to show.
+
+Metrics
+-------
+- `det_curve`: the false match rate (FMR) and false non-match rate (FNMR) at every threshold.
+- `equal_error_rate`: where the two are equal.
+- `min_detection_cost`: the normalised detection cost at its best threshold (minDCF).
+- `llr_cost` and `min_llr_cost`: Cllr, and what of it remains after the best calibration.
+- `threshold_at_fmr` and `fnmr_at_fmr`: the threshold that a false match rate asks for, and the
+  false non-match rate there.
+- `Confusion`: every rate of the decisions that were made, under the names of three communities.
+- `rank_rate`, `true_positive_identification_rate`, `false_positive_identification_rate`: how often
+  a search among all enrolled people finds the right one, and the wrong one.
+
+The terms are those of ISO/IEC 19795-1:2021, "Biometric performance testing and reporting".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from membrane.errors import UsageError
+from membrane.evaluation.scores import Flags, Floats, ScoredTrials
+
+NAN = float("nan")
+
+
+class Measure(NamedTuple):
+    """How a measure is called and shown.
+
+    Parameters
+    ----------
+    title : str
+    kind : {"rate", "cost", "bits", "score"}
+    """
+
+    title: str
+    kind: Literal["rate", "cost", "bits", "score"]
+
+
+MEASURES = {
+    "eer": Measure("equal error rate (EER)", "rate"),
+    "min_dcf_01": Measure("minDCF, 1 % genuine, normalised", "cost"),
+    "min_dcf_05": Measure("minDCF, 5 % genuine, normalised", "cost"),
+    "cllr": Measure("Cllr", "bits"),
+    "min_cllr": Measure("minCllr", "bits"),
+    "fmr": Measure("false match rate (FMR) at the threshold", "rate"),
+    "fnmr": Measure("false non-match rate (FNMR) at the threshold", "rate"),
+    "fnmr_at_fmr_1": Measure("FNMR at FMR 1 %", "rate"),
+    "fnmr_at_fmr_01": Measure("FNMR at FMR 0.1 %", "rate"),
+    "threshold_at_fmr_1": Measure("threshold for FMR 1 %", "score"),
+    "threshold_at_fmr_01": Measure("threshold for FMR 0.1 %", "score"),
+    "rank_1": Measure("identified at rank 1", "rate"),
+    "rank_5": Measure("identified within rank 5", "rate"),
+    "tpir": Measure("true positive identification rate", "rate"),
+    "fpir": Measure("false positive identification rate", "rate"),
+    "positive_accuracy": Measure("positive accuracy", "rate"),
+    "negative_accuracy": Measure("negative accuracy", "rate"),
+    "sensitivity": Measure("sensitivity", "rate"),
+    "specificity": Measure("specificity", "rate"),
+    "precision": Measure("precision", "rate"),
+    "recall": Measure("recall", "rate"),
+    "accuracy": Measure("accuracy", "rate"),
+}
+"""Every measure by its key, in the order in which they are shown."""
+
+
+def validate(
+    scores: npt.ArrayLike, same: npt.ArrayLike, weights: npt.ArrayLike | None = None
+) -> None:
+    """Check that error rates can be computed of these trials.
+
+    Parameters
+    ----------
+    scores : np.ndarray, shape (t,)
+    same : np.ndarray, shape (t,), bool
+    weights : np.ndarray, shape (t,), optional
+
+    Raises
+    ------
+    UsageError
+        If there are no trials, or of one kind only; if a score is not finite; if the shapes differ
+        or a weight is negative.
+    """
+    values, flags = np.asarray(scores), np.asarray(same)
+    counts = np.ones(values.shape) if weights is None else np.asarray(weights)
+    if values.ndim != 1 or not values.shape == flags.shape == counts.shape:
+        raise UsageError("scores, labels and weights differ in number: give one of each per trial")
+    if not np.isfinite(values).all():
+        bad = int((~np.isfinite(values)).sum())
+        raise UsageError(f"{bad} of {len(values)} scores are not finite numbers: leave them out")
+    if not (counts >= 0).all():
+        raise UsageError("a trial's weight is negative or not a number: use 0 or more")
+    _both_kinds(flags.astype(bool)[counts > 0])
+
+
+def _both_kinds(same: Flags) -> None:
+    if not len(same):
+        raise UsageError("there are no trials: an error rate needs some of both kinds")
+    if not same.any():
+        raise UsageError("no trial compares a person with themself: an error rate needs both kinds")
+    if same.all():
+        raise UsageError("no trial compares two different people: an error rate needs both kinds")
+
+
+@dataclass(frozen=True, eq=False)
+class DetCurve:
+    """Both error rates at every threshold that makes a difference.
+
+    Parameters
+    ----------
+    thresholds : np.ndarray, shape (k + 1,)
+        The distinct scores, increasing, then infinity: from accepting all to accepting nothing.
+    fmr, fnmr : np.ndarray, shape (k + 1,)
+        From 1 to 0, and from 0 to 1.
+    genuine, impostor : np.ndarray, shape (k,)
+        Weight of the trials of each kind at each distinct score.
+    """
+
+    thresholds: Floats
+    fmr: Floats
+    fnmr: Floats
+    genuine: Floats
+    impostor: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Ranked:
+    """Trials that were sorted once, so that a curve for other weights is quick.
+
+    Parameters
+    ----------
+    levels : np.ndarray, shape (k,)
+        The distinct scores, increasing.
+    cells : np.ndarray, shape (t,), int
+        For each trial twice the place of its score in `levels`, plus 1 if it is genuine.
+    """
+
+    levels: Floats
+    cells: npt.NDArray[np.intp]
+
+    @classmethod
+    def of(cls, scores: Floats, same: Flags) -> Ranked:
+        """Sort trials."""
+        levels, places = np.unique(np.asarray(scores, np.float64), return_inverse=True)
+        return cls(levels, 2 * places + np.asarray(same, bool))
+
+    def curve(self, weights: Floats | None = None) -> DetCurve:
+        """Return the curve of the trials with these weights."""
+        mass = np.bincount(self.cells, weights, 2 * len(self.levels)).reshape(-1, 2)
+        present = mass.any(axis=1)
+        impostor, genuine = mass[present].astype(np.float64).T
+        return DetCurve(
+            thresholds=np.append(self.levels[present], np.inf),
+            fmr=np.append(np.cumsum(impostor[::-1])[::-1], 0.0) / impostor.sum(),
+            fnmr=np.insert(np.cumsum(genuine), 0, 0.0) / genuine.sum(),
+            genuine=genuine,
+            impostor=impostor,
+        )
+
+
+def det_curve(scores: Floats, same: Flags, *, weights: Floats | None = None) -> DetCurve:
+    """Return FMR and FNMR at every distinct score, and for accepting nothing.
+
+    Parameters
+    ----------
+    scores : np.ndarray, shape (t,)
+    same : np.ndarray, shape (t,), bool
+    weights : np.ndarray, shape (t,), optional
+
+    Raises
+    ------
+    UsageError
+        As `validate`; so do all that take these parameters.
+
+    References
+    ----------
+    A. Martin and others, "The DET curve in assessment of detection task performance", Eurospeech
+    1997.
+    """
+    validate(scores, same, weights)
+    return Ranked.of(scores, same).curve(weights)
+
+
+def equal_error_rate(scores: Floats, same: Flags, *, weights: Floats | None = None) -> float:
+    """Return the rate at which FMR and FNMR are equal.
+
+    The two rates are steps and rarely meet at a threshold. Between the two neighbouring points of
+    the curve where FNMR - FMR changes its sign, both are interpolated linearly, on the curve's own
+    straight segment. A threshold that decides between two points by lot attains every point of
+    that segment; so equal scores alone give 0.5, a monotone map of the scores changes nothing, and
+    neither does negating them together with the labels.
+
+    The convex hull of the curve gives a rate as low or lower, that of the best calibration
+    (N. Brümmer, "Measuring, refining and calibrating speaker and language information extracted
+    from speech", thesis, Stellenbosch 2010). It is not used here: on few trials it is optimistic,
+    and no login draws lots between two distant thresholds.
+
+    Parameters
+    ----------
+    scores, same, weights
+        As `det_curve`.
+    """
+    return _equal_error_rate(det_curve(scores, same, weights=weights))
+
+
+def _equal_error_rate(curve: DetCurve) -> float:
+    difference = curve.fnmr - curve.fmr
+    after = int(np.argmax(difference >= 0))
+    before = after - 1
+    share = difference[before] / (difference[before] - difference[after])
+    return float(curve.fmr[before] + share * (curve.fmr[after] - curve.fmr[before]))
+
+
+def min_detection_cost(
+    scores: Floats, same: Flags, *, p_target: float, weights: Floats | None = None
+) -> float:
+    """Return the least normalised detection cost of all thresholds.
+
+    ``(p_target * FNMR + (1 - p_target) * FMR) / min(p_target, 1 - p_target)``: both errors cost 1,
+    and 1 is the cost of a system that always gives the better constant answer.
+
+    Parameters
+    ----------
+    scores, same, weights
+        As `det_curve`.
+    p_target : float, in (0, 1)
+        Share of genuine trials that is assumed.
+
+    References
+    ----------
+    NIST 2016 Speaker Recognition Evaluation Plan, section 3.1 (p_target 0.01 and 0.005); 0.05 is
+    that of VoxSRC.
+    """
+    return _min_detection_cost(det_curve(scores, same, weights=weights), p_target)
+
+
+def _min_detection_cost(curve: DetCurve, p_target: float) -> float:
+    costs = p_target * curve.fnmr + (1 - p_target) * curve.fmr
+    return float(costs.min() / min(p_target, 1 - p_target))
+
+
+def llr_cost(scores: Floats, same: Flags, *, weights: Floats | None = None) -> float:
+    """Return Cllr: what it costs to take the scores for log-likelihood ratios, in bits.
+
+    Scores that say nothing (all 0) cost 1 bit, misleading ones more. The number means something
+    only of natural-log likelihood ratios; it is computed of any scores, and of cosines it says
+    that they are none.
+
+    Parameters
+    ----------
+    scores, same, weights
+        As `det_curve`.
+
+    References
+    ----------
+    N. Brümmer and J. du Preez, "Application-independent evaluation of speaker detection", Computer
+    Speech and Language 20, 2006.
+    """
+    return _llr_cost(det_curve(scores, same, weights=weights))
+
+
+def _llr_cost(curve: DetCurve) -> float:
+    ratios = curve.thresholds[:-1]
+    missed = np.logaddexp(0, -ratios) @ curve.genuine / curve.genuine.sum()
+    matched = np.logaddexp(0, ratios) @ curve.impostor / curve.impostor.sum()
+    return float((missed + matched) / (2 * np.log(2)))
+
+
+def min_llr_cost(scores: Floats, same: Flags, *, weights: Floats | None = None) -> float:
+    """Return minCllr: Cllr after the best increasing map of the scores, in bits.
+
+    The map is found by pooling adjacent violators (isotonic regression of the labels on the
+    scores); equal scores are one pool from the start. `llr_cost` less this is what calibration
+    would save.
+
+    Parameters
+    ----------
+    scores, same, weights
+        As `det_curve`.
+
+    References
+    ----------
+    As `llr_cost`; that the map is the best for every prior: N. Brümmer and J. du Preez, "The PAV
+    algorithm optimizes binary proper scoring rules", arXiv:1304.2331, 2013.
+    """
+    return _min_llr_cost(det_curve(scores, same, weights=weights))
+
+
+def _min_llr_cost(curve: DetCurve) -> float:
+    from scipy.optimize import isotonic_regression
+    from scipy.special import xlogy
+
+    genuine = curve.genuine / curve.genuine.sum()
+    impostor = curve.impostor / curve.impostor.sum()
+    both = genuine + impostor
+    # Of equally many of both kinds, the share of genuine ones is the posterior of a ratio of 1.
+    posterior = np.clip(isotonic_regression(genuine / both, weights=both).x, 0.0, 1.0)
+    bits = xlogy(genuine, posterior).sum() + xlogy(impostor, 1 - posterior).sum()
+    return float(-bits / (2 * np.log(2)))
+
+
+def threshold_at_fmr(
+    scores: Floats, same: Flags, *, fmr: float, weights: Floats | None = None
+) -> float:
+    """Return the least score that, as the threshold, has at most this FMR; infinity if none has.
+
+    Not-a-number where there are fewer than ``1 / fmr`` impostor trials: the first false match
+    would exceed the level already, so that none of theirs says where it lies.
+
+    Parameters
+    ----------
+    scores, same, weights
+        As `det_curve`.
+    fmr : float, in (0, 1)
+    """
+    return _at_fmr(det_curve(scores, same, weights=weights), fmr)[0]
+
+
+def fnmr_at_fmr(scores: Floats, same: Flags, *, fmr: float, weights: Floats | None = None) -> float:
+    """Return the FNMR at `threshold_at_fmr`, nothing interpolated: as such a threshold works.
+
+    Parameters
+    ----------
+    scores, same, weights, fmr
+        As `threshold_at_fmr`.
+    """
+    return _at_fmr(det_curve(scores, same, weights=weights), fmr)[1]
+
+
+def _at_fmr(curve: DetCurve, fmr: float) -> tuple[float, float]:
+    if curve.impostor.sum() < 1 / fmr:
+        return NAN, NAN
+    place = int(np.argmax(curve.fmr <= fmr))
+    return float(curve.thresholds[place]), float(curve.fnmr[place])
+
+
+def curve_measures(curve: DetCurve) -> dict[str, float]:
+    """Return the measures that need the scores alone, no decisions and no names.
+
+    Parameters
+    ----------
+    curve : DetCurve
+    """
+    at_1, at_01 = _at_fmr(curve, 0.01), _at_fmr(curve, 0.001)
+    return {
+        "eer": _equal_error_rate(curve),
+        "min_dcf_01": _min_detection_cost(curve, 0.01),
+        "min_dcf_05": _min_detection_cost(curve, 0.05),
+        "cllr": _llr_cost(curve),
+        "min_cllr": _min_llr_cost(curve),
+        "fnmr_at_fmr_1": at_1[1],
+        "fnmr_at_fmr_01": at_01[1],
+        "threshold_at_fmr_1": at_1[0],
+        "threshold_at_fmr_01": at_01[0],
+    }
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """The decisions that were made, counted by what would have been right.
+
+    Some rates have several names: what biometrics calls 1 - FNMR is *sensitivity* in medicine,
+    *recall* in information retrieval, and *positive accuracy* in reports of some speaker
+    verification projects; 1 - FMR is *specificity* and *negative accuracy*.
+
+    Parameters
+    ----------
+    matched, missed : float
+        Genuine trials that were accepted, and that were rejected; or their weights.
+    false_matches, told_apart : float
+        Impostor trials that were accepted, and that were rejected.
+    """
+
+    matched: float
+    missed: float
+    false_matches: float
+    told_apart: float
+
+    @classmethod
+    def of(cls, accepted: Flags, same: Flags, *, weights: Floats | None = None) -> Confusion:
+        """Count decisions.
+
+        Parameters
+        ----------
+        accepted, same : np.ndarray, shape (t,), bool
+        weights : np.ndarray, shape (t,), optional
+        """
+        cells = 2 * np.asarray(same, int) + np.asarray(accepted, bool)
+        told_apart, false_matches, missed, matched = np.bincount(cells, weights, 4).tolist()
+        return cls(matched, missed, false_matches, told_apart)
+
+    def measures(self) -> dict[str, float]:
+        """Return every rate by its key in `MEASURES`; not-a-number where it is of nothing."""
+        genuine = self.matched + self.missed
+        impostor = self.false_matches + self.told_apart
+        sensitivity = _share(self.matched, genuine)
+        specificity = _share(self.told_apart, impostor)
+        return {
+            "fmr": _share(self.false_matches, impostor),
+            "fnmr": _share(self.missed, genuine),
+            "positive_accuracy": sensitivity,
+            "negative_accuracy": specificity,
+            "sensitivity": sensitivity,
+            "specificity": specificity,
+            "precision": _share(self.matched, self.matched + self.false_matches),
+            "recall": sensitivity,
+            "accuracy": _share(self.matched + self.told_apart, genuine + impostor),
+        }
+
+
+def _share(part: float, whole: float) -> float:
+    return part / whole if whole else NAN
+
+
+@dataclass(frozen=True, eq=False)
+class Searches:
+    """Each probe as a search among all the enrolled people that it was compared with.
+
+    A person may be enrolled several times; the most alike of their voiceprints counts. Of people
+    who are equally alike the right one comes last: a tie is no success.
+
+    Parameters
+    ----------
+    speakers : np.ndarray, shape (p,), int
+        Who speaks in each probe.
+    ranks : np.ndarray, shape (p,), float
+        Place of the speaker among the enrolled people, 1 the most alike; not-a-number if the
+        speaker is not among them.
+    own_accepted, other_accepted : np.ndarray, shape (p,), bool
+        Whether a voiceprint of the speaker was accepted, and one of anybody else.
+    others : np.ndarray, shape (p,), int
+        Number of trials with voiceprints of other people.
+    meaningful : bool
+        Whether every probe was compared with at least two people.
+    """
+
+    speakers: npt.NDArray[np.intp]
+    ranks: Floats
+    own_accepted: Flags
+    other_accepted: Flags
+    others: npt.NDArray[np.intp]
+    meaningful: bool
+
+    @classmethod
+    def of(cls, scored: ScoredTrials) -> Searches:
+        """Search with every probe."""
+        _, first, probes = np.unique(scored.probes, return_index=True, return_inverse=True)
+        count = len(first)
+        best = np.full(count, -np.inf)
+        np.maximum.at(best, probes[scored.same], scored.scores[scored.same])
+        enrolled_too = np.isfinite(best)
+        ahead = ~scored.same & (scored.scores >= best[probes])
+        people = _distinct(probes, scored.enrolled_speakers, count)
+        ranks = 1.0 + _distinct(probes[ahead], scored.enrolled_speakers[ahead], count)
+        return cls(
+            speakers=scored.probe_speakers[first].astype(np.intp),
+            ranks=np.where(enrolled_too, ranks, NAN),
+            own_accepted=np.bincount(probes[scored.same & scored.accepted], minlength=count) > 0,
+            other_accepted=np.bincount(probes[~scored.same & scored.accepted], minlength=count) > 0,
+            others=np.bincount(probes[~scored.same], minlength=count),
+            meaningful=bool(count and people.min() >= 2),
+        )
+
+
+def _distinct(
+    probes: npt.NDArray[np.intp], people: npt.NDArray[np.int32], count: int
+) -> npt.NDArray[np.intp]:
+    """Return the number of different people beside each probe."""
+    span = int(people.max(initial=0)) + 1
+    pairs = np.unique(probes * span + people)
+    return np.bincount(pairs // span, minlength=count)
+
+
+def rank_rate(searches: Searches, *, rank: int) -> float:
+    """Return how often the right person is among the `rank` most alike (closed-set).
+
+    Of the probes whose speaker is among the enrolled that they were compared with. Not-a-number
+    unless every probe was compared with two people or more: a choice of one is none.
+
+    Parameters
+    ----------
+    searches : Searches
+    rank : int
+    """
+    enrolled = ~np.isnan(searches.ranks)
+    right = int((searches.ranks <= rank).sum())
+    return _share(right, int(enrolled.sum())) if searches.meaningful else NAN
+
+
+def true_positive_identification_rate(searches: Searches) -> float:
+    """Return how often an enrolled speaker comes first and is accepted (open-set).
+
+    Parameters
+    ----------
+    searches : Searches
+    """
+    enrolled = ~np.isnan(searches.ranks)
+    right = int(((searches.ranks == 1) & searches.own_accepted).sum())
+    return _share(right, int(enrolled.sum())) if searches.meaningful else NAN
+
+
+def false_positive_identification_rate(searches: Searches) -> float:
+    """Return how often anybody is accepted for a speaker who is not enrolled (open-set).
+
+    Every probe stands for such a speaker: voiceprints of its own speaker are left out.
+
+    Parameters
+    ----------
+    searches : Searches
+    """
+    strangers = searches.others > 0
+    return _share(int(searches.other_accepted.sum()), int(strangers.sum()))
+
+
+def measures(scored: ScoredTrials, *, threshold: float) -> dict[str, float]:
+    """Return every measure of `MEASURES` by its key.
+
+    Parameters
+    ----------
+    scored : ScoredTrials
+    threshold : float
+        The score in use. What is accepted at it stands in `ScoredTrials.accepted`, because a login
+        may ask for more than the score.
+
+    Raises
+    ------
+    UsageError
+        As `validate`.
+    """
+    searches = Searches.of(scored)
+    found = {
+        **curve_measures(det_curve(scored.scores, scored.same)),
+        **Confusion.of(scored.accepted, scored.same).measures(),
+        "rank_1": rank_rate(searches, rank=1),
+        "rank_5": rank_rate(searches, rank=5),
+        "tpir": true_positive_identification_rate(searches),
+        "fpir": false_positive_identification_rate(searches),
+    }
+    return {key: found[key] for key in MEASURES}
