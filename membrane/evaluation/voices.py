@@ -44,7 +44,8 @@ LIBRARIES = (
 
 SOUND_TO_VECTOR = (
     *("audio/*.py", "voice/*.py", "evidence.py", "inference.py"),
-    *("evaluation/conditions.py", "evaluation/recordings.py", "evaluation/voices.py"),
+    *("evaluation/conditions.py", "evaluation/codecs.py", "evaluation/disturbances.py"),
+    *("evaluation/recordings.py", "evaluation/voices.py"),
 )
 """The source files of the way from a recording to its vector."""
 
