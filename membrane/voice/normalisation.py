@@ -51,7 +51,7 @@ LEAST_SPREAD = 1e-6
 """Standard deviation that is divided by at least."""
 
 
-DAMAGED = (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error)
+DAMAGED = (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, zlib.error)
 """What reading a damaged archive of arrays raises."""
 
 
@@ -108,7 +108,7 @@ def load_cohort(encoder: str) -> Cohort:
     """
     path = models.shipped_folder() / f"{encoder}.cohort.npz"
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return Cohort.of(arrays["vectors"], json.loads(str(arrays["provenance"])))
     except (*DAMAGED, UsageError) as error:
         raise ModelUnavailable(
