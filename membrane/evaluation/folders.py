@@ -91,7 +91,7 @@ def _corpora(folders: Sequence[Path]) -> Iterator[tuple[Path, str]]:
     taken: set[str] = set()
     for folder, place in zip(folders, real, strict=True):
         if real.count(place) > 1:
-            raise UsageError(f"the folder {shown(str(folder))} is given twice: give it once")
+            raise UsageError(f"the folder {shown(folder)} is given twice: give it once")
         names = (place.name, *(f"{place.name}-{number}" for number in range(2, len(real) + 2)))
         corpus = next(name for name in names if name not in taken)
         taken.add(corpus)
@@ -103,7 +103,7 @@ def _real(folder: Path) -> Path:
     try:
         return folder.resolve(strict=True)
     except (OSError, ValueError, RuntimeError) as error:
-        raise NoSuchFile(f"{shown(str(folder))} cannot be read: {reason(error)}") from None
+        raise NoSuchFile(f"{shown(folder)} cannot be read: {reason(error)}") from None
 
 
 def _sounds(folder: Path, corpus: str, notes: list[str]) -> list[Sound]:
@@ -111,7 +111,7 @@ def _sounds(folder: Path, corpus: str, notes: list[str]) -> list[Sound]:
     found = sorted(_sound_files(folder, notes))
     if not found:
         raise UsageError(
-            f"the folder {shown(str(folder))} holds no recording: give one with "
+            f"the folder {shown(folder)} holds no recording: give one with "
             ".wav, .flac, .ogg or .mp3 files, in a folder for each speaker"
         )
     flat = all(len(parts) == 1 for parts in found)
@@ -156,7 +156,7 @@ def _listed(folder: Path, parts: tuple[str, ...], notes: list[str]) -> list[str]
     try:
         names = [entry.name for entry in place.iterdir()]
     except (OSError, ValueError) as error:
-        problem = f"{shown(str(place))} cannot be read: {reason(error)}"
+        problem = f"{shown(place)} cannot be read: {reason(error)}"
         if not parts:
             raise NoSuchFile(problem) from None
         notes.append(f"{problem}. What lies in it is left out.")

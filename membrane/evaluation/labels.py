@@ -43,15 +43,15 @@ class Labels:
 
     Parameters
     ----------
-    path : Path
-        For messages.
+    name : str
+        Of the file, for messages.
     first : str
         The first cell of the header.
     rows : dict of str to Label
         By the first column: a path below the folder, a file's name or stem, or a speaker.
     """
 
-    path: Path
+    name: str
     first: str
     rows: Mapping[str, Label]
 
@@ -61,7 +61,7 @@ class Labels:
 
     def missing_note(self, missing: int, all_of_them: int) -> str:
         """Return the sentence that says how many recordings the file says nothing of."""
-        return f"No labels in {self.path}: {missing:,} of {counted(all_of_them, 'recording')}."
+        return f"No labels in {self.name}: {missing:,} of {counted(all_of_them, 'recording')}."
 
     def check(self, names: Iterable[Sequence[str]]) -> None:
         """Refuse a file that says nothing of any recording.
@@ -74,12 +74,12 @@ class Labels:
         known = {name for some in names for name in some}
         if self.first in known:
             raise UsageError(
-                f"{self.path} has no header: let its first line name the columns, "
+                f"{self.name} has no header: let its first line name the columns, "
                 "such as speaker, gender, age"
             )
         if known.isdisjoint(self.rows):
             raise UsageError(
-                f"{self.path} labels none of the recordings: its first column must hold paths "
+                f"{self.name} labels none of the recordings: its first column must hold paths "
                 "below the folder, file names or speakers"
             )
 
@@ -108,8 +108,8 @@ def read_labels(path: Path) -> Labels:
     try:
         rows = [(table.line_num, [cell.strip() for cell in row]) for row in table if any(row)]
     except csv.Error as error:
-        raise UsageError(f"{path}, line {table.line_num} is not a row: {error}") from None
-    return _as_labels(path, rows)
+        raise UsageError(f"{shown(path)}, line {table.line_num} is not a row: {error}") from None
+    return _as_labels(shown(path), rows)
 
 
 def read_text(path: Path) -> str:
@@ -126,15 +126,15 @@ def read_text(path: Path) -> str:
         with Path(path).open("rb") as file:
             data = file.read(LARGEST_LIST + 1)
     except (OSError, ValueError) as error:
-        raise NoSuchFile(f"{shown(str(path))} cannot be read: {reason(error)}") from None
+        raise NoSuchFile(f"{shown(path)} cannot be read: {reason(error)}") from None
     if len(data) > LARGEST_LIST:
-        raise UsageError(f"{path} has more than {LARGEST_LIST >> 20} MB: is it a list?")
+        raise UsageError(f"{shown(path)} has more than {LARGEST_LIST >> 20} MB: is it a list?")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         text = "\0"
     if "\0" in text:
-        raise UsageError(f"{path} is not a text file: save it as UTF-8")
+        raise UsageError(f"{shown(path)} is not a text file: save it as UTF-8")
     return text
 
 
@@ -152,12 +152,10 @@ def comparable(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def shown(name: str) -> str:
+def shown(name: str | Path) -> str:
     """Return a name as it may be printed: what is not printable, as an escape."""
-    if name.isprintable():
-        return name
     return "".join(
-        one if one.isprintable() else one.encode("unicode_escape").decode() for one in name
+        one if one.isprintable() else one.encode("unicode_escape").decode() for one in str(name)
     )
 
 
@@ -171,26 +169,26 @@ def reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
-def _as_labels(path: Path, rows: Sequence[tuple[int, list[str]]]) -> Labels:
+def _as_labels(name: str, rows: Sequence[tuple[int, list[str]]]) -> Labels:
     header = [shown(cell.lower()) for cell in rows[0][1]] if rows else []
     if len(header) < 2 or not all(header):
         raise UsageError(
-            f"{path} has no header of two columns or more: let its first line name them, "
+            f"{name} has no header of two columns or more: let its first line name them, "
             "such as speaker and gender, between tabs or commas"
         )
     if len(set(header[1:])) < len(header) - 1:
-        raise UsageError(f"{path} has two columns of one name: give each its own")
+        raise UsageError(f"{name} has two columns of one name: give each its own")
     found: dict[str, Label] = {}
     for line, cells in rows[1:]:
         if len(cells) > len(header):
             raise UsageError(
-                f"{path}, line {line} has {len(cells)} columns, the header {len(header)}"
+                f"{name}, line {line} has {len(cells)} columns, the header {len(header)}"
             )
         label = _label(header[1:], cells[1:])
         key = comparable(cells[0]).removeprefix("./")
         if found.setdefault(key, label) != label:
-            raise UsageError(f"{path}, line {line} says something else of {shown(cells[0])!r}")
-    return Labels(path, comparable(rows[0][1][0]), _with_ages_grouped(found))
+            raise UsageError(f"{name}, line {line} says something else of {shown(cells[0])!r}")
+    return Labels(name, comparable(rows[0][1][0]), _with_ages_grouped(found))
 
 
 def _label(columns: Sequence[str], cells: Sequence[str]) -> Label:

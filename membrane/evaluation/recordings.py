@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -60,7 +61,7 @@ class Recording:
     @property
     def name(self) -> str:
         """What a person calls it in a message: the first file, and how many more."""
-        name = shown(str(self.files[0]))
+        name = shown(self.files[0])
         if len(self.files) > 1:
             name += f" and {len(self.files) - 1} more"
         if self.start_s or self.stop_s is not None:
@@ -169,7 +170,7 @@ def find_recordings(
     if pieces_s is not None:
         recordings = _cut_and_joined(recordings, pieces_s, notes)
     notes += duplicate_notes(recordings)
-    used = {file for recording in recordings for file in recording.files}
+    used = {file for one in recordings for file in one.files}
     skipped = tuple(sound.path for sound in sounds if sound.path not in used)
     return Found(tuple(recordings), tuple(notes), skipped)
 
@@ -191,7 +192,7 @@ def duplicates(recordings: Iterable[Recording]) -> list[tuple[str, str]]:
     for key in (_size, _middle, _digest):
         groups = [part for group in groups for part in _alike(group, key)]
     return [
-        (shown(str(first)), shown(str(other)))
+        (shown(first), shown(other))
         for first, *others in groups
         for other in others
         if speakers[other] != speakers[first]
@@ -233,6 +234,8 @@ def _labelled(sounds: Sequence[Sound], labels: Labels, notes: list[str]) -> list
 def _chosen(
     sounds: list[Sound], only: Path | None, without: Path | None, notes: list[str]
 ) -> list[Sound]:
+    if not sounds:
+        raise UsageError("no recording has a speaker: put each into a folder of its speaker's name")
     if only is not None:
         listed = _entries(only)
         sounds = [sound for sound in sounds if not listed.isdisjoint(sound.listed_as)]
@@ -241,13 +244,12 @@ def _chosen(
         before = len(sounds)
         sounds = [sound for sound in sounds if listed.isdisjoint(sound.listed_as)]
         if len(sounds) == before:
-            notes.append(f"{without} leaves nothing out: it names none of the recordings.")
+            notes.append(f"{shown(without)} leaves nothing out: it names none of the recordings.")
     if not sounds:
+        lists = " and ".join(shown(path) for path in (only, without) if path is not None)
         raise UsageError(
-            f"no recording is left by {' and '.join(str(path) for path in (only, without) if path)}"
-            ": list speakers, corpus/speaker or corpus/file.flac, one a line"
-            if only or without
-            else "no recording has a speaker: put each into a folder of its speaker's name"
+            f"no recording is left by {lists}: "
+            "list speakers, corpus/speaker or corpus/file.flac, one a line"
         )
     return sounds
 
@@ -262,7 +264,7 @@ def _entries(path: Path) -> frozenset[str]:
 
 
 def _note_strays(sounds: Sequence[Sound], notes: list[str]) -> None:
-    strays = [shown(str(sound.path)) for sound in sounds if not sound.speaker]
+    strays = [shown(sound.path) for sound in sounds if not sound.speaker]
     if strays:
         notes.append(
             f"Left out: {counted(len(strays), 'recording')} beside the folders of the speakers, "
@@ -330,7 +332,7 @@ def _seconds(path: Path) -> float | None:
 
     try:
         with quiet():
-            header = soundfile.info(str(path))
+            header = soundfile.info(os.fsencode(path))
     except (soundfile.SoundFileError, OSError, TypeError, ValueError):
         return None
     if header.samplerate <= 0 or not 0 < header.frames < UNKNOWN_LENGTH:
@@ -365,4 +367,4 @@ def _digest(path: Path) -> bytes:
         with path.open("rb") as file:
             return file_digest(file, "sha256").digest()
     except (OSError, ValueError) as error:
-        raise NoSuchFile(f"{shown(str(path))} cannot be read: {reason(error)}") from None
+        raise NoSuchFile(f"{shown(path)} cannot be read: {reason(error)}") from None

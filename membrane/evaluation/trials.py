@@ -111,7 +111,7 @@ def enrol_and_probe(recordings: Sequence[Recording], *, enroll: Sequence[int] = 
     strangers = sum(len(theirs) <= most for theirs in by_speaker.values())
     if strangers == len(by_speaker):
         raise UsageError(
-            f"no speaker has more than {most} utterances, which leaves no probe: "
+            f"no speaker has more than {counted(most, 'utterance')}, which leaves no probe: "
             "give more recordings of each, or enrol from fewer"
         )
     enrolled = [
@@ -270,7 +270,7 @@ def _parsed(path: Path) -> _Listed:
         )
         same.append(is_same)
     if not same:
-        raise UsageError(f"{path} holds no trial: write one a line, as {VOXCELEB_FORM}")
+        raise UsageError(f"{shown(path)} holds no trial: write one a line, as {VOXCELEB_FORM}")
     _check_number(len(same))
     return _Listed(tuple(numbers), np.reshape(pairs, (-1, 2)), np.array(same, np.bool_))
 
@@ -295,17 +295,19 @@ def _trial(fields: Sequence[str], form: str) -> tuple[str, str, bool] | None:
 def _malformed(path: Path, line: int, text: str, form: str) -> str:
     wanted = f"{form}, as the lines before" if form else f"{VOXCELEB_FORM} or {KALDI_FORM}"
     begin = shown(text.strip()[:LONGEST_QUOTE])
-    return f"{path}, line {line} is not a trial: {begin!r} should be {wanted}"
+    return f"{shown(path)}, line {line} is not a trial: {begin!r} should be {wanted}"
 
 
 def _existing(names: Sequence[str], root: Path, path: Path) -> list[Path]:
     """Return the files of these names."""
     files = [_file(root, name) for name in names]
-    missing = [shown(name) for name, file in zip(names, files, strict=True) if file is None]
+    missing = [
+        shown(name[:LONGEST_QUOTE]) for name, file in zip(names, files, strict=True) if file is None
+    ]
     if missing:
         raise NoSuchFile(
-            f"{path} names {len(missing)} files that are not below {root}, such as "
-            f"{', '.join(missing[:NAMED])}: is --root right?"
+            f"{shown(path)} names {counted(len(missing), 'file')} not to be found below "
+            f"{shown(root)}: {', '.join(missing[:NAMED])}{' …' * (len(missing) > NAMED)}"
         )
     return [file for file in files if file is not None]
 
@@ -411,7 +413,8 @@ def _of_one(listed: _Listed, speakers: Sequence[str]) -> Flags:
     numbers: dict[str, int] = {}
     speaker = np.array([numbers.setdefault(one, len(numbers)) for one in speakers], np.int32)
     one, other = speaker[listed.pairs].T
-    return np.equal(one, other)
+    alike: Flags = one == other
+    return alike
 
 
 def _example(listed: _Listed, chosen: Flags) -> str:
@@ -429,7 +432,7 @@ def _person(recording: Recording) -> str:
 
 
 def _model_name(speaker: str, number: int, numbers: Sequence[int]) -> str:
-    return speaker if len(numbers) == 1 else f"{speaker}, {number} utterances"
+    return speaker if len(numbers) == 1 else f"{speaker}, {counted(number, 'utterance')}"
 
 
 def _strangers_noted(strangers: int, most: int) -> list[str]:
