@@ -29,6 +29,17 @@ from membrane.voice.toml_text import as_toml
 
 __all__ = ["Calibration", "Circumstances", "load_calibration"]
 
+DAMAGED = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+)
+"""What reading a damaged file, and numbers where text should be, raise."""
+
 Floats = npt.NDArray[np.float64]
 
 
@@ -101,10 +112,15 @@ class Calibration:
             raise OutputUnwritable(
                 f"the calibration {path} cannot be written ({error.strerror}): choose another place"
             ) from None
+        except TypeError as error:
+            raise OutputUnwritable(
+                f"{path} holds more than calibrations ({error}): choose another place"
+            ) from None
 
     def _among(self, tables: Mapping[str, Any]) -> dict[str, Any]:
         """Return the tables of a file with this calibration in its place."""
-        kept = dict(tables.get(self.encoder, {}))
+        mine = tables.get(self.encoder)
+        kept = dict(mine) if isinstance(mine, Mapping) else {}
         kept.pop(self.normalisation, None)
         return {**tables, self.encoder: {self.normalisation: self._plain(), **kept}}
 
@@ -161,16 +177,8 @@ def load_calibration(
     ModelUnavailable
         If the shipped file is missing or damaged.
     """
-    found = None
-    if path is not None and path.exists():
-        try:
-            found = _read(path, encoder, normalisation)
-        except _DAMAGED as error:
-            raise UsageError(
-                f"the calibration {path} is damaged ({_in_one_line(error)}): calibrate again, "
-                "or delete it"
-            ) from None
-    found = found or _shipped(encoder, normalisation)
+    own = None if path is None else _own(path, encoder, normalisation)
+    found = own or _shipped(encoder, normalisation)
     if found is None:
         raise UsageError(
             f"nothing was calibrated for {encoder} with the normalisation {normalisation!r}: "
@@ -179,7 +187,16 @@ def load_calibration(
     return found
 
 
-_DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError)
+def _own(path: Path, encoder: str, normalisation: str) -> Calibration | None:
+    try:
+        return _read(path, encoder, normalisation)
+    except FileNotFoundError:
+        return None
+    except DAMAGED as error:
+        raise UsageError(
+            f"the calibration {path} is damaged ({_in_one_line(error)}): calibrate again, "
+            "or delete it"
+        ) from None
 
 
 @cache
@@ -187,7 +204,7 @@ def _shipped(encoder: str, normalisation: str) -> Calibration | None:
     path = models.shipped_folder() / f"{encoder}.calibration.toml"
     try:
         return _read(path, encoder, normalisation)
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise ModelUnavailable(
             f"the calibration {path} cannot be read ({_in_one_line(error)}): reinstall Membrane"
         ) from None
@@ -208,6 +225,8 @@ def _require_sound(calibration: Calibration) -> None:
         lowest, highest = LIMITS[influence.measure]
         if not lowest <= influence.low <= influence.high <= highest:
             raise ValueError(f"the range of {influence.measure} is none")
+        if not math.isfinite(influence.weight):
+            raise ValueError(f"the weight of {influence.measure} is not a number")
     if not (math.isfinite(line.intercept) and 0 < line.least_slope < math.inf):
         raise ValueError("its ratio does not grow with the similarity")
     if not all(math.isfinite(one.llr) for one in calibration.thresholds.values()):
@@ -233,7 +252,7 @@ def _replace(path: Path, text: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         if path.exists():
-            path.replace(path.with_name(f"{path.name}.previous"))
+            path.with_name(f"{path.name}.previous").write_bytes(path.read_bytes())
         written.replace(path)
     finally:
         written.unlink(missing_ok=True)

@@ -71,6 +71,11 @@ def supported(pairs: int) -> float:
     return 1.0 if pairs < 1 else -math.expm1(math.log(0.05) / pairs)
 
 
+def pairs_needed(fmr: float) -> int:
+    """Return how many pairs of speakers a false match rate needs to be supported."""
+    return math.ceil(math.log(0.05) / math.log1p(-fmr))
+
+
 def threshold_at(fmr: float, impostor_llrs: Floats) -> float:
     """Return the least threshold that at most a share of strangers' comparisons reaches.
 

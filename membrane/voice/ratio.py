@@ -85,10 +85,10 @@ class Influence:
         return clipped if self.measure == "snr" else np.log(clipped)
 
     @property
-    def least_slope(self) -> float:
-        """The most that the influence takes from the slope, within its range."""
-        ends = self.feature(np.array([self.low, self.high]))
-        return float((self.interaction * ends).min())
+    def slopes(self) -> tuple[float, float]:
+        """The least and the most that it adds to the slope, within its range."""
+        ends = self.interaction * self.feature(np.array([self.low, self.high]))
+        return float(ends.min()), float(ends.max())
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ class Line:
     @property
     def least_slope(self) -> float:
         """The slope under the least favourable circumstances."""
-        return self.slope + sum(influence.least_slope for influence in self.influences)
+        return self.slope + sum(influence.slopes[0] for influence in self.influences)
 
     def _at(self, circumstances: Circumstances) -> tuple[Floats, Floats]:
         height, slope = np.asarray(self.intercept), np.asarray(self.slope)
@@ -141,14 +141,19 @@ class Line:
         return height, slope
 
 
+def ratio_as_number(llr: float) -> str:
+    """Return the ratio of a log-likelihood ratio to two significant digits, as in "2,300"."""
+    if llr > math.log(1e6):
+        return "more than a million"
+    if llr < -math.log(1e6):
+        return "less than a millionth"
+    ratio = float(f"{math.exp(llr):.2g}")
+    return f"{ratio:,.{max(0, 1 - math.floor(math.log10(ratio)))}f}"
+
+
 def ratio_in_words(llr: float) -> str:
-    """Return a log-likelihood ratio as a person would say it, to two significant digits."""
-    ratio = math.exp(min(abs(llr), 700.0))
-    if ratio > 1e6:
-        number = "more than a million"
-    else:
-        digits = max(0, 1 - math.floor(math.log10(ratio)))
-        number = f"{float(f'{ratio:.2g}'):,.{digits}f}"
+    """Return a log-likelihood ratio as a person would say it."""
+    number = ratio_as_number(abs(llr))
     if number == "1.0":
         return "as likely a stranger's as yours"
     if llr > 0:

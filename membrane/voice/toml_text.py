@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from numbers import Integral, Real
 from typing import Any
 
 
@@ -14,7 +15,8 @@ def as_toml(tables: Mapping[str, Any]) -> str:
     Parameters
     ----------
     tables : mapping
-        Text, whole and other numbers, flags, lists and mappings of them.
+        Text, whole and other numbers, flags, lists of those, and mappings. Halves of characters
+        (as in the names of some files), which TOML cannot hold, become question marks.
 
     Raises
     ------
@@ -42,10 +44,10 @@ def _key(name: str) -> str:
 def _value(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, int):
-        return str(value)
-    if isinstance(value, float):
-        return _float(value)
+    if isinstance(value, Integral):
+        return str(int(value))
+    if isinstance(value, Real):
+        return _float(float(value))
     if isinstance(value, str):
         return _text(value)
     if isinstance(value, list | tuple):
@@ -55,10 +57,11 @@ def _value(value: Any) -> str:
 
 def _float(value: float) -> str:
     if math.isfinite(value):
-        return repr(float(value))
+        return repr(value)
     return "nan" if math.isnan(value) else ("inf" if value > 0 else "-inf")
 
 
 def _text(text: str) -> str:
-    # JSON's escapes are TOML's, but for surrogate pairs, and a delete character left as it is.
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+    # JSON's escapes are TOML's, but JSON leaves the delete character as it is.
+    whole = text.encode("utf-8", "replace").decode("utf-8")
+    return json.dumps(whole, ensure_ascii=False).replace("\x7f", "\\u007f")
