@@ -248,8 +248,8 @@ def min_detection_cost(
 
     References
     ----------
-    NIST 2016 Speaker Recognition Evaluation Plan, section 3.1 (p_target 0.01 and 0.005); 0.05 is
-    that of VoxSRC.
+    NIST 2018 Speaker Recognition Evaluation Plan (p_target 0.01 on telephone speech, 0.05 on that
+    of videos).
     """
     return _min_detection_cost(det_curve(scores, same, weights=weights), p_target)
 
@@ -443,46 +443,55 @@ class Searches:
     ----------
     speakers : np.ndarray, shape (p,), int
         Who speaks in each probe.
-    ranks : np.ndarray, shape (p,), float
-        Place of the speaker among the enrolled people, 1 the most alike; not-a-number if the
-        speaker is not among them.
+    ranks : np.ndarray, shape (p,), int
+        Place of the speaker among the enrolled people, 1 the most alike, where they are among
+        them.
+    known : np.ndarray, shape (p,), bool
+        Whether the speaker is among them; nowhere, unless every probe was compared with at least
+        two people.
+    others : np.ndarray, shape (p,), bool
+        Whether anybody else is among them.
     own_accepted, other_accepted : np.ndarray, shape (p,), bool
         Whether a voiceprint of the speaker was accepted, and one of anybody else.
-    others : np.ndarray, shape (p,), int
-        Number of trials with voiceprints of other people.
-    meaningful : bool
-        Whether every probe was compared with at least two people.
     """
 
     speakers: npt.NDArray[np.intp]
-    ranks: Floats
+    ranks: npt.NDArray[np.intp]
+    known: Flags
+    others: Flags
     own_accepted: Flags
     other_accepted: Flags
-    others: npt.NDArray[np.intp]
-    meaningful: bool
 
     @classmethod
     def of(cls, scored: ScoredTrials) -> Searches:
         """Search with every probe."""
         _, first, probes = np.unique(scored.probes, return_index=True, return_inverse=True)
-        count = len(first)
-        best = np.full(count, -np.inf)
-        np.maximum.at(best, probes[scored.same], scored.scores[scored.same])
-        enrolled_too = np.isfinite(best)
-        ahead = ~scored.same & (scored.scores >= best[probes])
-        people = _distinct(probes, scored.enrolled_speakers, count)
-        ranks = 1.0 + _distinct(probes[ahead], scored.enrolled_speakers[ahead], count)
+        own = _best(scored.scores[scored.same], probes[scored.same], len(first))
+        ahead = ~scored.same & (scored.scores >= own[probes])
+        people = _people(probes, scored.enrolled_speakers, len(first))
         return cls(
             speakers=scored.probe_speakers[first].astype(np.intp),
-            ranks=np.where(enrolled_too, ranks, NAN),
-            own_accepted=np.bincount(probes[scored.same & scored.accepted], minlength=count) > 0,
-            other_accepted=np.bincount(probes[~scored.same & scored.accepted], minlength=count) > 0,
-            others=np.bincount(probes[~scored.same], minlength=count),
-            meaningful=bool(count and people.min() >= 2),
+            ranks=1 + _people(probes[ahead], scored.enrolled_speakers[ahead], len(first)),
+            known=(own > -np.inf) & (people.min(initial=2) >= 2),
+            others=_any(probes[~scored.same], len(first)),
+            own_accepted=_any(probes[scored.same & scored.accepted], len(first)),
+            other_accepted=_any(probes[~scored.same & scored.accepted], len(first)),
         )
 
 
-def _distinct(
+def _best(scores: Floats, probes: npt.NDArray[np.intp], count: int) -> Floats:
+    """Return the greatest score of each probe, minus infinity where it has none."""
+    best = np.full(count, -np.inf)
+    np.maximum.at(best, probes, scores)
+    return best
+
+
+def _any(probes: npt.NDArray[np.intp], count: int) -> Flags:
+    """Return which probes occur."""
+    return np.bincount(probes, minlength=count) > 0
+
+
+def _people(
     probes: npt.NDArray[np.intp], people: npt.NDArray[np.int32], count: int
 ) -> npt.NDArray[np.intp]:
     """Return the number of different people beside each probe."""
@@ -491,7 +500,7 @@ def _distinct(
     return np.bincount(pairs // span, minlength=count)
 
 
-def rank_rate(searches: Searches, *, rank: int) -> float:
+def rank_rate(searches: Searches, *, rank: int, weights: Floats | None = None) -> float:
     """Return how often the right person is among the `rank` most alike (closed-set).
 
     Of the probes whose speaker is among the enrolled that they were compared with. Not-a-number
@@ -501,35 +510,90 @@ def rank_rate(searches: Searches, *, rank: int) -> float:
     ----------
     searches : Searches
     rank : int
+    weights : np.ndarray, shape (p,), optional
+        How many times each probe counts.
     """
-    enrolled = ~np.isnan(searches.ranks)
-    right = int((searches.ranks <= rank).sum())
-    return _share(right, int(enrolled.sum())) if searches.meaningful else NAN
+    return _mean(searches.ranks <= rank, searches.known, weights)
 
 
-def true_positive_identification_rate(searches: Searches) -> float:
+def true_positive_identification_rate(
+    searches: Searches, *, weights: Floats | None = None
+) -> float:
     """Return how often an enrolled speaker comes first and is accepted (open-set).
+
+    Not-a-number where `rank_rate` is.
 
     Parameters
     ----------
-    searches : Searches
+    searches, weights
+        As `rank_rate`.
     """
-    enrolled = ~np.isnan(searches.ranks)
-    right = int(((searches.ranks == 1) & searches.own_accepted).sum())
-    return _share(right, int(enrolled.sum())) if searches.meaningful else NAN
+    return _mean((searches.ranks == 1) & searches.own_accepted, searches.known, weights)
 
 
-def false_positive_identification_rate(searches: Searches) -> float:
+def false_positive_identification_rate(
+    searches: Searches, *, weights: Floats | None = None
+) -> float:
     """Return how often anybody is accepted for a speaker who is not enrolled (open-set).
 
     Every probe stands for such a speaker: voiceprints of its own speaker are left out.
 
     Parameters
     ----------
+    searches, weights
+        As `rank_rate`.
+    """
+    return _mean(searches.other_accepted, searches.others, weights)
+
+
+def _mean(right: Flags, counted: Flags, weights: Floats | None) -> float:
+    counts = counted if weights is None else counted * weights
+    return _share(float(right @ counts.astype(np.float64)), float(counts.sum()))
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """Trials that were sorted and searched once, so that measuring them reweighted is quick.
+
+    Parameters
+    ----------
+    scored : ScoredTrials
+    ranked : Ranked
     searches : Searches
     """
-    strangers = searches.others > 0
-    return _share(int(searches.other_accepted.sum()), int(strangers.sum()))
+
+    scored: ScoredTrials
+    ranked: Ranked
+    searches: Searches
+
+    @classmethod
+    def of(cls, scored: ScoredTrials) -> Measurement:
+        """Check, sort and search; raises as `validate`."""
+        validate(scored.scores, scored.same)
+        return cls(scored, Ranked.of(scored.scores, scored.same), Searches.of(scored))
+
+    def measures(
+        self, weights: Floats | None = None, probe_weights: Floats | None = None
+    ) -> dict[str, float]:
+        """Return every measure of `MEASURES` by its key.
+
+        Parameters
+        ----------
+        weights : np.ndarray, shape (t,), optional
+            Of the trials; some of each kind must have one.
+        probe_weights : np.ndarray, shape (p,), optional
+            Of the probes as searches.
+        """
+        scored, searches = self.scored, self.searches
+        found = {
+            **curve_measures(self.ranked.curve(weights)),
+            **Confusion.of(scored.accepted, scored.same, weights=weights).measures(),
+            "rank_1": rank_rate(searches, rank=1, weights=probe_weights),
+            "rank_5": rank_rate(searches, rank=5, weights=probe_weights),
+            "tpir": true_positive_identification_rate(searches, weights=probe_weights),
+            "fpir": false_positive_identification_rate(searches, weights=probe_weights),
+        }
+        return {key: found[key] for key in MEASURES}
 
 
 def measures(scored: ScoredTrials, *, threshold: float) -> dict[str, float]:
@@ -547,13 +611,4 @@ def measures(scored: ScoredTrials, *, threshold: float) -> dict[str, float]:
     UsageError
         As `validate`.
     """
-    searches = Searches.of(scored)
-    found = {
-        **curve_measures(det_curve(scored.scores, scored.same)),
-        **Confusion.of(scored.accepted, scored.same).measures(),
-        "rank_1": rank_rate(searches, rank=1),
-        "rank_5": rank_rate(searches, rank=5),
-        "tpir": true_positive_identification_rate(searches),
-        "fpir": false_positive_identification_rate(searches),
-    }
-    return {key: found[key] for key in MEASURES}
+    return Measurement.of(scored).measures()
