@@ -1,0 +1,109 @@
+"""Error rates of Membrane beside those of other verifiers, in one command.
+
+    python -m benchmarks.accuracy [--corpus NAME ...] [--quick] [--json FILE] [--write]
+
+On the held-back speakers of ../shared/speech, in held-back noise and babble. The others are the
+Resemblyzer package as it is shipped (in .venv-reference, `make parity` makes it), Gaussian mixtures
+of cepstral coefficients as in a known REST demo, and the cosine of mean coefficients.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import track
+
+from benchmarks.accuracy import table
+from benchmarks.accuracy.cells import PROJECT, Row, row_of
+from benchmarks.accuracy.cepstral import MeanCepstra, Mixtures
+from benchmarks.accuracy.corpora import CORPORA, QUICK
+from benchmarks.accuracy.ours import Ours
+from benchmarks.accuracy.package import Package
+from benchmarks.accuracy.systems import Corpus, System, Task
+from membrane.evaluation.parallel import as_they_finish
+from membrane.evaluation.voices import cache_folder
+
+RESULTS = Path(__file__).with_name("RESULTS.md")
+RESAMPLES = 200
+"""Of the speakers, as `membrane evaluate` draws them."""
+
+
+def options() -> argparse.Namespace:
+    """Return what was asked for."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.accuracy",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--corpus", nargs="+", choices=CORPORA, default=list(CORPORA), help="by default all")
+    add("--quick", action="store_true", help=f"only {', '.join(QUICK)}")
+    add("--json", type=Path, metavar="FILE", help="write every number to a file")
+    add("--write", action="store_true", help="write RESULTS.md")
+    add(
+        "--reference",
+        type=Path,
+        metavar="PYTHON",
+        default=PROJECT / ".venv-reference" / "bin" / "python",
+        help="of the environment with the Resemblyzer package; by default that of `make parity`",
+    )
+    add("--workers", type=int, help="processes; by default one for each core")
+    add("--cache", type=Path, metavar="DIR", default=cache_folder().parent / "accuracy")
+    return parser.parse_args()
+
+
+def tasks_of(corpora: Iterable[Corpus], *, quick: bool) -> list[Task]:
+    """Return each corpus in each of its conditions."""
+    return [
+        Task(corpus, condition)
+        for corpus in corpora
+        for condition in corpus.conditions
+        if not quick or condition.name in QUICK
+    ]
+
+
+def rows_of(
+    tasks: Sequence[Task], ours: Ours, others: Sequence[System], chosen: argparse.Namespace
+) -> list[Row]:
+    """Return the error rates of every task, in their order."""
+    calls = [(task, ours, others, chosen.cache / "scores", RESAMPLES) for task in tasks]
+    finished = as_they_finish(row_of, calls, workers=chosen.workers)
+    found = track(finished, total=len(calls), console=Console(stderr=True), description="judging")
+    by_name = {(row.corpus, row.condition): row for row in found}
+    return [by_name[task.corpus.name, task.condition.name] for task in tasks]
+
+
+def main() -> None:
+    """Measure, print, and write what was asked for."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # the workers share the cores between them
+    chosen = options()
+    ours = Ours(chosen.cache / "voices")
+    peers: list[System] = [
+        Package(chosen.reference),
+        Mixtures(background=False),
+        Mixtures(background=True),
+        MeanCepstra(),
+    ]
+    corpora = [CORPORA[name]() for name in chosen.corpus]
+    others = [system for system in peers if not system.problem]
+    notes = [f"{system.name}: {system.problem}." for system in peers if system.problem]
+    rows = rows_of(tasks_of(corpora, quick=chosen.quick), ours, others, chosen)
+    console = Console()
+    for corpus in corpora:
+        own = [row for row in rows if row.corpus == corpus.name]
+        console.print(table.for_terminal(corpus, own))
+    for line in (*table.ABOUT, table.summary(rows), *notes):
+        console.print(line)
+    if chosen.json:
+        chosen.json.write_text(json.dumps(table.as_json(corpora, rows, notes), indent=2) + "\n")
+    if chosen.write:
+        RESULTS.write_text(table.as_markdown(corpora, rows, notes), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""Membrane itself: every sound takes the way of `membrane evaluate`, but nothing is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.accuracy.systems import Floats, Task
+from membrane.audio.quality import find_problem
+from membrane.evaluation.scoring import Voices, compare
+from membrane.evaluation.voices import Heard, Job, VoiceCache, hear
+from membrane.settings import Settings
+from membrane.voice.judge import Judge
+
+
+class Ours:
+    """What a login holds against its threshold: denoised where need be, normalised, calibrated.
+
+    Short and noisy probes, which a login refuses to judge, are judged here, because every other
+    system judges them.
+
+    Parameters
+    ----------
+    folder : Path
+        Where voices are kept.
+    """
+
+    name = "Membrane"
+    problem = ""
+    sources = ("membrane/**/*.py", "weights/*")
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.settings = Settings()
+
+    def scores(self, task: Task) -> Floats:
+        """Score every enrolled speaker against every probe."""
+        trials = task.corpus.trials
+        enrolment = [Job(one, enrolling=True) for who in trials.enrolled for one in who.recordings]
+        heard = dict(zip(enrolment, self.hear(enrolment), strict=True))
+        voices = Voices.of(trials, heard, enrolling=True)
+        judge = Judge(self.settings.encoder)
+        compared = compare(trials, voices, self.hear(probes_of(task)), judge.normalisation)
+        scores = np.full((len(trials.enrolled), len(trials.probes)), np.nan)
+        scores[compared.enrolled, compared.probes] = judge.scores(
+            compared.similarities, compared.normalised, compared.circumstances
+        )
+        return scores
+
+    def refused(self, task: Task) -> int:
+        """Return how many of the probes the quality gate of a login would refuse."""
+        heard = self.hear(probes_of(task))
+        return sum(one.quality is None or bool(find_problem(one.quality)) for one in heard)
+
+    def hear(self, jobs: Sequence[Job]) -> list[Heard]:
+        """Return the voice of each recording, whatever its quality."""
+        cache = VoiceCache(self.folder)
+        return hear(jobs, self.settings, cache=cache, workers=1, gate=False)
+
+
+def probes_of(task: Task) -> list[Job]:
+    """Return the probes of a task, as `hear` takes them."""
+    return [Job(probe, task.condition) for probe in task.corpus.trials.probes]
