@@ -1,8 +1,60 @@
-"""Intervals: how sure an error rate is, by resampling speakers or from the binomial law."""
+"""Intervals: how sure an error rate is, by resampling speakers or from the binomial law.
+
+Conventions
+-----------
+Trials that share a speaker err together, so that a thousand trials of ten people say little more
+than ten people do. What is drawn anew is therefore *speakers*: as many as there are, with
+replacement. A trial of two people counts as often as one was drawn times as often as the other; a
+trial of one person as often as that person was drawn. A resample without trials of both kinds is
+skipped. The interval lies between the 2.5th and the 97.5th percentile of the resamples, and is
+widened to hold the value itself: what is optimised on the trials that it is measured on, as minDCF
+and minCllr are, comes out lower on resamples, which repeat trials.
+
+In identification the enrolled people stay, and the speakers of the probes are drawn.
+
+A rate of exactly 0 or 1 is 0 or 1 in every resample too, as if it were certain. Its interval comes
+from the binomial law instead: no error among n people, all of whose trials may depend on each
+other, is compatible with rates of up to ``1 - 0.05 ** (1 / n)``, about 3 / n, the "rule of three".
+A false match rate has more to go by: n is the number of different *pairs* of people, which is what
+`membrane calibrate` counts, too. Pairs with one person in common are not quite independent. An
+error more and the interval may be narrower than with none, because only errors can show how far
+they come from few people.
+
+Where the resamples do not differ, or more than half of them could not be measured, there is no
+interval: it is not-a-number. With two speakers that is the rule.
+
+References
+----------
+R. M. Bolle, N. K. Ratha and S. Pankanti, "Error analysis of pattern recognition systems: the
+subsets bootstrap", Computer Vision and Image Understanding 93, 2004.
+N. Poh, A. Martin and S. Bengio, "Performance generalization in biometric authentication using
+joint user-specific and sample bootstraps", IEEE Transactions on Pattern Analysis and Machine
+Intelligence 29, 2007.
+T. A. Louis, "Confidence intervals for a binomial parameter after observing no successes", The
+American Statistician 35, 1981 (the rule of three; also ISO/IEC 19795-1).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from math import floor
+
+import numpy as np
+
+from membrane.evaluation.metrics import MEASURES, Measurement
+from membrane.evaluation.scores import Floats, ScoredTrials
+
+NAN = float("nan")
+LEVEL = 0.95
+MOST_FAILED = 0.5
+"""Share of resamples without a value, above which there is no interval."""
+
+PAIRS = {"fmr", "negative_accuracy", "specificity"}
+"""Rates of trials between two people: their binomial bound counts pairs of people."""
+
+PROBES = {"fpir"}
+"""Rates of probes of anybody; those of all other rates are of people compared with themselves."""
 
 
 @dataclass(frozen=True)
@@ -17,3 +69,134 @@ class Estimate:
     value: float
     low: float = float("nan")
     high: float = float("nan")
+
+
+def clopper_pearson(errors: int, trials: int, *, level: float = LEVEL) -> tuple[float, float]:
+    """Return the exact interval of a rate from independent trials; not-a-number if there are none.
+
+    Parameters
+    ----------
+    errors, trials : int
+    level : float, in (0, 1)
+
+    Returns
+    -------
+    low, high : float
+
+    References
+    ----------
+    C. J. Clopper and E. S. Pearson, "The use of confidence or fiducial limits illustrated in the
+    case of the binomial", Biometrika 26, 1934.
+    """
+    from scipy.stats import beta
+
+    outside = (1 - level) / 2
+    if not trials:
+        return NAN, NAN
+    low = float(beta.ppf(outside, errors, trials - errors + 1)) if errors else 0.0
+    return low, upper_bound(errors, trials, level=1 - outside)
+
+
+def upper_bound(errors: int, trials: int, *, level: float = LEVEL) -> float:
+    """Return the one-sided exact bound: the greatest rate that so few errors are compatible with.
+
+    Parameters
+    ----------
+    errors, trials : int
+        Of independent trials; not-a-number if there are none.
+    level : float, in (0, 1)
+    """
+    from scipy.stats import beta
+
+    if not trials:
+        return NAN
+    return float(beta.ppf(level, errors + 1, trials - errors)) if errors < trials else 1.0
+
+
+def estimates(
+    scored: ScoredTrials, *, threshold: float, resamples: int = 200, seed: int = 0
+) -> dict[str, Estimate]:
+    """Return every measure of all trials, with its interval over resamples of the speakers.
+
+    Parameters
+    ----------
+    scored : ScoredTrials
+    threshold : float
+        As `metrics.measures` takes it.
+    resamples : int
+        0 gives the binomial intervals only.
+    seed : int
+        The same seed gives the same intervals.
+
+    Returns
+    -------
+    dict of str to Estimate
+        By the keys of `metrics.MEASURES`.
+
+    Raises
+    ------
+    UsageError
+        As `metrics.validate`.
+    """
+    measurement = Measurement.of(scored)
+    values = measurement.measures()
+    rows = list(_resampled(measurement, resamples, np.random.default_rng(seed)))
+    failed = resamples - len(rows)
+    return {
+        key: _estimate(
+            value,
+            _interval(np.array([row[key] for row in rows] + [NAN] * failed)),
+            _independent(scored, key) if MEASURES[key].kind == "rate" else 0,
+        )
+        for key, value in values.items()
+    }
+
+
+def _resampled(
+    measurement: Measurement, resamples: int, random: np.random.Generator
+) -> Iterator[dict[str, float]]:
+    """Yield the measures of each resample of the speakers that has trials of both kinds."""
+    scored = measurement.scored
+    own = scored.enrolled_speakers == scored.probe_speakers
+    count = 1 + max(scored.enrolled_speakers.max(), scored.probe_speakers.max())
+    people = np.union1d(scored.enrolled_speakers, scored.probe_speakers)
+    other = np.where(own, count, scored.probe_speakers)
+    for _ in range(resamples):
+        drawn = np.bincount(random.choice(people, len(people)), minlength=count + 1).astype(float)
+        drawn[count] = 1.0  # stands for the second person of a trial that has only one
+        weights = drawn[scored.enrolled_speakers] * drawn[other]
+        kinds = scored.same[weights > 0]
+        if kinds.any() and not kinds.all():
+            yield measurement.measures(weights, drawn[measurement.searches.speakers])
+
+
+def _interval(values: Floats) -> tuple[float, float]:
+    """Return the interval that the values of all resamples make."""
+    known = np.sort(values[~np.isnan(values)])
+    if len(known) <= MOST_FAILED * len(values) or known[0] == known[-1]:
+        return NAN, NAN
+    place = (len(known) - 1) * (1 - LEVEL) / 2
+    # Not interpolated: a threshold may be infinite.
+    return float(known[floor(place)]), float(known[len(known) - 1 - floor(place)])
+
+
+def _independent(scored: ScoredTrials, key: str) -> int:
+    """Return how many people, or pairs of them, a rate is of."""
+    if key in PROBES:
+        return len(np.unique(scored.probe_speakers))
+    if key in PAIRS:
+        enrolled, probe = scored.enrolled_speakers.astype(np.int64), scored.probe_speakers
+        pairs = np.maximum(enrolled, probe) << 32 | np.minimum(enrolled, probe)
+        return len(np.unique(pairs[~scored.same]))
+    return len(np.unique(scored.probe_speakers[scored.same]))
+
+
+def _estimate(value: float, interval: tuple[float, float], independent: int) -> Estimate:
+    """Return a value with its interval; with the binomial one, too, where it is 0 or 1."""
+    low, high = interval
+    if np.isnan(value):
+        return Estimate(value)
+    if independent and value in {0.0, 1.0}:
+        bound = upper_bound(0, independent)
+        low, high = (np.fmin(low, 1 - bound), 1.0) if value else (0.0, np.fmax(high, bound))
+    return Estimate(value, float(np.minimum(low, value)), float(np.maximum(high, value)))
