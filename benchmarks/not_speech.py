@@ -26,6 +26,7 @@ from membrane.audio.files import read_utterance
 from membrane.audio.utterance import SAMPLE_RATE, Samples, Utterance
 from membrane.authenticator import Membrane
 from membrane.errors import PoorQuality
+from membrane.evaluation.intervals import clopper_pearson
 from membrane.settings import Settings
 
 SOUNDS = 1000
@@ -181,10 +182,8 @@ def outcome(membrane: Membrane, name: str, utterance: Utterance) -> str:
 
 
 def upper_bound(accepted: int, count: int) -> float:
-    """Return the end of the exact 95 % interval of Clopper and Pearson (Biometrika 26, 1934)."""
-    from scipy.stats import beta
-
-    return 1.0 if accepted == count else float(beta.ppf(0.975, accepted + 1, count - accepted))
+    """Return the end of the exact 95 % interval."""
+    return clopper_pearson(accepted, count)[1]
 
 
 def main() -> int:

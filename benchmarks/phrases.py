@@ -27,9 +27,9 @@ import numpy as np
 import soundfile
 import soxr
 from joblib import Parallel, delayed
-from scipy.stats import beta
 
 from membrane.audio.utterance import SAMPLE_RATE, Samples
+from membrane.evaluation.intervals import clopper_pearson
 from membrane.phrase.matching import DIGIT_WORDS, is_digits, normalise
 from membrane.phrase.pocketsphinx import PocketSphinxRecognizer, pronunciations
 from membrane.phrase.prompts import prompt_words
@@ -321,9 +321,8 @@ def try_sound(sound: Sound, seed: int) -> list[Outcome]:
 
 
 def interval(hits: int, trials: int) -> str:
-    """Return a share in per cent with its exact 95 % interval (Clopper and Pearson 1934)."""
-    low = beta.ppf(0.025, hits, trials - hits + 1) if hits else 0.0
-    high = beta.ppf(0.975, hits + 1, trials - hits) if hits < trials else 1.0
+    """Return a share in per cent with its exact 95 % interval."""
+    low, high = clopper_pearson(hits, trials)
     return f"{100 * hits / trials:5.1f} ({100 * low:.1f}-{100 * high:.1f})"
 
 

@@ -26,12 +26,12 @@ from pathlib import Path
 
 import numpy as np
 from joblib import Parallel, delayed
-from scipy.stats import beta
 
 from membrane.audio.files import read_utterance
 from membrane.audio.preparation import prepare
 from membrane.audio.utterance import SAMPLE_RATE, Samples, Utterance
 from membrane.errors import PoorQuality
+from membrane.evaluation.intervals import clopper_pearson
 from membrane.evidence import Examiner
 from membrane.settings import Settings
 from membrane.voice.encoder import Embedding, Vector
@@ -194,11 +194,10 @@ def scores_of(speakers: list[Speaker]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def interval(errors: int, trials: int) -> str:
-    """Return a rate with its exact 95 % interval (Clopper and Pearson 1934), in per cent."""
+    """Return a rate with its exact 95 % interval, in per cent."""
     if not trials:
         return "no trials"
-    low = beta.ppf(0.025, errors, trials - errors + 1) if errors else 0.0
-    high = beta.ppf(0.975, errors + 1, trials - errors) if errors < trials else 1.0
+    low, high = clopper_pearson(errors, trials)
     return f"{errors / trials:.3%} ({low:.3%} to {high:.3%}) of {trials}"
 
 
