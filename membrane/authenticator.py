@@ -30,7 +30,9 @@ from membrane.store.voiceprint import (
     mean_vector,
     utc_now,
 )
-from membrane.voice.encoder import Embedding, Vector
+from membrane.voice.calibration import Circumstances
+from membrane.voice.encoder import Vector
+from membrane.voice.judge import RATIO
 from membrane.voice.scoring import metric_named, similarities, similarity, top
 from membrane.voice.thresholds import threshold_for
 
@@ -39,8 +41,8 @@ AGREEMENT = "enrolment"
 because a single phrase is compared with few others, and an honest person should seldom be asked
 again."""
 
-STRETCH = "stretch"
-"""Name of the threshold that every stretch of a probe must reach."""
+DECOY_SPEECH_S = 8.0
+"""Net speech that a decoy is said to be made of: that of three prompts of six digits."""
 
 INCOMPARABLE = np.float32(-2)
 """Stands for the similarity of voiceprints of another encoder: below every cosine."""
@@ -204,14 +206,21 @@ class Membrane(Examiner):
     def _sounds_like(self, voiceprint: Voiceprint) -> str:
         """Return who else of the database sounds like the same person."""
         gallery = self.store.gallery()
-        alike = self._compare(gallery, voiceprint.vector)
+        alike = self._rank(gallery, voiceprint.vector)
         own = gallery.index_of(voiceprint.name)
         if own is not None:
             alike[own] = INCOMPARABLE
         best = int(np.argmax(alike)) if len(alike) else None
-        if best is None or alike[best] < self.threshold:
+        if best is None or alike[best] <= INCOMPARABLE:
             return ""
-        return gallery.name(best)
+        other = gallery.voiceprint(best)
+        circumstances = Circumstances(
+            speech_s=_speech_s(voiceprint),
+            snr_db=float(np.median([one.quality.snr_db for one in voiceprint.utterances])),
+            enrolled_speech_s=_speech_s(other),
+        )
+        _, score = self._score(other.vector, voiceprint.vector, circumstances)
+        return other.name if score >= self.judge.threshold else ""
 
     # ---- Decisions
 
@@ -239,13 +248,13 @@ class Membrane(Examiner):
         if voiceprint is not None:
             self._require_encoder(voiceprint)
             person, secret = voiceprint.name, voiceprint.passphrase
-            vector = voiceprint.vector
+            vector, speech_s = voiceprint.vector, _speech_s(voiceprint)
         else:
-            vector = _decoy(claimed)
+            vector, speech_s = _decoy(claimed), DECOY_SPEECH_S
         examined = self.examine(utterance, expected=expected or secret)
         if secret and not expected:
             examined = _without_secret(examined)
-        match = self._voice_match(vector, examined.embedding)
+        match = self._voice_match(vector, speech_s, examined)
         # Told by the name that was claimed: the one that is stored would say that there is one.
         return self._decide("verify", examined, match, claimed=claimed, person=person)
 
@@ -280,7 +289,7 @@ class Membrane(Examiner):
         phrases = list(dict.fromkeys(owners.values()))
         found = find_passphrase(self.recognizer, examined.prepared.samples, phrases)
         examined.timings["words"] = perf_counter() - started
-        alike = self._compare(gallery, examined.embedding.vector)
+        alike = self._rank(gallery, examined.embedding.vector)
         for place, words in found:
             same = [person for person, phrase in owners.items() if phrase == phrases[place]]
             owner = gallery.voiceprint(max(same, key=lambda person: float(alike[person])))
@@ -288,7 +297,7 @@ class Membrane(Examiner):
             return self._decide(
                 "verify",
                 _without_secret(replace(examined, words=words)),
-                self._voice_match(owner.vector, examined.embedding),
+                self._voice_match(owner.vector, _speech_s(owner), examined),
                 claimed=owner.name,
             )
         return replace(
@@ -310,15 +319,16 @@ class Membrane(Examiner):
         """
         gallery = self.store.gallery()
         examined = self.examine(utterance)
-        alike = self._compare(gallery, examined.embedding.vector)
-        ranked = [person for person in top(alike, top_n) if alike[person] > INCOMPARABLE]
+        alike = self._rank(gallery, examined.embedding.vector)
+        ranked = [int(person) for person in top(alike, top_n) if alike[person] > INCOMPARABLE]
+        # Reading a voiceprint checks the row that the decision rests on.
+        people = [gallery.voiceprint(person) for person in ranked]
+        matches = [self._voice_match(who.vector, _speech_s(who), examined) for who in people]
         candidates = tuple(
-            Candidate(gallery.name(int(person)), float(alike[person])) for person in ranked
+            Candidate(who.name, match.similarity, match.score)
+            for who, match in zip(people, matches, strict=True)
         )
-        match = None
-        if candidates:
-            best = gallery.voiceprint(int(ranked[0]))  # checks the row that the decision rests on
-            match = self._voice_match(best.vector, examined.embedding)
+        match = matches[0] if matches else None
         decision = self._decide(
             "identify", examined, match, person=candidates[0].name if candidates else ""
         )
@@ -332,12 +342,13 @@ class Membrane(Examiner):
         PoorQuality, Unavailable
         """
         first, second = self.examine(one), self.examine(other)
-        match = self._voice_match(first.embedding.vector, second.embedding)
+        speech_s = first.prepared.quality.speech_s
+        match = self._voice_match(first.embedding.vector, speech_s, second)
         decision = self._decide("compare", second, match)
         return replace(decision, source=f"{one.source} {other.source}")
 
-    def _compare(self, gallery: Gallery, probe: Vector) -> Vector:
-        """Return the similarity of everybody to a probe; `INCOMPARABLE` where encoders differ."""
+    def _rank(self, gallery: Gallery, probe: Vector) -> Vector:
+        """Return how alike everybody is to a probe; `INCOMPARABLE` where encoders differ."""
         if not len(gallery):
             return np.zeros(0, dtype=np.float32)
         same_encoder = gallery.made_by(self.encoder.name)
@@ -346,7 +357,7 @@ class Membrane(Examiner):
                 f"nobody was enrolled with the encoder {self.encoder.name}: "
                 "choose the one they were enrolled with, or enrol again"
             )
-        alike = similarities(gallery.matrix, probe)
+        alike = self.judge.ranking.similarities(gallery.matrix, probe)
         return np.where(same_encoder, alike, INCOMPARABLE)
 
     def _require_encoder(self, voiceprint: Voiceprint) -> None:
@@ -356,24 +367,37 @@ class Membrane(Examiner):
                 f"{self.encoder.name}: choose that one, or enrol again with --replace"
             )
 
-    def _voice_match(self, vector: Vector, embedding: Embedding) -> VoiceMatch:
+    def _score(
+        self, vector: Vector, probe: Vector, circumstances: Circumstances
+    ) -> tuple[float, float]:
+        """Return how alike a voiceprint and a probe are, and what that is worth."""
+        alike = similarity(vector, probe)
+        normalised = self.judge.normalisation.similarities(vector[np.newaxis], probe)
+        scores = self.judge.scores(np.array([alike]), normalised.astype(np.float64), circumstances)
+        return alike, float(scores[0])
+
+    def _voice_match(self, vector: Vector, speech_s: float, examined: Examined) -> VoiceMatch:
         """Compare a voiceprint with a whole probe, and with every stretch of it.
 
         Otherwise somebody could say the words and play any recording of the person after them.
         """
         metric = metric_named(self.settings.metric)
-        alike = similarity(vector, embedding.vector)
+        embedding, quality = examined.embedding, examined.prepared.quality
+        circumstances = Circumstances(quality.speech_s, quality.snr_db, speech_s)
+        alike, score = self._score(vector, embedding.vector, circumstances)
         stretch = float(similarities(embedding.partials, vector).min())
-        # Whoever lowers the threshold of the whole lowers that of its parts.
-        least = min(threshold_for(self.encoder.name, STRETCH), self.threshold)
+        calibrated = self.judge.unit == RATIO
+        threshold = self.judge.threshold
         return VoiceMatch(
             metric=metric.name,
             similarity=alike,
             value=metric.from_similarity(alike),
-            threshold=metric.from_similarity(self.threshold),
+            threshold=None if calibrated else metric.from_similarity(threshold),
+            score=score if calibrated else None,
+            score_threshold=threshold if calibrated else None,
             stretch=stretch,
-            stretch_threshold=least,
-            accepted=alike >= self.threshold and stretch >= least,
+            stretch_threshold=self.judge.stretch_threshold,
+            accepted=bool(self.judge.accepts(np.array(score), np.array(stretch))),
         )
 
     def _decide(
@@ -418,6 +442,11 @@ def _enrolled(phrase: Examined) -> EnrolledUtterance:
         device=phrase.utterance.device,
         source=phrase.utterance.source,
     )
+
+
+def _speech_s(voiceprint: Voiceprint) -> float:
+    """Return the net speech that a voiceprint is made of."""
+    return sum(one.quality.speech_s for one in voiceprint.utterances)
 
 
 def _without_secret(examined: Examined) -> Examined:

@@ -10,6 +10,7 @@ import typer
 from membrane import __version__
 from membrane.console import View, at_terminal
 from membrane.errors import UnknownName, UsageError
+from membrane.evaluation import commands as evaluation
 
 if TYPE_CHECKING:
     from membrane.authenticator import Membrane
@@ -416,3 +417,6 @@ def verify_weights(as_json: AsJson = False) -> None:
     found = statuses()
     View(as_json=as_json).models(found)
     require_undamaged(found)
+
+
+evaluation.register(app)

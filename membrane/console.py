@@ -143,6 +143,10 @@ class View:
         """Answer with one line of plain text."""
         self._print(Text(shown(text)), soft_wrap=True)
 
+    def text(self, text: str) -> None:
+        """Answer with lines as they are, for a program to read."""
+        self._write(text)
+
     def decision(self, decision: Decision) -> None:
         """Answer with a decision."""
         if self.as_json:
@@ -156,7 +160,7 @@ class View:
             from membrane.voice.scoring import metric_named
 
             in_metric = metric_named(decision.voice.metric).from_similarity
-            self._table(
+            self.table(
                 ("", "name", _measure(decision.voice)),
                 [
                     (str(rank), one.name, f"{in_metric(one.similarity):.3f}")
@@ -202,7 +206,7 @@ class View:
         elif not rows:
             self.note("Nobody is enrolled yet: see `membrane enroll --help`.")
         else:
-            self._table(
+            self.table(
                 ("name", "phrases", "words", "updated"),
                 [
                     (
@@ -222,7 +226,7 @@ class View:
         elif not devices:
             self.note("No microphone was found: connect one, or use --with-file.")
         else:
-            self._table(
+            self.table(
                 ("", "number", "name", "channels", "rate"),
                 [
                     (
@@ -252,7 +256,7 @@ class View:
         if self.as_json:
             self.json(rows)
             return
-        self._table(
+        self.table(
             ("name", "state", "size", "licence"),
             [
                 (row["name"], row["state"], f"{row['bytes'] / 1e6:.1f} MB", row["licence"])
@@ -279,6 +283,29 @@ class View:
             self.note(title)
             yield report
 
+    @contextmanager
+    def counting(self, title: str, total: int) -> Iterator[Callable[[int, int], None]]:
+        """Show how many of a known number are done, how fast, and the time left."""
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            ProgressColumn,
+            Task,
+            TextColumn,
+        )
+        from rich.progress import TimeRemainingColumn as TimeLeft
+
+        class Rate(ProgressColumn):
+            def render(self, task: Task) -> Text:
+                return Text(f"{task.finished_speed or task.speed or 0:.1f}/s")
+
+        columns = (TextColumn("{task.description}"), BarColumn(None), MofNCompleteColumn())
+        hidden = self.quiet or not self.notes.is_terminal
+        with Progress(*columns, Rate(), TimeLeft(), console=self.notes, disable=hidden) as bar:
+            task = bar.add_task(title, total=total)
+            yield lambda done, total: bar.update(task, completed=done, total=total)
+
     # ---- How answers are drawn
 
     def _panel(self, title: str, text: str, rows: Rows, *, good: bool) -> None:
@@ -299,7 +326,8 @@ class View:
         width = min(self.answers.width, WIDEST)
         self._print(Panel(body, title=title, title_align="left", border_style=colour, width=width))
 
-    def _table(self, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    def table(self, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Answer with rows under heads; without a terminal, with lines and tabs."""
         if not self.answers.is_terminal:
             # Tabs between columns, as cut and awk expect; a name can hold no tab.
             for row in rows:
@@ -340,17 +368,35 @@ TITLES = {
 }
 
 
+WORTH = {
+    "verify": ("yours", "a stranger's", "you are let in"),
+    "identify": ("theirs", "a stranger's", "they are recognised"),
+    "compare": ("one person's", "two people's", "they count as one person"),
+}
+"""Whose voice it is likelier to be than whose, by command, and what follows above the bound."""
+
+
 def _measure(voice: VoiceMatch) -> str:
     return "similarity" if voice.metric == "cosine" else "distance"
 
 
 def _voice_rows(decision: Decision) -> Rows:
+    from membrane.voice.ratio import ratio_as_number, ratio_in_words
+
     voice = decision.voice
     if voice is None:
         return []
-    bound = "at least {} needed" if voice.metric == "cosine" else "at most {} allowed"
-    needed = bound.format(f"{voice.threshold:.3f}")
-    rows = [("voice", f"{_measure(voice)} {voice.value:.3f}, {needed}")]
+    alike = f"{_measure(voice)} {voice.value:.3f}"
+    if voice.score is not None and voice.score_threshold is not None:
+        one, other, passing = WORTH[decision.command]
+        rows = [
+            ("voice", ratio_in_words(voice.score, one, other)),
+            ("needed", f"above {ratio_as_number(voice.score_threshold)}: {passing}"),
+            ("alike", alike),
+        ]
+    else:
+        bound = "at least {} needed" if voice.metric == "cosine" else "at most {} allowed"
+        rows = [("voice", f"{alike}, {bound.format(f'{voice.threshold:.3f}')}")]
     if voice.mixed:
         least = f"similarity {voice.stretch:.3f}, at least {voice.stretch_threshold:.3f} needed"
         rows.append(("a part", least))

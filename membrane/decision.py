@@ -23,8 +23,15 @@ class VoiceMatch:
         The cosine of the two vectors.
     value : float
         The same in the metric's numbers: the cosine again, or the distance.
-    threshold : float
-        In the metric's numbers: the least cosine, or the greatest distance, that is accepted.
+    threshold : float or None
+        In the metric's numbers: the least cosine, or the greatest distance, that is accepted;
+        None where the score decides.
+    score : float or None
+        Calibrated log-likelihood ratio (natural logarithm): how much likelier the similarity is
+        between two recordings of one person than of two. None where a threshold of one's own
+        decides.
+    score_threshold : float or None
+        The least score that is accepted.
     accepted : bool
         Whether the whole and every stretch are similar enough.
     stretch : float
@@ -36,7 +43,9 @@ class VoiceMatch:
     metric: str
     similarity: float
     value: float
-    threshold: float
+    threshold: float | None
+    score: float | None
+    score_threshold: float | None
     accepted: bool
     stretch: float
     stretch_threshold: float
@@ -44,17 +53,37 @@ class VoiceMatch:
     @property
     def mixed(self) -> bool:
         """Whether the whole is similar enough, and yet a stretch of it is another voice's."""
-        cosine = self.metric == "cosine"
-        whole = self.value >= self.threshold if cosine else self.value <= self.threshold
-        return whole and self.stretch < self.stretch_threshold
+        return self._whole and self.stretch < self.stretch_threshold
+
+    @property
+    def _whole(self) -> bool:
+        if self.score is not None and self.score_threshold is not None:
+            return self.score >= self.score_threshold
+        if self.threshold is None:
+            return False
+        return (
+            self.value >= self.threshold
+            if self.metric == "cosine"
+            else (self.value <= self.threshold)
+        )
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One person of an identification, in order of similarity."""
+    """One person of an identification; the order is that of the normalised similarity.
+
+    Parameters
+    ----------
+    name : str
+    similarity : float
+        Raw cosine.
+    score : float or None
+        As in `VoiceMatch`.
+    """
 
     name: str
     similarity: float
+    score: float | None = None
 
 
 @dataclass(frozen=True)
@@ -112,7 +141,7 @@ class Decision:
         if self.words and not isfinite(self.words.score):
             plain["words"]["score"] = None  # no words at all were found; JSON knows no infinity
         plain["candidates"] = list(plain["candidates"])
-        plain["score"] = None  # a calibrated log-likelihood ratio, once there is a calibration
+        plain["llr"] = self.voice.score if self.voice else None
         return plain
 
 

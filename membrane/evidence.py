@@ -15,10 +15,10 @@ from membrane.audio.utterance import SAMPLE_RATE, Utterance
 from membrane.errors import PoorQuality, UsageError
 from membrane.phrase.matching import normalise
 from membrane.phrase.recognizer import PhraseMatch, Recognizer, load_recognizer
-from membrane.settings import Settings, load_settings
+from membrane.settings import Settings, calibration_file, load_settings
 from membrane.voice.encoder import Embedding, Encoder, load_encoder
+from membrane.voice.judge import Judge
 from membrane.voice.scoring import metric_named
-from membrane.voice.thresholds import threshold_for
 
 LEAST_PASSPHRASE_WORDS = 3
 """Fewer words are too short to judge a voice by, and too easily guessed."""
@@ -75,12 +75,19 @@ class Examiner:
         given = {name: path for name, path in files.items() if path is not None}
         return load_recognizer(self.settings.recognizer, **given)
 
-    @property
-    def threshold(self) -> float:
-        """The least cosine similarity that is accepted."""
-        if self.settings.threshold is not None:
-            return metric_named(self.settings.metric).to_similarity(self.settings.threshold)
-        return threshold_for(self.encoder.name, self.settings.security)
+    @cached_property
+    def judge(self) -> Judge:
+        """Similarity to score to decision, as the settings want it."""
+        threshold = self.settings.threshold
+        return Judge(
+            encoder=self.encoder.name,
+            level=self.settings.security,
+            cosine=None
+            if threshold is None
+            else metric_named(self.settings.metric).to_similarity(threshold),
+            normalise=self.settings.normalise,
+            calibration_file=calibration_file(),
+        )
 
     def preload(self) -> None:
         """Load and try out every engine now, so that a later decision follows at once.

@@ -14,7 +14,8 @@ COLUMNS = (
     *("time", "command", "claimed", "best", "metric", "similarity", "score"),
     *("threshold", "decision", "file"),
 )
-"""As in the first tier of the original; ``score`` stays empty until there is a calibration."""
+"""As in the first tier of the original; ``threshold`` is the least ``score``, a log-likelihood
+ratio, or, where a threshold of one's own decides and there is no score, the metric's."""
 
 
 def append_decision(path: Path, decision: Decision) -> None:
@@ -51,11 +52,15 @@ def _cells(decision: Decision) -> tuple[str, ...]:
         best,
         voice.metric if voice else "",
         f"{voice.value:.6f}" if voice else "",
-        "",
-        f"{voice.threshold:.6f}" if voice else "",
+        _number(voice.score) if voice else "",
+        _number(voice.threshold if voice.score is None else voice.score_threshold) if voice else "",
         "accepted" if decision.accepted else "rejected",
         decision.source,
     )
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.6f}"
 
 
 def _line(cells: tuple[str, ...]) -> str:
@@ -66,11 +71,13 @@ def _line(cells: tuple[str, ...]) -> str:
 
 def _harmless(cell: str) -> str:
     # A spreadsheet would run a cell that begins like a formula: a name may be chosen to do so.
-    dangerous = cell[:1] in {"=", "+", "@", "\t", "\r"} or (cell[:1] == "-" and not _number(cell))
+    dangerous = cell[:1] in {"=", "+", "@", "\t", "\r"} or (
+        cell[:1] == "-" and not _is_number(cell)
+    )
     return f"'{cell}" if dangerous else cell
 
 
-def _number(cell: str) -> bool:
+def _is_number(cell: str) -> bool:
     try:
         float(cell)
     except ValueError:

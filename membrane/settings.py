@@ -14,12 +14,14 @@ SECURITY_LEVELS = ("convenient", "balanced", "strict")
 METRICS = ("cosine", "euclidean")
 DENOISING = ("auto", "always", "never")
 PROMPT_KINDS = ("digits", "words")
+NORMALISATIONS = ("none", "centre", "as-norm")
 
 CHOICES = {
     "security": SECURITY_LEVELS,
     "metric": METRICS,
     "denoise": DENOISING,
     "prompt": PROMPT_KINDS,
+    "normalise": NORMALISATIONS,
 }
 
 MOST_ATTEMPTS = 10
@@ -57,6 +59,11 @@ def settings_file() -> Path:
     return home() / "settings.toml"
 
 
+def calibration_file() -> Path:
+    """Return the file of the user's own calibration, which `membrane calibrate` writes."""
+    return home() / "calibration.toml"
+
+
 @dataclass(frozen=True)
 class Settings:
     """What was chosen.
@@ -72,10 +79,13 @@ class Settings:
     security : {"convenient", "balanced", "strict"}
         False match rate of 1 %, 0.1 % or 0.01 %; strict asks for more digits and a better match
         of the words too.
+    normalise : {"", "none", "centre", "as-norm"}
+        What is done to a similarity in the light of strangers' voices; empty for what the
+        calibration was fitted with.
     metric : {"cosine", "euclidean"}
     threshold : float or None
         In the metric's own unit: the least cosine, or the greatest distance, that is let in.
-        By default the one chosen for the encoder and the security level.
+        By default the calibrated score decides, at the security level.
     denoise : {"auto", "always", "never"}
     prompt : {"digits", "words"}
     attempts : int
@@ -92,6 +102,7 @@ class Settings:
     model: Path | None = None
     scorer: Path | None = None
     security: str = "balanced"
+    normalise: str = ""
     metric: str = "cosine"
     threshold: float | None = None
     denoise: Literal["auto", "always", "never"] = "auto"

@@ -1,14 +1,34 @@
-"""Evaluation: from trials and conditions to error rates with intervals."""
+"""Evaluation: from trials and conditions to error rates with intervals.
+
+Every recording takes the way that a login takes: condition, denoising, quality gate, encoder. What
+the gate refuses is counted and not scored, as at a login.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any
 
-from membrane.evaluation.intervals import Estimate
+import numpy as np
+
+from membrane.errors import UsageError
+from membrane.evaluation.conditions import Condition
+from membrane.evaluation.intervals import Estimate, estimates
 from membrane.evaluation.scores import ScoredTrials
+from membrane.evaluation.scoring import Voices, compare, score
+from membrane.evaluation.trials import Trials
+from membrane.evaluation.voices import Heard, Job
 from membrane.voice.encoder import Vector
+from membrane.voice.judge import Judge
+
+NAMED = 3
+"""Files that a note names at most."""
+
+Listen = Callable[[Sequence[Job]], list[Heard]]
+"""Hears jobs, in their order (`voices.hear` with everything else decided)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,10 +45,10 @@ class Outcome:
     group : str
         Such as ``"gender=f"``; empty for everybody.
     counts : dict of str to int
-        ``speakers``, ``probes``, ``genuine``, ``impostor`` (trials), ``refused`` (utterances that
-        the quality gate refused), ``unreadable``.
+        ``speakers``, ``enrolled``, ``probes``, ``genuine``, ``impostor`` (trials), ``refused``
+        (probes that the quality gate refused), ``unreadable``.
     measures : dict of str to Estimate
-        As `metrics.MEASURES` names them.
+        As `metrics.MEASURES` names them; empty where a kind of trial is missing.
     scored : ScoredTrials
     """
 
@@ -70,3 +90,190 @@ class Evaluation:
     vectors: Vector
     provenance: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Return counts and measures as plain values; not-a-number as None."""
+        return {
+            "threshold": self.threshold,
+            "unit": self.unit,
+            "speakers": len(self.speakers),
+            "outcomes": [_outcome_as_json(outcome) for outcome in self.outcomes],
+            "notes": list(self.notes),
+            "provenance": dict(self.provenance),
+        }
+
+
+def evaluate(  # noqa: PLR0913 (each is a choice of its own)
+    trials: Trials,
+    judge: Judge,
+    listen: Listen,
+    *,
+    conditions: Sequence[Condition],
+    enrolling: bool = True,
+    by: Sequence[str] = (),
+    resamples: int = 200,
+) -> Evaluation:
+    """Hear every recording, score every trial, and measure the errors of each condition.
+
+    Parameters
+    ----------
+    trials : Trials
+    judge : Judge
+        Turns similarities into scores, and scores into decisions.
+    listen : callable
+    conditions : sequence of Condition
+        What is done to the probes; voiceprints are made of the recordings as they are.
+    enrolling : bool
+        Hear what is enrolled as `membrane enroll` does; False compares as `compare` does.
+    by : sequence of str
+        Labels to report each value of apart.
+    resamples : int
+        Of the speakers, for the intervals.
+
+    Raises
+    ------
+    UsageError
+        If a label does not exist, or nothing was left to compare.
+    """
+    groups = _groups(trials, by)
+    heard = hear_trials(trials, listen, conditions, enrolling=enrolling)
+    voices = Voices.of(trials, heard, enrolling=enrolling)
+    outcomes = []
+    for condition in conditions:
+        probes = probes_in(condition, trials, heard)
+        scored = score(compare(trials, voices, probes, judge.normalisation), judge)
+        for group, chosen in groups.items():
+            part = _of_group(scored, chosen, voices)
+            counts = _counts(trials, part, probes, chosen)
+            outcomes.append(
+                Outcome(
+                    condition=condition.name,
+                    kind=condition.kind,
+                    snr_db=condition.snr_db,
+                    group=group,
+                    counts=counts,
+                    measures=_measures(part, judge.threshold, resamples),
+                    scored=part,
+                )
+            )
+    if not any(len(outcome.scored) for outcome in outcomes):
+        raise UsageError(_nothing_left(heard))
+    return Evaluation(
+        outcomes=tuple(outcomes),
+        threshold=judge.threshold,
+        unit=judge.unit,
+        speakers=voices.speakers,
+        vectors=voices.mean_of_speakers(probes_in(conditions[0], trials, heard)),
+        notes=(*trials.notes, *_problems(heard)),
+    )
+
+
+def hear_trials(
+    trials: Trials, listen: Listen, conditions: Sequence[Condition], *, enrolling: bool
+) -> dict[Job, Heard]:
+    """Hear what is enrolled as it is, and every probe in every condition, each once."""
+    jobs = [Job(one, enrolling=enrolling) for who in trials.enrolled for one in who.recordings]
+    jobs += [Job(probe, condition) for condition in conditions for probe in trials.probes]
+    jobs = list(dict.fromkeys(jobs))
+    return dict(zip(jobs, listen(jobs), strict=True))
+
+
+def probes_in(condition: Condition, trials: Trials, heard: Mapping[Job, Heard]) -> list[Heard]:
+    """Return the probes as they were heard in a condition, in their order."""
+    return [heard[Job(probe, condition)] for probe in trials.probes]
+
+
+def _groups(trials: Trials, by: Sequence[str]) -> dict[str, list[bool]]:
+    """Return which probes belong to everybody (``""``) and to each value of each label."""
+    labels = [dict(probe.labels) for probe in trials.probes]
+    known = sorted({name for one in labels for name in one})
+    groups = {"": [True] * len(labels)}
+    for name in by:
+        if name not in known:
+            raise UsageError(
+                f"no recording has the label {name!r}: "
+                + (f"choose from {', '.join(known)}" if known else "give a file with --labels")
+            )
+        for value in sorted({one[name] for one in labels if name in one}):
+            groups[f"{name}={value}"] = [one.get(name) == value for one in labels]
+    return groups
+
+
+def _of_group(scored: ScoredTrials, chosen: Sequence[bool], voices: Voices) -> ScoredTrials:
+    """Return the trials between people of one group: strangers of another are told too easily."""
+    inside = np.asarray(chosen, bool)
+    if inside.all():
+        return scored
+    speakers = np.zeros(len(voices.speakers), bool)
+    speakers[voices.probe_speakers[inside]] = True
+    return scored.where(inside[scored.probes] & speakers[scored.enrolled_speakers])
+
+
+def _counts(
+    trials: Trials, scored: ScoredTrials, probes: Sequence[Heard], chosen: Sequence[bool]
+) -> dict[str, int]:
+    of_group = [one for one, inside in zip(probes, chosen, strict=True) if inside]
+    speakers = np.union1d(scored.enrolled_speakers, scored.probe_speakers)
+    return {
+        "speakers": len(speakers),
+        "enrolled": len(np.unique(scored.enrolled)),
+        "probes": len(of_group),
+        "genuine": int(scored.same.sum()),
+        "impostor": int((~scored.same).sum()),
+        "refused": sum(one.problem == "refused" for one in of_group),
+        "unreadable": sum(one.problem == "unreadable" for one in of_group),
+    }
+
+
+def _measures(scored: ScoredTrials, threshold: float, resamples: int) -> dict[str, Estimate]:
+    if not scored.same.any() or scored.same.all():
+        return {}
+    return estimates(scored, threshold=threshold, resamples=resamples)
+
+
+def _problems(heard: Mapping[Job, Heard]) -> list[str]:
+    """Return what could not be read, and what of the enrolment was refused, a sentence each."""
+    notes = []
+    unreadable = _named(heard, "unreadable")
+    if unreadable:
+        first = "; ".join(f"{name}: {reason}" for name, reason in list(unreadable.items())[:NAMED])
+        notes.append(f"{len(unreadable)} recordings could not be read: {first}.")
+    enrolment = {job: one for job, one in heard.items() if job.enrolling}
+    refused = _named(enrolment, "refused")
+    if refused:
+        notes.append(
+            f"{len(refused)} of {len(enrolment)} recordings to enrol from were refused by the "
+            f"quality gate: {', '.join(list(refused)[:NAMED])}."
+        )
+    return notes
+
+
+def _named(heard: Mapping[Job, Heard], problem: str) -> dict[str, str]:
+    return {job.recording.name: one.reason for job, one in heard.items() if one.problem == problem}
+
+
+def _nothing_left(heard: Mapping[Job, Heard]) -> str:
+    reasons = Counter(one.reason for one in heard.values() if one.problem)
+    why = reasons.most_common(1)[0][0] if reasons else "nobody has both an enrolment and a probe"
+    return f"no trial could be scored: {len(heard)} recordings, most often because {why}"
+
+
+def _outcome_as_json(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "condition": outcome.condition,
+        "group": outcome.group or None,
+        "counts": dict(outcome.counts),
+        "measures": measures_as_json(outcome.measures),
+    }
+
+
+def measures_as_json(measures: Mapping[str, Estimate]) -> dict[str, dict[str, float | None]]:
+    """Return measures as plain values; not-a-number as None."""
+    return {
+        name: {part: _finite(value) for part, value in vars(estimate).items()}
+        for name, estimate in measures.items()
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if isfinite(value) else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
@@ -44,3 +44,12 @@ class ScoredTrials:
 
     def __len__(self) -> int:
         return len(self.scores)
+
+    def where(self, chosen: Flags) -> ScoredTrials:
+        """Return some of the trials.
+
+        Parameters
+        ----------
+        chosen : np.ndarray, shape (t,), bool
+        """
+        return ScoredTrials(*(getattr(self, field.name)[chosen] for field in fields(self)))

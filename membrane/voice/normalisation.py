@@ -106,13 +106,24 @@ def load_cohort(encoder: str) -> Cohort:
     ModelUnavailable
         If there is none, or it cannot be read.
     """
-    path = models.shipped_folder() / f"{encoder}.cohort.npz"
+    return read_cohort(models.shipped_folder() / f"{encoder}.cohort.npz")
+
+
+def read_cohort(path: Path) -> Cohort:
+    """Return the cohort of a file.
+
+    Raises
+    ------
+    ModelUnavailable
+        If it cannot be read.
+    """
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return Cohort.of(arrays["vectors"], json.loads(str(arrays["provenance"])))
     except (*DAMAGED, UsageError) as error:
         raise ModelUnavailable(
-            f"the cohort {path} cannot be read ({_in_one_line(error)}): reinstall Membrane"
+            f"the cohort {path} cannot be read ({_in_one_line(error)}): calibrate "
+            "again, or reinstall Membrane"
         ) from None
 
 

@@ -151,11 +151,18 @@ def ratio_as_number(llr: float) -> str:
     return f"{ratio:,.{max(0, 1 - math.floor(math.log10(ratio)))}f}"
 
 
-def ratio_in_words(llr: float) -> str:
-    """Return a log-likelihood ratio as a person would say it."""
+def ratio_in_words(llr: float, one: str = "yours", other: str = "a stranger's") -> str:
+    """Return a log-likelihood ratio as a person would say it.
+
+    Parameters
+    ----------
+    llr : float
+    one, other : str
+        Whose voice is likelier if it is positive, and whose if it is negative.
+    """
     number = ratio_as_number(abs(llr))
     if number == "1.0":
-        return "as likely a stranger's as yours"
+        return f"as likely {other} as {one}"
     if llr > 0:
-        return f"{number} times likelier yours than a stranger's"
-    return f"{number} times likelier a stranger's than yours"
+        return f"{number} times likelier {one} than {other}"
+    return f"{number} times likelier {other} than {one}"

@@ -1,0 +1,283 @@
+"""Calibrating: from trials of known speakers to scores that mean something, and thresholds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from membrane.errors import UsageError
+from membrane.evaluation.conditions import Condition
+from membrane.evaluation.evaluation import Listen, hear_trials, probes_in
+from membrane.evaluation.intervals import Estimate, estimates
+from membrane.evaluation.scores import Floats, ScoredTrials
+from membrane.evaluation.scoring import Comparisons, Voices, compare, score
+from membrane.evaluation.trials import Trials
+from membrane.evaluation.voices import Heard
+from membrane.voice.calibration import Calibration, Circumstances
+from membrane.voice.calibrator import LogisticCalibrator
+from membrane.voice.cross_validation import Choice, choose_measures, cross_validated_llr
+from membrane.voice.judge import Judge
+from membrane.voice.levels import (
+    COUNTED,
+    EXTRAPOLATED,
+    LEVELS,
+    Threshold,
+    extrapolated_threshold,
+    pairs_needed,
+    supported,
+    threshold_at,
+)
+from membrane.voice.normalisation import Normalisation
+
+
+@dataclass(frozen=True, eq=False)
+class HeardTrials:
+    """Trials whose recordings have been heard, in some conditions.
+
+    Parameters
+    ----------
+    trials : Trials
+    voices : Voices
+    probes : dict of str to list of Heard
+        By the name of the condition.
+    """
+
+    trials: Trials
+    voices: Voices
+    probes: Mapping[str, Sequence[Heard]]
+
+    @classmethod
+    def of(
+        cls,
+        trials: Trials,
+        listen: Listen,
+        conditions: Sequence[Condition],
+        *,
+        enrolling: bool = True,
+    ) -> HeardTrials:
+        """Hear what is enrolled as it is, and every probe in every condition."""
+        heard = hear_trials(trials, listen, conditions, enrolling=enrolling)
+        return cls(
+            trials,
+            Voices.of(trials, heard, enrolling=enrolling),
+            {one.name: probes_in(one, trials, heard) for one in conditions},
+        )
+
+    def compare(self, normalisation: Normalisation) -> dict[str, Comparisons]:
+        """Compare every pair, in each condition by name."""
+        return {
+            name: compare(self.trials, self.voices, probes, normalisation)
+            for name, probes in self.probes.items()
+        }
+
+    def scored(self, judge: Judge) -> ScoredTrials:
+        """Return the scores and decisions of a judge, of all conditions."""
+        return score(pooled(list(self.compare(judge.normalisation).values())), judge)
+
+
+def pooled(parts: Sequence[Comparisons]) -> Comparisons:
+    """Return the comparisons of several conditions as one."""
+    columns = {
+        field.name: np.concatenate([getattr(part, field.name) for part in parts])
+        for field in fields(Comparisons)
+        if field.name != "circumstances"
+    }
+    circumstances = Circumstances(
+        **{
+            field.name: np.concatenate([getattr(part.circumstances, field.name) for part in parts])
+            for field in fields(Circumstances)
+        }
+    )
+    return Comparisons(**columns, circumstances=circumstances)
+
+
+def pairs_of_speakers(compared: Comparisons) -> int:
+    """Return how many different pairs of two people were compared."""
+    ends = np.stack([compared.enrolled_speakers, compared.probe_speakers])[:, ~compared.same]
+    return len(np.unique(np.sort(ends, axis=0), axis=1).T)
+
+
+@dataclass(frozen=True, eq=False)
+class Calibrated:
+    """A calibration, and what it changes.
+
+    Parameters
+    ----------
+    calibration : Calibration
+    choice : Choice
+        Which circumstances it looks at, and why.
+    pairs : int
+        Different pairs of two people.
+    before, after : dict of str to Estimate
+        Measures of the trials reported on, with what was in use before and with this calibration.
+    reported_on : str
+        Whose trials those are.
+    """
+
+    calibration: Calibration
+    choice: Choice
+    pairs: int
+    before: Mapping[str, Estimate]
+    after: Mapping[str, Estimate]
+    reported_on: str
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a calibration shall reach.
+
+    Parameters
+    ----------
+    level : {"convenient", "balanced", "strict"}
+        The security level that must be reached.
+    fmr : float or None
+        What it shall mean, a rate; by default what it always means.
+    extrapolate : bool
+        Take levels that the trials cannot show from the fitted model.
+    """
+
+    level: str = "balanced"
+    fmr: float | None = None
+    extrapolate: bool = False
+
+    @property
+    def levels(self) -> dict[str, float]:
+        """Every security level and its false match rate, the one that must be reached first."""
+        rates = {**LEVELS, self.level: self.fmr or LEVELS[self.level]}
+        return {self.level: rates.pop(self.level), **rates}
+
+
+def calibrate(  # noqa: PLR0913 (each is a choice of its own)
+    choosing: HeardTrials,
+    before: Judge,
+    goal: Goal,
+    normalisation: Normalisation,
+    *,
+    reporting: HeardTrials | None = None,
+    resamples: int = 200,
+    provenance: Mapping[str, Any] | None = None,
+) -> Calibrated:
+    """Fit scores to trials, choose thresholds, and measure what they change.
+
+    Parameters
+    ----------
+    choosing : HeardTrials
+        Trials to fit to.
+    before : Judge
+        What is in use now.
+    goal : Goal
+    normalisation : Normalisation
+        What similarities go through from now on.
+    reporting : HeardTrials or None
+        Trials of other speakers to report on; by default those of `choosing`, each scored by a fit
+        that saw neither of its two speakers.
+    resamples : int
+        Of the speakers, for the intervals.
+    provenance : dict, optional
+
+    Raises
+    ------
+    UsageError
+        If the trials cannot show the rate asked for.
+    """
+    by_condition = choosing.compare(normalisation)
+    compared = pooled(list(by_condition.values()))
+    pairs = pairs_of_speakers(compared)
+    _require_support(goal, pairs)
+    choice = choose_measures(**_columns(compared), **_ends(compared))
+    fitted = LogisticCalibrator(choice.measures).fit(**_columns(compared))
+    scores = fitted.llr(compared.normalised, compared.circumstances)
+    calibration = Calibration(
+        encoder=before.encoder,
+        normalisation=normalisation.name,
+        line=fitted.line_,
+        thresholds=_thresholds(goal, scores[~compared.same], pairs),
+        gains=_gains(by_condition, fitted),
+        provenance=provenance or {},
+    )
+    after = replace(before, given=calibration, level=goal.level, cosine=None, normalise="")
+    if reporting is None:
+        rescored = _scored_unseen(compared, choice, after)
+    else:
+        rescored = score(pooled(list(reporting.compare(normalisation).values())), after)
+    judged = (reporting or choosing).scored(before)
+    return Calibrated(
+        calibration=calibration,
+        choice=choice,
+        pairs=pairs,
+        before=estimates(judged, threshold=before.threshold, resamples=resamples),
+        after=estimates(rescored, threshold=after.threshold, resamples=resamples),
+        reported_on=(
+            "the same trials, each scored without its two speakers"
+            if reporting is None
+            else "speakers that were held back"
+        ),
+    )
+
+
+def _scored_unseen(compared: Comparisons, choice: Choice, judge: Judge) -> ScoredTrials:
+    """Return the trials, each scored by a fit that saw neither of its two speakers."""
+    calibrator = partial(LogisticCalibrator, choice.measures)
+    scores = cross_validated_llr(calibrator, **_columns(compared), **_ends(compared))
+    accepted = judge.accepts(scores, compared.stretches)
+    return replace(score(compared, judge), scores=scores, accepted=accepted)
+
+
+def _columns(compared: Comparisons) -> dict[str, Any]:
+    return {
+        "similarities": compared.normalised,
+        "same": compared.same,
+        "circumstances": compared.circumstances,
+    }
+
+
+def _ends(compared: Comparisons) -> dict[str, Any]:
+    return {
+        "enrolled_speakers": compared.enrolled_speakers,
+        "probe_speakers": compared.probe_speakers,
+    }
+
+
+def _require_support(goal: Goal, pairs: int) -> None:
+    wanted = goal.levels[goal.level]
+    if supported(pairs) <= wanted or goal.extrapolate:
+        return
+    raise UsageError(
+        f"{pairs} pairs of speakers can show a false match rate of {supported(pairs):.2%}, not "
+        f"{wanted:.2%} ({pairs_needed(wanted):,} pairs): give more speakers, a higher --fmr, or "
+        "--extrapolate to take it from the fitted model"
+    )
+
+
+def _thresholds(goal: Goal, impostors: Floats, pairs: int) -> dict[str, Threshold]:
+    """Return the threshold of every level that is supported, or extrapolated if asked for."""
+    found = {}
+    for level, fmr in goal.levels.items():
+        if supported(pairs) <= fmr:
+            llr, support = threshold_at(fmr, impostors), COUNTED
+        elif goal.extrapolate:
+            llr, support = extrapolated_threshold(fmr, impostors), EXTRAPOLATED
+        else:
+            continue
+        found[level] = Threshold(llr, fmr, support, trials=len(impostors), pairs=pairs)
+    return found
+
+
+def _gains(
+    by_condition: Mapping[str, Comparisons], fitted: LogisticCalibrator
+) -> tuple[tuple[float, float], ...]:
+    """Return median speech and median score of honest trials, for each length probes were cut to.
+
+    The same probes are in every one of these conditions, so that only their length differs.
+    """
+    cut = [part for name, part in by_condition.items() if name.endswith(" s")]
+    medians = []
+    for part in cut:
+        scores = fitted.llr(part.normalised, part.circumstances)[part.same]
+        speech_s = part.circumstances.of("speech")[part.same]
+        medians.append((round(float(np.median(speech_s)), 2), round(float(np.median(scores)), 3)))
+    return tuple(sorted(medians))

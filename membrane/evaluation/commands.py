@@ -1,0 +1,353 @@
+"""The commands of error rates: `evaluate` and `calibrate`; parse, call, show."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from typer.core import TyperCommand, TyperOption
+
+from membrane.console import View
+
+if TYPE_CHECKING:
+    from membrane.settings import Settings
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+class Lists(TyperCommand):
+    """A command whose options of numbers take several at once: ``--snr 20 10 5 0``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Repeat such an option before each further number that follows its first value."""
+        several = {
+            name
+            for option in self.params
+            if isinstance(option, TyperOption) and option.multiple
+            for name in option.opts
+        }
+        spread: list[str] = []
+        option, values = "", 0
+        for arg in args:
+            if option and values and _is_number(arg):
+                spread.append(option)
+            elif not option or values:
+                option, values = (arg if arg in several else ""), -1
+            spread.append(arg)
+            values += 1
+        return super().parse_args(ctx, spread)
+
+
+# ---- Options that the commands share
+
+Folders = Annotated[
+    list[Path] | None,
+    typer.Argument(metavar="[FOLDER]...", help="Each holds a folder of recordings per speaker."),
+]
+Enroll = Annotated[
+    list[int] | None, typer.Option(min=1, help="Utterances that make a voiceprint; 3 if not given.")
+]
+Pairs = Annotated[bool, typer.Option("--pairs", help="Compare every recording with every other.")]
+TrialList = Annotated[
+    Path | None, typer.Option("--trials", help="A list of trials, as VoxCeleb or Kaldi has them.")
+]
+Root = Annotated[Path | None, typer.Option(help="The folder that a list's names are relative to.")]
+AgainstEnrolled = Annotated[
+    bool, typer.Option("--enrolled", help="Compare with the people who are enrolled.")
+]
+Labels = Annotated[
+    Path | None, typer.Option(help="A table of labels (and speakers) of the recordings.")
+]
+Only = Annotated[Path | None, typer.Option(help="Use only the speakers and files listed there.")]
+Without = Annotated[Path | None, typer.Option(help="Leave out the speakers and files listed.")]
+Pieces = Annotated[
+    float | None,
+    typer.Option(min=0.5, metavar="SECONDS", help="Join shorter recordings, cut longer ones."),
+]
+Noise = Annotated[
+    str | None, typer.Option(metavar="DIR", help="Add noises of a folder; or pink, or white.")
+]
+Babble = Annotated[Path | None, typer.Option(metavar="DIR", help="Add other people's speech.")]
+Snr = Annotated[
+    list[float] | None, typer.Option(metavar="DB...", help="How far below the speech; several.")
+]
+Reverb = Annotated[Path | None, typer.Option(metavar="DIR", help="Room responses to speak in.")]
+Seconds = Annotated[
+    list[float] | None, typer.Option(metavar="S...", help="Cut probes to so much speech; several.")
+]
+Codec = Annotated[
+    list[str] | None, typer.Option(help="Send probes through a codec, such as telephone.")
+]
+Security = Annotated[
+    Literal["convenient", "balanced", "strict"] | None,
+    typer.Option(help="False match rate of the voice: 1 %, 0.1 % (the default) or 0.01 %."),
+]
+Normalise = Annotated[
+    Literal["none", "centre", "as-norm"] | None,
+    typer.Option(help="What strangers' voices do to a similarity; as calibrated if not given."),
+]
+CohortFolder = Annotated[
+    Path | None, typer.Option("--cohort", metavar="DIR", help="Strangers of your own for that.")
+]
+Denoise = Annotated[
+    bool | None, typer.Option("--denoise/--no-denoise", help="Take noise out; by default if noisy.")
+]
+Encoder = Annotated[str | None, typer.Option(help="Encoder of the voice.")]
+Database = Annotated[Path | None, typer.Option(help="The voiceprint database.")]
+Jobs = Annotated[
+    int | None, typer.Option(min=1, help="Processes at once; one for each core if not given.")
+]
+Backend = Annotated[
+    str | None, typer.Option(help="A backend of joblib instead of processes: dask, threading.")
+]
+Scheduler = Annotated[str | None, typer.Option(help="Address of a Dask scheduler.")]
+FailFast = Annotated[
+    bool, typer.Option("--fail-fast", help="Stop at the first file that cannot be read.")
+]
+NoGate = Annotated[
+    bool, typer.Option("--no-gate", help="Score what the quality gate would refuse, too.")
+]
+Resamples = Annotated[
+    int, typer.Option(min=20, max=10_000, help="Resamples of the speakers for an interval.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Answer with one JSON object.")]
+AsCsv = Annotated[bool, typer.Option("--csv", help="Answer with comma-separated values.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Show no notes and no progress.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to an application."""
+    app.command(cls=Lists)(evaluate)
+    app.command(cls=Lists)(calibrate)
+
+
+def evaluate(
+    folders: Folders = None,
+    enroll: Enroll = None,
+    pairs: Pairs = False,
+    trials: TrialList = None,
+    root: Root = None,
+    enrolled: AgainstEnrolled = False,
+    labels: Labels = None,
+    by: Annotated[
+        list[str] | None, typer.Option(help="A label to report each value of apart.")
+    ] = None,
+    only: Only = None,
+    without: Without = None,
+    pieces: Pieces = None,
+    noise: Noise = None,
+    babble: Babble = None,
+    snr: Snr = None,
+    reverb: Reverb = None,
+    seconds: Seconds = None,
+    codec: Codec = None,
+    phrases: Annotated[
+        bool, typer.Option("--phrases", help="Measure the check of the words instead.")
+    ] = False,
+    transcripts: Annotated[
+        Path | None, typer.Option(help="What is said in each recording, for --phrases.")
+    ] = None,
+    digits: Annotated[
+        int | None,
+        typer.Option(min=1, max=20, help="Join so many single digits to a phrase, for --phrases."),
+    ] = None,
+    recognizer: Annotated[
+        list[str] | None, typer.Option(help="Recognizer of the words, for --phrases; several.")
+    ] = None,
+    plots: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Draw plots, PNG and SVG, into a folder.")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write one HTML page with everything.")
+    ] = None,
+    security: Security = None,
+    threshold: Annotated[
+        float | None, typer.Option(min=-1, max=1, help="Least cosine, instead of the calibration.")
+    ] = None,
+    normalise: Normalise = None,
+    cohort: CohortFolder = None,
+    denoise: Denoise = None,
+    encoder: Encoder = None,
+    database: Database = None,
+    jobs: Jobs = None,
+    backend: Backend = None,
+    scheduler: Scheduler = None,
+    no_gate: NoGate = False,
+    fail_fast: FailFast = False,
+    resamples: Resamples = 200,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure error rates on recordings of known speakers, with intervals.
+
+    Options that take several numbers take them at once: --snr 20 10 5 0.
+    """
+    from membrane.evaluation.conditions import conditions
+    from membrane.evaluation.tasks import Evaluations, Material, Outputs, Work
+
+    evaluations = Evaluations(
+        _settings(
+            denoise=denoise,
+            security=security,
+            threshold=threshold,
+            metric=None if threshold is None else "cosine",
+            normalise=normalise,
+            encoder=encoder,
+            database=database,
+        ),
+        View(as_json=as_json, quiet=quiet),
+        Material(
+            folders=tuple(folders or ()),
+            enroll=tuple(enroll or (3,)),
+            pairs=pairs,
+            trial_list=trials,
+            root=root,
+            database=enrolled,
+            labels=labels,
+            only=only,
+            without=without,
+            pieces_s=pieces,
+            cohort=cohort,
+        ),
+        Work(
+            jobs=jobs,
+            backend=backend,
+            scheduler=scheduler,
+            gate=not no_gate,
+            fail_fast=fail_fast,
+        ),
+    )
+    chosen = conditions(
+        noise=noise,
+        babble=babble,
+        snr=snr or (),
+        reverb=reverb,
+        seconds=seconds or (),
+        codec=codec or (),
+    )
+    if phrases:
+        evaluations.evaluate_phrases(
+            chosen,
+            transcripts=transcripts,
+            digits=digits,
+            recognizers=recognizer or (),
+            as_csv=as_csv,
+        )
+        return
+    outputs = Outputs(as_csv=as_csv, plots=plots, report=report)
+    evaluations.evaluate(chosen, outputs, by=by or (), resamples=resamples)
+
+
+def calibrate(
+    folders: Folders = None,
+    enroll: Enroll = None,
+    enrolled: AgainstEnrolled = False,
+    labels: Labels = None,
+    held_back: Annotated[
+        Path | None, typer.Option(help="Speakers to report on only, listed in a file.")
+    ] = None,
+    only: Only = None,
+    without: Without = None,
+    pieces: Pieces = None,
+    noise: Noise = None,
+    babble: Babble = None,
+    snr: Snr = None,
+    reverb: Reverb = None,
+    seconds: Seconds = None,
+    codec: Codec = None,
+    security: Security = None,
+    fmr: Annotated[
+        float | None,
+        typer.Option(min=1e-6, max=0.5, help="What the level shall mean here: a rate, as 0.001."),
+    ] = None,
+    extrapolate: Annotated[
+        bool, typer.Option("--extrapolate", help="Take what cannot be counted from the fit.")
+    ] = False,
+    normalise: Normalise = None,
+    cohort: CohortFolder = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")
+    ] = False,
+    output: Annotated[
+        Path | None, typer.Option(help="Write the calibration there instead of the settings.")
+    ] = None,
+    denoise: Denoise = None,
+    encoder: Encoder = None,
+    database: Database = None,
+    jobs: Jobs = None,
+    backend: Backend = None,
+    scheduler: Scheduler = None,
+    no_gate: NoGate = False,
+    fail_fast: FailFast = False,
+    resamples: Resamples = 200,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Fit scores and thresholds to your own speakers and rooms.
+
+    Shows what changes, and what so many speakers can show.
+    """
+    from membrane.evaluation.calibrating import Goal
+    from membrane.evaluation.conditions import conditions
+    from membrane.evaluation.tasks import Evaluations, Material, Work
+
+    settings = _settings(
+        denoise=denoise,
+        security=security,
+        normalise=normalise,
+        encoder=encoder,
+        database=database,
+    )
+    evaluations = Evaluations(
+        settings,
+        View(as_json=as_json, quiet=quiet),
+        Material(
+            folders=tuple(folders or ()),
+            enroll=tuple(enroll or (3,)),
+            database=enrolled,
+            labels=labels,
+            only=only,
+            without=without,
+            pieces_s=pieces,
+            cohort=cohort,
+        ),
+        Work(
+            jobs=jobs,
+            backend=backend,
+            scheduler=scheduler,
+            gate=not no_gate,
+            fail_fast=fail_fast,
+        ),
+    )
+    chosen = conditions(
+        noise=noise,
+        babble=babble,
+        snr=snr or (),
+        reverb=reverb,
+        seconds=seconds or (),
+        codec=codec or (),
+    )
+    evaluations.calibrate(
+        chosen,
+        Goal(settings.security, fmr, extrapolate),
+        held_back=held_back,
+        resamples=resamples,
+        output=output,
+        dry_run=dry_run,
+    )
+
+
+def _settings(*, denoise: bool | None, **options: Any) -> Settings:
+    from membrane.settings import load_settings
+
+    if denoise is not None:
+        options["denoise"] = "always" if denoise else "never"
+    return load_settings(**options)

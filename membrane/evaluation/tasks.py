@@ -1,0 +1,341 @@
+"""What an evaluator can ask for: error rates of recordings, shown and written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from membrane.errors import UsageError
+
+if TYPE_CHECKING:
+    from membrane.console import View
+    from membrane.evaluation.calibrating import Calibrated, Goal
+    from membrane.evaluation.conditions import Condition
+    from membrane.evaluation.evaluation import Evaluation
+    from membrane.evaluation.recordings import Found
+    from membrane.evaluation.trials import Trials
+    from membrane.evaluation.voices import Heard, Job
+    from membrane.settings import Settings
+    from membrane.voice.judge import Judge
+    from membrane.voice.normalisation import Cohort
+
+
+@dataclass(frozen=True)
+class Material:
+    """Whose recordings are compared, and how.
+
+    Parameters
+    ----------
+    folders : tuple of Path
+        Each holds a folder per speaker.
+    enroll : tuple of int
+        Utterances that make a voiceprint.
+    pairs : bool
+        Compare every recording with every other, instead of enrolling.
+    trial_list, root : Path or None
+        A list of trials, and the folder that its files are in.
+    database : bool
+        Compare the probes with the people who are enrolled.
+    labels, only, without : Path or None
+        Files, as `find_recordings` takes them.
+    pieces_s : float or None, seconds
+    cohort : Path or None
+        A folder of strangers to normalise with, instead of the shipped cohort.
+    """
+
+    folders: tuple[Path, ...] = ()
+    enroll: tuple[int, ...] = (3,)
+    pairs: bool = False
+    trial_list: Path | None = None
+    root: Path | None = None
+    database: bool = False
+    labels: Path | None = None
+    only: Path | None = None
+    without: Path | None = None
+    pieces_s: float | None = None
+    cohort: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.trial_list is None and not self.folders:
+            raise UsageError("name a folder that holds a folder per speaker, or give --trials")
+        if sum((self.pairs, self.database, self.trial_list is not None)) > 1:
+            raise UsageError("--pairs, --trials and --enrolled exclude each other")
+        if self.trial_list is not None and self.folders:
+            raise UsageError("--trials names its files itself: give their folder with --root")
+        if self.root is not None and self.trial_list is None:
+            raise UsageError("--root goes with --trials")
+
+    @property
+    def enrolling(self) -> bool:
+        """Whether voiceprints are made as `membrane enroll` makes them."""
+        return not self.pairs and self.trial_list is None
+
+
+@dataclass(frozen=True)
+class Work:
+    """How the recordings are heard.
+
+    Parameters
+    ----------
+    jobs : int or None
+        Processes at once; by default one for each core.
+    backend, scheduler : str or None
+        A backend of joblib, and the address of a cluster.
+    gate : bool
+        Refuse what a login would refuse.
+    fail_fast : bool
+        Stop at the first file that cannot be read.
+    """
+
+    jobs: int | None = None
+    backend: str | None = None
+    scheduler: str | None = None
+    gate: bool = True
+    fail_fast: bool = False
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where the figures go besides the screen."""
+
+    as_csv: bool = False
+    plots: Path | None = None
+    report: Path | None = None
+
+    def check(self) -> None:
+        """Refuse what cannot be written before hours were spent on it."""
+        from membrane.tasks import require_writable
+
+        if self.report is not None:
+            require_writable(self.report)
+        if self.plots is not None:
+            self.plots.parent.mkdir(parents=True, exist_ok=True)
+            require_writable(self.plots / "det.png")
+
+
+@dataclass
+class Evaluations:
+    """Everything that is asked of recordings of known speakers.
+
+    Parameters
+    ----------
+    settings : Settings
+    view : View
+    material : Material
+    work : Work
+    """
+
+    settings: Settings
+    view: View
+    material: Material
+    work: Work
+
+    def evaluate(
+        self,
+        conditions: Sequence[Condition],
+        outputs: Outputs,
+        *,
+        by: Sequence[str] = (),
+        resamples: int = 200,
+    ) -> None:
+        """Measure error rates, show them and write them."""
+        from membrane.evaluation.evaluation import evaluate
+
+        outputs.check()
+        found, trials = self.trials()
+        evaluation = evaluate(
+            trials,
+            self.judge(),
+            self.listen,
+            conditions=conditions,
+            enrolling=self.material.enrolling,
+            by=by,
+            resamples=resamples,
+        )
+        evaluation = replace(
+            evaluation,
+            notes=tuple(dict.fromkeys((*found.notes, *evaluation.notes))),
+            provenance=self.provenance(trials, conditions),
+        )
+        self._show(evaluation, outputs)
+
+    def trials(
+        self, *, only: Path | None = None, without: Path | None = None
+    ) -> tuple[Found, Trials]:
+        """Return the recordings, and who is compared with which of them."""
+        from membrane.evaluation import trials as build
+        from membrane.evaluation.recordings import Found, find_recordings
+        from membrane.store.joblib_store import JoblibStore
+
+        material = self.material
+        if material.trial_list is not None:
+            listed = build.read_trial_list(
+                material.trial_list, material.root or Path(), labels=material.labels
+            )
+            return Found(listed.probes), listed
+        found = find_recordings(
+            material.folders,
+            labels=material.labels,
+            pieces_s=material.pieces_s,
+            only=only or material.only,
+            without=without or material.without,
+        )
+        if material.pairs:
+            return found, build.all_pairs(found.recordings)
+        if material.database:
+            gallery = JoblibStore(self.settings.database_path).gallery()
+            return found, build.against_database(
+                gallery, found.recordings, encoder=self.settings.encoder
+            )
+        return found, build.enrol_and_probe(found.recordings, enroll=material.enroll)
+
+    @cached_property
+    def cohort(self) -> Cohort | None:
+        """The strangers of one's own to normalise with, one voice of each."""
+        if self.material.cohort is None:
+            return None
+        from membrane.evaluation.provenance import provenance_of
+        from membrane.evaluation.recordings import find_recordings
+        from membrane.evaluation.scoring import voices_of_speakers
+        from membrane.evaluation.voices import Job
+        from membrane.voice.normalisation import Cohort
+
+        found = find_recordings((self.material.cohort,))
+        heard = self.listen([Job(recording) for recording in found.recordings])
+        vectors = voices_of_speakers(found.recordings, heard)
+        return Cohort.of(vectors, provenance_of(found.recordings, self.settings))
+
+    def judge(self) -> Judge:
+        """Return what decides, as the settings want it."""
+        from membrane.evidence import Examiner
+
+        judge = Examiner(self.settings).judge
+        return judge if self.cohort is None else replace(judge, cohort=self.cohort)
+
+    def provenance(self, trials: Trials, conditions: Sequence[Condition]) -> dict[str, Any]:
+        """Return what was measured on what, and how."""
+        from membrane.evaluation.provenance import provenance_of
+        from membrane.voice.judge import OWN_COHORT
+
+        enrolment = (one for who in trials.enrolled for one in who.recordings)
+        return {
+            **provenance_of((*enrolment, *trials.probes), self.settings),
+            "folders": [str(folder) for folder in self.material.folders],
+            "conditions": [condition.name for condition in conditions],
+            "quality_gate": self.work.gate,
+            OWN_COHORT: self.cohort is not None,
+        }
+
+    def listen(self, jobs: Sequence[Job]) -> list[Heard]:
+        """Hear every job, in parallel, with a progress bar; what was heard before is kept."""
+        from membrane.evaluation.voices import VoiceCache, hear
+
+        with self.view.counting("Listening", len(jobs)) as progress:
+            return hear(
+                jobs,
+                self.settings,
+                cache=VoiceCache(),
+                workers=self.work.jobs,
+                backend=self.work.backend,
+                scheduler=self.work.scheduler,
+                progress=progress,
+                gate=self.work.gate,
+                fail_fast=self.work.fail_fast,
+            )
+
+    def _show(self, evaluation: Evaluation, outputs: Outputs) -> None:
+        from membrane.evaluation import tables
+
+        for note in evaluation.notes:
+            self.view.warn(note)
+        if self.view.as_json:
+            self.view.json(evaluation.as_json())
+        elif outputs.as_csv:
+            self.view.text(tables.as_csv(evaluation))
+        else:
+            first = evaluation.outcomes[0]
+            self.view.table(("measured on", first.condition), tables.counts(first))
+            self.view.table(("measure", "value (95 % interval)"), tables.measured(first))
+            if len(evaluation.outcomes) > 1:
+                self.view.table(tables.HEADS, tables.in_short(evaluation))
+        if outputs.plots is not None:
+            from membrane.evaluation.plots import draw_all
+
+            for path in draw_all(evaluation, outputs.plots):
+                self.view.note(f"Drawn: {path}")
+        if outputs.report is not None:
+            from membrane.evaluation.report import write_report
+
+            write_report(evaluation, outputs.report)
+            self.view.note(f"Written: {outputs.report}")
+
+    def calibrate(  # noqa: PLR0913 (each is an option of the command)
+        self,
+        conditions: Sequence[Condition],
+        goal: Goal,
+        *,
+        held_back: Path | None = None,
+        resamples: int = 200,
+        output: Path | None = None,
+        dry_run: bool = False,
+    ) -> None:
+        """Fit scores and thresholds, show what they change, and write them."""
+        from membrane.evaluation.calibrating import HeardTrials, calibrate
+        from membrane.evidence import Examiner
+        from membrane.settings import calibration_file
+        from membrane.voice.judge import cohort_beside
+        from membrane.voice.normalisation import normalisation_named, save_cohort
+
+        path = output or calibration_file()
+        before = Examiner(replace(self.settings, normalise="", threshold=None)).judge
+        normalisation = normalisation_named(
+            self.settings.normalise or before.calibration.normalisation,
+            before.encoder,
+            cohort=self.cohort,
+        )
+        found, trials = self.trials(without=held_back)
+        hear = partial(
+            HeardTrials.of,
+            listen=self.listen,
+            conditions=conditions,
+            enrolling=self.material.enrolling,
+        )
+        choosing = hear(trials)
+        reporting = None
+        if held_back is not None:
+            reporting = hear(self.trials(only=held_back)[1])
+        calibrated = calibrate(
+            choosing,
+            before,
+            goal,
+            normalisation,
+            reporting=reporting,
+            resamples=resamples,
+            provenance=self.provenance(trials, conditions),
+        )
+        for note in dict.fromkeys((*found.notes, *trials.notes)):
+            self.view.warn(note)
+        self._show_calibrated(calibrated)
+        if dry_run:
+            self.view.note("Nothing was written: this was a dry run.")
+            return
+        if self.cohort is not None:
+            save_cohort(self.cohort, cohort_beside(path, before.encoder))
+        calibrated.calibration.save(path)
+        self.view.note(f"Written: {path}")
+
+    def _show_calibrated(self, calibrated: Calibrated) -> None:
+        from membrane.evaluation import tables
+
+        if self.view.as_json:
+            self.view.json(tables.calibrated_as_json(calibrated))
+            return
+        self.view.table(("looked at", "cost of the scores"), tables.choice(calibrated))
+        self.view.table(
+            ("level", "strangers", "let in above", "rests on"), tables.levels(calibrated)
+        )
+        self.view.table(("measure", "before", "after"), tables.compared(calibrated))
+        self.view.note(f"Measured on {calibrated.reported_on}.")

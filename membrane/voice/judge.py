@@ -1,0 +1,149 @@
+"""The judge: what a similarity is worth, and whether it is enough.
+
+Login, identification and evaluation all decide here, so that a measured error rate is the one that
+a login has.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from membrane.voice.calibration import Calibration, Circumstances, load_calibration
+from membrane.voice.normalisation import Cohort, Normalisation, normalisation_named, read_cohort
+from membrane.voice.thresholds import threshold_for
+
+Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+
+RATIO = "log-likelihood ratio"
+SIMILARITY = "similarity"
+
+OWN_COHORT = "own_cohort"
+"""In a calibration's provenance: whether its cohort lies beside it."""
+
+STRETCH = "stretch"
+"""Name of the threshold that every stretch of a probe must reach."""
+
+
+@dataclass(frozen=True, eq=False)
+class Judge:
+    """Decides whether two voices are one person's.
+
+    Parameters
+    ----------
+    encoder : str
+        Name of the encoder that made the vectors.
+    level : {"convenient", "balanced", "strict"}
+    cosine : float or None
+        A least similarity of one's own; then nothing is normalised or calibrated.
+    normalise : {"", "none", "centre", "as-norm"}
+        Empty for the kind that the calibration was fitted with.
+    calibration_file : Path or None
+        The user's own calibrations, used where they exist; the cohort of one lies beside it.
+    given : Calibration or None
+        One to use instead of any file's.
+    cohort : Cohort or None
+        One to use instead of any file's.
+    """
+
+    encoder: str
+    level: str = "balanced"
+    cosine: float | None = None
+    normalise: str = ""
+    calibration_file: Path | None = None
+    given: Calibration | None = None
+    cohort: Cohort | None = None
+
+    @cached_property
+    def calibration(self) -> Calibration:
+        """From similarity to log-likelihood ratio."""
+        if self.given is not None:
+            return self.given
+        return load_calibration(self.encoder, self.normalise, path=self.calibration_file)
+
+    @cached_property
+    def normalisation(self) -> Normalisation:
+        """From vectors to similarity."""
+        return normalisation_named(self._normalise, self.encoder, cohort=self._cohort)
+
+    @cached_property
+    def ranking(self) -> Normalisation:
+        """What a whole gallery is ordered by; AS-norm would be too slow for one."""
+        name = "centre" if self._normalise == "as-norm" else self._normalise
+        return normalisation_named(name, self.encoder, cohort=self._cohort)
+
+    @cached_property
+    def _cohort(self) -> Cohort | None:
+        """The cohort to use instead of the shipped one, if there is one."""
+        own = self.cosine is None and self.calibration.provenance.get(OWN_COHORT)
+        if self.cohort is not None or not own or self.calibration_file is None:
+            return self.cohort
+        return read_cohort(cohort_beside(self.calibration_file, self.encoder))
+
+    @property
+    def _normalise(self) -> str:
+        return "none" if self.cosine is not None else self.calibration.normalisation
+
+    @property
+    def unit(self) -> str:
+        """What the scores are."""
+        return RATIO if self.cosine is None else SIMILARITY
+
+    @property
+    def threshold(self) -> float:
+        """The least score that is accepted."""
+        if self.cosine is not None:
+            return self.cosine
+        return self.calibration.threshold(self.level).llr
+
+    @property
+    def stretch_threshold(self) -> float:
+        """The least similarity of every stretch of a probe."""
+        least = threshold_for(self.encoder, STRETCH)
+        # Whoever lowers the threshold of the whole lowers that of its parts.
+        return least if self.cosine is None else min(least, self.cosine)
+
+    def scores(
+        self, similarities: Floats, normalised: Floats, circumstances: Circumstances
+    ) -> Floats:
+        """Return what is held against the threshold.
+
+        Parameters
+        ----------
+        similarities : np.ndarray, shape (t,)
+            Raw cosines.
+        normalised : np.ndarray, shape (t,)
+            The same after `normalisation`.
+        circumstances : Circumstances
+            Numbers, or arrays of shape (t,).
+
+        Returns
+        -------
+        np.ndarray, shape (t,), float64
+            Log-likelihood ratios, or the raw cosines where a threshold of one's own is in use.
+        """
+        if self.cosine is not None:
+            return similarities
+        return self.calibration.llr(normalised, circumstances)
+
+    def accepts(self, scores: Floats, stretches: Floats) -> Flags:
+        """Return which comparisons are one person's.
+
+        Parameters
+        ----------
+        scores : np.ndarray, shape (t,)
+        stretches : np.ndarray, shape (t,)
+            Raw cosine of the least similar stretch of each probe.
+        """
+        accepted: Flags = (scores >= self.threshold) & (stretches >= self.stretch_threshold)
+        return accepted
+
+
+def cohort_beside(calibration_file: Path, encoder: str) -> Path:
+    """Return where the cohort of a calibration of one's own lies."""
+    return calibration_file.with_name(f"{encoder}.cohort.npz")
