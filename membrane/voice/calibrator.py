@@ -106,7 +106,9 @@ class LogisticCalibrator:
                 "more, with several recordings each"
             )
         columns = [alike, *(circumstances.of(measure) for measure in self.measures)]
-        if any(column.shape != same.shape or np.isnan(column).any() for column in columns):
+        if any(column.shape != same.shape or np.isnan(column).any() for column in columns) or (
+            np.isinf(alike).any()
+        ):
             raise UsageError("a similarity, its speech or its noise is missing: leave it out")
 
     def _fitted(
@@ -127,13 +129,16 @@ class LogisticCalibrator:
             for influence, feature in zip(influences, features, strict=True)
         ]
         columns = [np.ones_like(alike), score.values, *(one.values for one in features), *times]
-        weights = _regression(np.stack(columns, axis=1), same, self.prior)
+        every = np.stack(columns, axis=1)
+        used = every.any(axis=0)
+        weights = np.zeros(every.shape[1])
+        weights[used] = _regression(every[:, used], same, self.prior)
         return _line(weights, score, features, influences)
 
 
 @dataclass(frozen=True, eq=False)
 class _Standardised:
-    """A column of numbers with mean 0 and standard deviation 1."""
+    """A column of numbers with mean 0 and standard deviation 1; zeros if it never changes."""
 
     values: Floats
     mean: float
@@ -141,9 +146,9 @@ class _Standardised:
 
     @classmethod
     def of(cls, column: Floats) -> _Standardised:
-        mean = float(column.mean())
-        # A column that never changes stays 0, and the ridge gives it no weight.
-        spread = float(column.std()) or 1.0
+        if column.min() == column.max():  # where rounding would leave a tiny spread
+            return cls(np.zeros_like(column), float(column[0]), 1.0)
+        mean, spread = float(column.mean()), float(column.std())
         return cls((column - mean) / spread, mean, spread)
 
 
@@ -155,15 +160,9 @@ def _strongest(influences: Sequence[Influence], interacting: Sequence[str]) -> s
 
 def _seen(measure: str, circumstances: Circumstances) -> Influence:
     """Return the influence of a measure over the range that was seen, its weights still 0."""
-    low, high = np.percentile(circumstances.of(measure), RANGE_PERCENT)
-    lowest, highest = LIMITS[measure]
-    return Influence(
-        measure,
-        low=float(np.clip(low, lowest, highest)),
-        high=float(np.clip(high, lowest, highest)),
-        weight=0.0,
-        interaction=0.0,
-    )
+    values = np.clip(circumstances.of(measure), *LIMITS[measure])
+    low, high = np.percentile(values, RANGE_PERCENT)
+    return Influence(measure, float(low), float(high), weight=0.0, interaction=0.0)
 
 
 def _regression(columns: Floats, same: Flags, prior: float) -> Floats:
