@@ -187,8 +187,8 @@ def pink_noise(length: int, chance: np.random.Generator) -> Samples:
     spectrum = np.fft.rfft(chance.standard_normal(length))
     hertz = np.fft.rfftfreq(length, 1 / SAMPLE_RATE)
     spectrum /= np.sqrt(np.maximum(hertz, LOWEST_HZ))
-    noise = np.fft.irfft(spectrum, length)
-    return np.asarray(noise / np.sqrt(power(noise)), np.float32)
+    noise = np.fft.irfft(spectrum, length).astype(np.float32)
+    return noise / np.float32(np.sqrt(power(noise)))
 
 
 def power(samples: Samples) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import BrokenExecutor
 from contextlib import closing, contextmanager
@@ -25,6 +26,8 @@ PATIENCE_S = 10
 
 CHUNK_PER_WORKER = 8
 """Calls for each worker between two looks at the results, where a backend gives only lists."""
+
+_DEATH = "a worker of {} died, perhaps for want of memory: use fewer workers"
 
 Calls = Sequence[tuple[Any, ...]]
 
@@ -86,7 +89,7 @@ def _options(backend: str, scheduler: str | None) -> Iterator[dict[str, Any]]:
         with _cluster(scheduler) as client:
             yield {"client": client}
     elif backend == DEFAULT_BACKEND:
-        # Ctrl-C reaches every process of a terminal; only the first is to answer it.
+        # Windows' processes do not inherit what is ignored.
         ignore = {"initializer": signal.signal, "initargs": (signal.SIGINT, signal.SIG_IGN)}
         yield {"inner_max_num_threads": 1, **ignore}
     else:
@@ -112,12 +115,30 @@ def _results(
             chunk = CHUNK_PER_WORKER * jobs
     tasks = [joblib.delayed(function)(*arguments) for arguments in calls]
     for start in range(0, len(tasks), chunk):
-        results = parallel(tasks[start : start + chunk])
+        with _deaf_to_interrupts():
+            results = parallel(tasks[start : start + chunk])
         if isinstance(results, list):
             yield from results
             continue
         with closing(results):
             yield from results
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Ignore Ctrl-C for the moment in which workers start, who inherit that.
+
+    It reaches every process of a terminal, but only ours is to answer it: a worker would print
+    where it was.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager
@@ -155,8 +176,11 @@ def _cluster(scheduler: str | None) -> Iterator[Any]:
         raise EngineUnavailable(
             f"no Dask scheduler answers at {address}: start one with `dask scheduler`"
         ) from None
-    with client:
-        yield client
+    try:
+        with client:
+            yield client
+    except distributed.KilledWorker:
+        raise EngineUnavailable(_DEATH.format("the cluster")) from None
 
 
 @contextmanager
@@ -164,6 +188,4 @@ def _death_explained(backend: str) -> Iterator[None]:
     try:
         yield
     except BrokenExecutor:
-        raise EngineUnavailable(
-            f"a worker of {backend} died, perhaps for want of memory: use fewer workers"
-        ) from None
+        raise EngineUnavailable(_DEATH.format(backend)) from None

@@ -22,7 +22,7 @@ import membrane
 from membrane.audio.preparation import prepare
 from membrane.audio.quality import Quality, find_problem
 from membrane.audio.utterance import Utterance
-from membrane.errors import NoSuchFile, PoorQuality, UnusableRecording
+from membrane.errors import EngineUnavailable, NoSuchFile, PoorQuality, UnusableRecording
 from membrane.evaluation.conditions import CLEAN, Condition
 from membrane.evaluation.parallel import as_they_finish
 from membrane.evaluation.recordings import Recording
@@ -233,7 +233,8 @@ def hear(  # noqa: PLR0913 (each is a choice of its own)
     Raises
     ------
     UsageError, EngineUnavailable
-        As `parallel.as_they_finish`; of noises, as `Condition.apply`.
+        As `parallel.as_they_finish`; of noises, as `Condition.apply`; if the workers of a cluster
+        run another Membrane.
     ModelUnavailable
         If an engine's model is missing.
     NoSuchFile, UnusableRecording
@@ -241,7 +242,7 @@ def hear(  # noqa: PLR0913 (each is a choice of its own)
     """
     keys = _keys(jobs, settings)
     times = Counter(keys)
-    listen = partial(_hear_one, settings=settings, fail_fast=fail_fast)
+    listen = partial(_hear_one, settings=settings, fail_fast=fail_fast, way=pipeline())
     options = {"backend": backend, "workers": workers, "scheduler": scheduler}
     heard: dict[str, Heard] = {}
     done = 0
@@ -274,7 +275,13 @@ def _results(
             yield key, heard
 
 
-def _hear_one(key: str, job: Job, *, settings: Settings, fail_fast: bool) -> tuple[str, Heard]:
+def _hear_one(
+    key: str, job: Job, *, settings: Settings, fail_fast: bool, way: str
+) -> tuple[str, Heard]:
+    if pipeline() != way:
+        raise EngineUnavailable(
+            "a worker runs another Membrane, or other versions of its libraries: install the same"
+        )
     try:
         utterance = job.recording.read()
         seed = int(job.recording.content_hash()[:16], 16)
