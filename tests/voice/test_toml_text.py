@@ -2,21 +2,25 @@ import tomllib
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from membrane.voice.toml_text import as_toml
 
 # TOML has no halves of characters.
-text = st.text(st.characters(exclude_categories=["Cs"]))
+text = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 plain = text | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False)
 values = st.recursive(
-    plain | st.lists(plain),
-    lambda inner: st.lists(plain | st.lists(plain)) | st.dictionaries(text, inner),
+    plain | st.lists(plain, max_size=3),
+    lambda inner: (
+        st.lists(st.lists(plain, max_size=3), max_size=3) | st.dictionaries(text, inner, max_size=4)
+    ),
+    max_leaves=8,
 )
 
 
-@given(st.dictionaries(text, values))
+@settings(max_examples=60, deadline=None)
+@given(st.dictionaries(text, values, max_size=4))
 def test_what_is_written_is_read_back(tables):
     assert tomllib.loads(as_toml(tables)) == tables
 
