@@ -290,6 +290,12 @@ def test_letters_are_the_same_composed_or_taken_apart(corpus, written):
     assert labels_of(find_recordings([folder], labels=table).recordings) == [{"gender": "f"}]
 
 
+def test_a_table_saved_by_a_spreadsheet_is_read(corpus, written):
+    table = written("l.csv", '\ufeff"Speaker","speaker"\r\n"ada","Ada, the first"\r\n')
+    found = find_recordings([two_speakers(corpus)], labels=table).recordings
+    assert speakers(found) == ["Ada, the first", "Ada, the first", "boris"]
+
+
 def test_many_ages_become_children_and_adults(corpus, written):
     folder = corpus("lab", {f"s{age}/1.wav": 1 for age in (6, 7, 17, 18, 19, 20, 61)})
     rows = "".join(f"s{age},{age},{age}\n" for age in (6, 7, 17, 18, 19, 20, 61))
@@ -428,6 +434,13 @@ def test_what_cannot_be_read_stays_whole_for_the_reader_to_report(corpus):
     found = find_recordings([folder], pieces_s=0.7).recordings
     assert names(found, folder)[:4] == ["ada/0.wav", "ada/1.wav", "ada/2.flac", "ada/empty.wav"]
     assert {(one.start_s, one.stop_s) for one in found} == {(0.0, None)}
+
+
+def test_a_file_that_is_too_long_to_be_read_is_reported_once_and_not_for_each_piece(corpus):
+    folder = two_speakers(corpus)
+    soundfile.write(folder / "ada/lecture.flac", np.zeros(301 * 8000, np.int16), 8000)
+    found = find_recordings([folder], pieces_s=0.7).recordings
+    assert names(found, folder) == ["ada/1.wav", "ada/2.flac", "ada/lecture.flac", "boris/1.wav"]
 
 
 @pytest.mark.parametrize("pieces_s", [0.0, -1.0, float("nan"), float("inf"), 301.0])

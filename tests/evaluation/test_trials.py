@@ -326,6 +326,14 @@ def test_labels_say_who_speaks_and_what_they_are(read, flat, tmp_path):
     assert made.enrolled[0].recordings[0].labels == (("gender", "f"),)
 
 
+def test_one_labelled_file_names_all_that_target_trials_join_with_it(read, flat, tmp_path):
+    table = tmp_path / "labels.tsv"
+    table.write_text("file\tspeaker\nc\tada\n")
+    made = read("1 a.wav b.wav", "1 b.wav c.wav", "0 a.wav d.wav", root=flat, labels=table)
+    assert [who.speaker for who in made.enrolled] == ["ada", "ada"]
+    assert [probe.speaker for probe in made.probes] == ["ada", "ada", "d.wav"]
+
+
 def test_trials_that_contradict_the_speakers_are_counted(read):
     made = read(
         *("1 ada/1.wav ada/2.wav", "1 ada/1.wav ada/3.wav", "1 ada/1.wav boris/1.wav"),
