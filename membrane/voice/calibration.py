@@ -237,7 +237,7 @@ def _tables(path: Path) -> dict[str, Any]:
     """Return what a calibration file holds; nothing if it does not exist or is damaged."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, RecursionError):
         return {}
 
 

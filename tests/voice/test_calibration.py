@@ -162,7 +162,9 @@ def test_calibrating_again_replaces_a_damaged_file_and_keeps_it(own):
     assert own.with_name("calibration.toml.previous").read_bytes() == b"[mine\xff"
 
 
-@pytest.mark.parametrize("content", ["mine = 3", '[mine]\ncentre = "x"', "[mine.centre]"])
+@pytest.mark.parametrize(
+    "content", ["mine = 3", '[mine]\ncentre = "x"', "[mine.centre]", "mine = " + "[" * 100_000]
+)
 def test_calibrating_again_replaces_what_is_no_calibration(own, content):
     own.parent.mkdir()
     own.write_text(content)

@@ -11,6 +11,7 @@ from membrane.voice.levels import (
     LEVELS,
     extrapolated_threshold,
     fit_tail,
+    pairs_needed,
     supported,
     threshold_at,
 )
@@ -23,6 +24,13 @@ def test_every_security_level_has_a_rate():
 @pytest.mark.parametrize(("pairs", "fmr"), [(299, 0.01), (2995, 0.001), (29_956, 0.0001)])
 def test_a_rate_needs_three_pairs_for_each_of_its_parts(pairs, fmr):
     assert supported(pairs) <= fmr < supported(pairs - 1)
+
+
+@given(fmr=st.floats(1e-6, 0.5))
+def test_the_pairs_needed_support_the_rate_and_one_fewer_would_not(fmr):
+    pairs = pairs_needed(fmr)
+    assert supported(pairs) <= fmr * (1 + 1e-9)
+    assert supported(pairs - 1) > fmr * (1 - 1e-9)
 
 
 def test_the_bound_is_that_of_no_error_in_so_many_trials():
