@@ -218,7 +218,6 @@ class Evaluations:
     def provenance(self, trials: Trials, conditions: Sequence[Condition]) -> dict[str, Any]:
         """Return what was measured on what, and how."""
         from membrane.evaluation.provenance import provenance_of
-        from membrane.voice.judge import OWN_COHORT
 
         enrolment = (one for who in trials.enrolled for one in who.recordings)
         return {
@@ -226,7 +225,6 @@ class Evaluations:
             "folders": [str(folder) for folder in self.material.folders],
             "conditions": [condition.name for condition in conditions],
             "quality_gate": self.work.gate,
-            OWN_COHORT: self.cohort is not None,
         }
 
     def listen(self, jobs: Sequence[Job]) -> list[Heard]:
@@ -285,8 +283,9 @@ class Evaluations:
         """Fit scores and thresholds, show what they change, and write them."""
         from membrane.evaluation.calibrating import HeardTrials, calibrate
         from membrane.evidence import Examiner
+        from membrane.models import sha256_of
         from membrane.settings import calibration_file
-        from membrane.voice.judge import cohort_beside
+        from membrane.voice.judge import COHORT, cohort_beside
         from membrane.voice.normalisation import normalisation_named, save_cohort
 
         path = output or calibration_file()
@@ -322,9 +321,12 @@ class Evaluations:
         if dry_run:
             self.view.note("Nothing was written: this was a dry run.")
             return
+        provenance = dict(calibrated.calibration.provenance)
         if self.cohort is not None:
-            save_cohort(self.cohort, cohort_beside(path, before.encoder))
-        calibrated.calibration.save(path)
+            cohort_file = cohort_beside(path, before.encoder)
+            save_cohort(self.cohort, cohort_file)
+            provenance[COHORT] = sha256_of(cohort_file)
+        replace(calibrated.calibration, provenance=provenance).save(path)
         self.view.note(f"Written: {path}")
 
     def _show_calibrated(self, calibrated: Calibrated) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from membrane import models
 from membrane.voice.calibration import Calibration, Circumstances, load_calibration
 from membrane.voice.normalisation import Cohort, Normalisation, normalisation_named, read_cohort
 from membrane.voice.thresholds import threshold_for
@@ -23,8 +24,8 @@ Flags = npt.NDArray[np.bool_]
 RATIO = "log-likelihood ratio"
 SIMILARITY = "similarity"
 
-OWN_COHORT = "own_cohort"
-"""In a calibration's provenance: whether its cohort lies beside it."""
+COHORT = "cohort_sha256"
+"""In a calibration's provenance: the cohort's file that it was fitted with."""
 
 STRETCH = "stretch"
 """Name of the threshold that every stretch of a probe must reach."""
@@ -80,10 +81,13 @@ class Judge:
     @cached_property
     def _cohort(self) -> Cohort | None:
         """The cohort to use instead of the shipped one, if there is one."""
-        own = self.cosine is None and self.calibration.provenance.get(OWN_COHORT)
-        if self.cohort is not None or not own or self.calibration_file is None:
+        if self.cohort is not None or self.cosine is not None or self.calibration_file is None:
             return self.cohort
-        return read_cohort(cohort_beside(self.calibration_file, self.encoder))
+        own = cohort_beside(self.calibration_file, self.encoder)
+        wanted = self.calibration.provenance.get(COHORT)
+        if wanted is None or not own.exists() or models.sha256_of(own) != wanted:
+            return None
+        return read_cohort(own)
 
     @property
     def _normalise(self) -> str:
