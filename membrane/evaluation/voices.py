@@ -49,7 +49,10 @@ SOUND_TO_VECTOR = (
 )
 """The source files of the way from a recording to its vector."""
 
-AFTER_THE_VECTOR = {"scoring", "normalisation", "calibration", "thresholds", "judge"}
+AFTER_THE_VECTOR = {
+    *("scoring", "normalisation", "calibration", "calibrator", "cross_validation", "judge"),
+    *("levels", "ratio", "thresholds", "toml_text"),
+}
 """Modules of ``voice/`` that only compare vectors: a change of them leaves these as they are."""
 
 UNREADABLE = (NoSuchFile, UnusableRecording)
