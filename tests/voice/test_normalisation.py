@@ -170,6 +170,14 @@ def test_voiceprints_too_large_to_be_summed_are_refused_without_a_warning(cohort
         Centred(cohort).similarities(np.full((2, 256), 1e38, np.float32), voices(1)[0])
 
 
+def test_voiceprints_too_large_for_the_mean_alone_are_refused_without_a_warning(cohort):
+    gallery, probe = np.zeros((2, 256), np.float32), np.zeros(256, np.float32)
+    gallery[1, 1:] = -1e38
+    probe[0] = 1
+    with pytest.raises(StoreDamaged, match="voiceprint 1 "):
+        Centred(cohort).similarities(gallery, probe)
+
+
 def test_an_unknown_normalisation_is_a_usage_error_that_names_the_known_ones(cohort):
     with pytest.raises(UsageError, match="none, centre, as-norm"):
         normalisation_named("z-norm", "mine", cohort=cohort)
