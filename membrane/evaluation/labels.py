@@ -154,8 +154,11 @@ def comparable(name: str) -> str:
 
 def shown(name: str | Path) -> str:
     """Return a name as it may be printed: what is not printable, as an escape."""
+    text = str(name)
+    if text.isprintable():
+        return text
     return "".join(
-        one if one.isprintable() else one.encode("unicode_escape").decode() for one in str(name)
+        one if one.isprintable() else one.encode("unicode_escape").decode() for one in text
     )
 
 
