@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import BrokenExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 from membrane.errors import EngineUnavailable, UsageError
@@ -120,8 +121,20 @@ def _results(
         if isinstance(results, list):
             yield from results
             continue
-        with closing(results):
-            yield from results
+        with _ended(results):
+            for result in results:  # noqa: UP028 (`yield from` would close them before `_ended`)
+                yield result
+
+
+@contextmanager
+def _ended(results: Generator[Any]) -> Iterator[None]:
+    """Stop the workers at the end, however it comes: joblib warns that results are then lost."""
+    try:
+        yield
+    finally:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            results.close()
 
 
 @contextmanager

@@ -3,6 +3,7 @@ import socket
 import sys
 import time
 from importlib.util import find_spec
+from threading import Event
 
 import pytest
 
@@ -37,12 +38,21 @@ def test_backends_that_give_lists_only_work_too():
 
 
 def test_results_come_as_they_finish():
-    naps = [(1.5,), (0.0,), (0.0,)]
+    seen = Event()
+    calls = [(lambda: seen.wait(60),), (lambda: "at once",)]
+    answers = as_they_finish(lambda call: call(), calls, backend="threading", workers=2)
+    assert next(answers) == "at once"
+    seen.set()
+    assert list(answers) == [True]
+
+
+@pytest.mark.parametrize("backend", ["loky", "threading"])
+def test_whoever_stops_early_stops_the_work(backend):
+    answers = as_they_finish(time.sleep, [(0.01,)] * 5000, backend=backend, workers=2)
     started = time.monotonic()
-    answers = as_they_finish(time.sleep, naps, backend="threading", workers=2)
     next(answers)
-    assert time.monotonic() - started < 1
-    assert list(answers) == [None, None]
+    answers.close()
+    assert time.monotonic() - started < 20
 
 
 def test_no_calls_need_no_workers():

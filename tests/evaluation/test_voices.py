@@ -1,4 +1,8 @@
 import os
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -10,13 +14,30 @@ from membrane.audio.files import save_recording
 from membrane.audio.quality import Quality
 from membrane.errors import NoSuchFile, UndecodableAudio
 from membrane.evaluation import voices
-from membrane.evaluation.recordings import Recording
+from membrane.evaluation.conditions import conditions
+from membrane.evaluation.recordings import Recording, find_recordings
 from membrane.evaluation.voices import Heard, Job, VoiceCache, cache_folder, hear
 from membrane.evidence import Examiner
 from membrane.settings import Settings
 from membrane.voice.encoder import Embedding
 
 KEY = "ab" * 32
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from membrane.settings import Settings
+from tests.evaluation.test_voices import VoiceCache, hear, many_jobs
+
+def tell(done, total):
+    print(done, flush=True)
+
+try:
+    cache = VoiceCache(Path(sys.argv[2]))
+    hear(many_jobs(Path(sys.argv[1])), Settings(), cache=cache, workers=2, progress=tell)
+except KeyboardInterrupt:
+    sys.exit("interrupted")
+"""
 
 
 @pytest.fixture
@@ -52,6 +73,11 @@ def damaged(tmp_path):
     path = tmp_path / "damaged.wav"
     path.write_bytes(b"no sound")
     return Job(Recording((path,), "nobody"))
+
+
+def many_jobs(recordings):
+    found = find_recordings([recordings]).recordings
+    return [Job(one, each) for each in conditions(noise="pink") for one in found]
 
 
 def here(jobs, **options):
@@ -208,7 +234,9 @@ def test_an_entry_comes_back_as_it_was_kept(cache):
     assert [path for path in cache.folder.rglob("*") if path.suffix == ".new"] == []
 
 
-@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(data=st.data())
 def test_a_damaged_entry_counts_as_missing(data, cache):
     cache.put(KEY, Heard(None, Quality(0.0, 0.0, -60.0, 0.0), problem="refused", reason="silence"))
@@ -247,3 +275,54 @@ def test_voices_are_kept_with_all_data_or_in_the_users_cache(membrane_home, monk
 
 def test_no_jobs_are_no_work():
     assert hear([], Settings()) == []
+
+
+def test_conditions_and_seeds_are_heard_as_they_are_kept(jobs, cache):
+    noisy = [replace(jobs[1], condition=each) for each in conditions(noise="pink", snr=[10])]
+    first = here(noisy, cache=cache)
+    assert_same(here(noisy), first)
+    assert (first[0].embedding.vector != first[1].embedding.vector).any()
+    assert first[1].quality.snr_db == pytest.approx(10, abs=2)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no process groups")
+def test_ctrl_c_keeps_what_was_computed_and_leaves_no_worker(
+    recordings, cache, environment, monkeypatch
+):
+    command = [sys.executable, "-W", "error", "-c", PROGRAM, str(recordings), str(cache.folder)]
+    with subprocess.Popen(
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as program:
+        told = int(program.stdout.readline())
+        os.killpg(program.pid, signal.SIGINT)  # as a terminal does: the workers hear it, too
+        _, errors = program.communicate(timeout=60)
+    assert (program.returncode, errors) == (1, "interrupted\n")
+    assert_group_ends(program.pid)
+    assert not list(cache.folder.rglob("*.new"))
+
+    missing = []
+
+    def pretend(function, calls, **options):
+        missing.extend(calls)
+        yield from ((key, Heard(None, None, problem="unreadable")) for key, _ in calls)
+
+    monkeypatch.setattr(voices, "as_they_finish", pretend)
+    jobs = many_jobs(recordings)
+    hear(jobs, Settings(), cache=cache)
+    assert told <= len(jobs) - len(missing) == len(list(cache.folder.rglob("*.voice"))) < len(jobs)
+
+
+def assert_group_ends(group, patience_s=10):
+    end = time.monotonic() + patience_s
+    while time.monotonic() < end:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.05)
+    pytest.fail("processes are left behind")
