@@ -7,8 +7,14 @@ than ten people do. What is drawn anew is therefore *speakers*: as many as there
 replacement. A trial of two people counts as often as one was drawn times as often as the other; a
 trial of one person as often as that person was drawn. A resample without trials of both kinds is
 skipped. The interval lies between the 2.5th and the 97.5th percentile of the resamples, and is
-widened to hold the value itself: what is optimised on the trials that it is measured on, as minDCF
-and minCllr are, comes out lower on resamples, which repeat trials.
+widened to hold the value itself.
+
+What is optimised on the trials that it is measured on (minDCF, minCllr) comes out too low, and
+lower still on resamples, which repeat trials. Their mean less the value estimates by how much;
+twice that is taken off both ends, once for the resamples and once for the value. It does not take
+off enough where speakers differ much: of intervals of minDCF on 10 to 24 simulated speakers, 65 to
+95 % held the true value (without the correction 30 to 58 %). Ten to forty speakers are few for
+percentiles, too: of intervals of the other measures 82 to 91 % held the true value, not 95 %.
 
 In identification the enrolled people stay, and the speakers of the probes are drawn.
 
@@ -30,6 +36,8 @@ subsets bootstrap", Computer Vision and Image Understanding 93, 2004.
 N. Poh, A. Martin and S. Bengio, "Performance generalization in biometric authentication using
 joint user-specific and sample bootstraps", IEEE Transactions on Pattern Analysis and Machine
 Intelligence 29, 2007.
+B. Efron and R. J. Tibshirani, "An introduction to the bootstrap", Chapman and Hall 1993, chapter 10
+(the estimate of bias).
 T. A. Louis, "Confidence intervals for a binomial parameter after observing no successes", The
 American Statistician 35, 1981 (the rule of three; also ISO/IEC 19795-1).
 """
@@ -52,6 +60,9 @@ MOST_FAILED = 0.5
 
 PAIRS = {"fmr", "negative_accuracy", "specificity"}
 """Rates of trials between two people: their binomial bound counts pairs of people."""
+
+OPTIMISED = {"min_dcf_01", "min_dcf_05", "min_cllr"}
+"""What is the least of its kind on the trials: too low, and never above 1."""
 
 PROBES = {"fpir"}
 """Rates of probes of anybody; those of all other rates are of people compared with themselves."""
@@ -141,11 +152,11 @@ def estimates(
     measurement = Measurement.of(scored)
     values = measurement.measures()
     rows = list(_resampled(measurement, resamples, np.random.default_rng(seed)))
-    failed = resamples - len(rows)
+    failed = [NAN] * (resamples - len(rows))
     return {
         key: _estimate(
             value,
-            _interval(np.array([row[key] for row in rows] + [NAN] * failed)),
+            _interval(np.array([row[key] for row in rows] + failed), key, value),
             _independent(scored, key) if MEASURES[key].kind == "rate" else 0,
         )
         for key, value in values.items()
@@ -170,14 +181,17 @@ def _resampled(
             yield measurement.measures(weights, drawn[measurement.searches.speakers])
 
 
-def _interval(values: Floats) -> tuple[float, float]:
-    """Return the interval that the values of all resamples make."""
+def _interval(values: Floats, key: str, value: float) -> tuple[float, float]:
+    """Return the interval that the values of all resamples make around that of all trials."""
     known = np.sort(values[~np.isnan(values)])
     if len(known) <= MOST_FAILED * len(values) or known[0] == known[-1]:
         return NAN, NAN
-    place = (len(known) - 1) * (1 - LEVEL) / 2
     # Not interpolated: a threshold may be infinite.
-    return float(known[floor(place)]), float(known[len(known) - 1 - floor(place)])
+    place = floor((len(known) - 1) * (1 - LEVEL) / 2)
+    ends = known[[place, len(known) - 1 - place]]
+    if key in OPTIMISED:
+        ends = np.clip(ends - 2 * (known.mean() - value), 0.0, 1.0)
+    return float(ends[0]), float(ends[1])
 
 
 def _independent(scored: ScoredTrials, key: str) -> int:

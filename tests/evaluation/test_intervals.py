@@ -2,7 +2,7 @@ from math import inf, isnan, nan
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from membrane.errors import UsageError
@@ -56,6 +56,7 @@ def test_the_exact_interval_of_cases_with_a_closed_form(errors, trials, low, hig
     assert clopper_pearson(errors, trials) == pytest.approx((low, high), abs=EXACT)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 200).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 def test_the_exact_interval_is_that_of_scipys_binomial_test(case):
     from scipy.stats import binomtest
@@ -86,6 +87,7 @@ def test_the_bound_of_nothing_but_errors_is_one():
     assert upper_bound(5, 5) == 1.0
 
 
+@settings(deadline=None)
 @given(st.integers(1, 40), st.floats(0.01, 0.99))
 def test_the_bound_covers_what_it_promises(trials, rate):
     from scipy.stats import binom
@@ -107,6 +109,12 @@ def test_every_measure_gets_its_value_and_an_interval_around_it():
         assert estimate.value == values[key]
         assert estimate.low <= estimate.value <= estimate.high
         assert estimate.low < estimate.high
+
+
+def test_costs_stay_between_nothing_and_one():
+    found = estimates(trials_of(4, apart=1.0), threshold=1.0)
+    for key in ("min_dcf_01", "min_dcf_05", "min_cllr"):
+        assert 0 <= found[key].low < found[key].high <= 1
 
 
 def test_a_rate_stays_between_nothing_and_all():
@@ -173,17 +181,25 @@ def test_more_speakers_make_a_rate_surer():
     assert many.high - many.low < 0.6 * (few.high - few.low)
 
 
-def test_intervals_cover_the_true_rate_of_speakers_who_differ():
+def test_intervals_cover_the_true_rate_and_cost_of_speakers_who_differ():
     from scipy.stats import norm
 
-    # A genuine score is normal around 2 with variance 1 + 1: speaker and noise.
-    truth = norm.cdf((1.0 - 2.0) / 2**0.5)
+    # A genuine score is normal around 4 with variance 1 + 1/4, of noise and speaker; an impostor
+    # score around 0 with variance 1 + 1/4 + 1/4, of noise and two speakers.
+    thresholds = np.linspace(-5, 10, 2000)
+    missed, matched = norm.cdf((thresholds - 4) / 1.25**0.5), norm.sf(thresholds / 1.5**0.5)
+    truth = {
+        "fnmr": norm.cdf((2 - 4) / 1.25**0.5),
+        "min_dcf_05": (0.05 * missed + 0.95 * matched).min() / 0.05,
+    }
     covered = []
-    for seed in range(60):
-        scored = trials_of(20, each=5, seed=seed, of_speaker=1.0)
-        found = estimates(scored, threshold=1.0, resamples=100, seed=seed)["fnmr"]
-        covered.append(found.low <= truth <= found.high)
-    assert np.mean(covered) >= 0.85
+    for seed in range(50):
+        scored = trials_of(16, each=5, seed=seed, apart=4.0, of_speaker=0.5, threshold=2.0)
+        found = estimates(scored, threshold=2.0, resamples=100, seed=seed)
+        covered.append([found[key].low <= true <= found[key].high for key, true in truth.items()])
+    fnmr, min_dcf = np.mean(covered, axis=0)
+    assert fnmr >= 0.8
+    assert min_dcf >= 0.8
 
 
 def test_intervals_from_trials_alone_would_not_cover_it():

@@ -4,7 +4,7 @@ from math import inf, isnan, log2
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from membrane.errors import UsageError
@@ -111,6 +111,7 @@ def test_the_curve_holds_every_point_of_scikit_learns_det_curve():
     assert {(round(a, 12), round(b, 12)) for a, b in zip(fmr, fnmr, strict=True)} <= ours
 
 
+@settings(deadline=None)
 @given(both_kinds)
 def test_the_curve_counts_what_its_thresholds_let_through(trials):
     curve = det_curve(*trials)
@@ -128,6 +129,7 @@ def test_the_curve_runs_from_accepting_all_to_accepting_nothing():
 # The equal error rate.
 
 
+@settings(deadline=None)
 @given(both_kinds)
 def test_the_equal_error_rate_is_that_of_the_definition(trials):
     assert equal_error_rate(*trials) == pytest.approx(brute_force_eer(*trials), abs=EXACT)
@@ -169,12 +171,14 @@ def curve_numbers(scores, same):
     )
 
 
+@settings(deadline=None)
 @given(both_kinds, st.sampled_from([np.exp, np.arctan, lambda x: 3 * x - 7, lambda x: x**3]))
 def test_only_the_order_of_the_scores_matters(trials, increasing):
     scores, same = trials
     assert curve_numbers(increasing(scores), same) == curve_numbers(scores, same)
 
 
+@settings(deadline=None)
 @given(both_kinds)
 def test_negated_scores_of_swapped_kinds_swap_the_two_errors(trials):
     scores, same = trials
@@ -185,6 +189,7 @@ def test_negated_scores_of_swapped_kinds_swap_the_two_errors(trials):
         assert number(-scores, ~same) == pytest.approx(number(scores, same), abs=EXACT)
 
 
+@settings(deadline=None)
 @given(both_kinds, st.randoms(use_true_random=False))
 def test_the_order_of_the_trials_does_not_matter(trials, random):
     scores, same = trials
@@ -196,6 +201,7 @@ def test_the_order_of_the_trials_does_not_matter(trials, random):
 # The detection cost.
 
 
+@settings(deadline=None)
 @given(both_kinds, st.sampled_from([0.01, 0.05, 0.5, 0.9]))
 def test_the_least_cost_is_the_least_of_all_thresholds(trials, p_target):
     costs = []
@@ -206,6 +212,7 @@ def test_the_least_cost_is_the_least_of_all_thresholds(trials, p_target):
     assert min_detection_cost(*trials, p_target=p_target) == pytest.approx(expected, abs=EXACT)
 
 
+@settings(deadline=None)
 @given(both_kinds)
 def test_the_normalised_cost_is_never_above_that_of_a_constant_answer(trials):
     assert 0 <= min_detection_cost(*trials, p_target=0.01) <= 1
@@ -242,6 +249,7 @@ def test_cllr_of_enormous_ratios_is_finite():
     )
 
 
+@settings(deadline=None)
 @given(both_kinds)
 def test_the_best_calibration_costs_no_more_than_the_scores_do(trials):
     assert -EXACT <= min_llr_cost(*trials) <= min(1.0, llr_cost(*trials)) + EXACT
@@ -295,6 +303,7 @@ def test_tied_impostors_are_rejected_together():
     assert fnmr_at_fmr(*trials, fmr=0.01) == 1.0
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 30), min_size=20, max_size=60), scores_lists)
 def test_no_lesser_score_keeps_the_level(impostor, genuine):
     scores, same = trials_of(genuine, impostor)
@@ -313,6 +322,7 @@ def test_too_few_impostors_say_nothing_of_a_level():
 # Weights.
 
 
+@settings(deadline=None)
 @given(both_kinds, st.data())
 def test_a_weight_is_a_repetition(trials, data):
     scores, same = trials
@@ -422,6 +432,7 @@ def test_weights_of_probes_repeat_searches():
     assert false_positive_identification_rate(searches, weights=weights) == 1.0
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10_000))
 def test_ranks_are_those_of_sorting(seed):
     random = np.random.default_rng(seed)
