@@ -165,6 +165,14 @@ def test_pairs_count_as_the_product_of_their_draws():
     assert (found.low, found.high) == pytest.approx((0, 1), abs=EXACT)
 
 
+def test_a_person_compared_with_themself_counts_once_a_draw():
+    # Impostor trials alone are right. Draws of (1, 1, 1) have 6 of 9 right, of (2, 1, 0) 4 of 7.
+    scored = trials_of(3, each=1)
+    scored.accepted[:] = False
+    found = estimates(scored, threshold=1.0, resamples=100)["accuracy"]
+    assert (found.low, found.high) == pytest.approx((4 / 7, 6 / 9), abs=EXACT)
+
+
 def test_more_probes_of_the_same_speakers_do_not_make_a_rate_surer():
     few, many = (
         estimates(trials_of(10, each=each, of_speaker=2.0), threshold=1.0)["fnmr"]
