@@ -1,0 +1,269 @@
+"""Judging: what recognizers decide about claims, computed in parallel and kept by content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
+from functools import cache, partial
+from pathlib import Path
+
+from membrane.audio.preparation import prepare
+from membrane.audio.quality import find_problem
+from membrane.audio.utterance import Samples
+from membrane.errors import NoSuchFile, PoorQuality, UnusableRecording
+from membrane.evaluation.claims import Claim
+from membrane.evaluation.conditions import Condition
+from membrane.evaluation.keeping import Kept, source_hash
+from membrane.evaluation.parallel import as_they_finish
+from membrane.evaluation.transcripts import Said
+from membrane.evaluation.voices import LIBRARIES, cache_folder
+from membrane.evidence import Examiner
+from membrane.models import registry, sha256_of
+from membrane.phrase.recognizer import Recognizer
+from membrane.settings import ENGINE_OF_FILES, Settings
+
+SOUND_TO_DECISION = (
+    *("audio/*.py", "phrase/*.py", "phrase/*.txt", "inference.py", "evidence.py"),
+    *("evaluation/conditions.py", "evaluation/codecs.py", "evaluation/disturbances.py"),
+    *("evaluation/recordings.py", "evaluation/digit_strings.py", "evaluation/judging.py"),
+)
+"""The source files of the way from a recording to what is decided about its words."""
+
+UNREADABLE = (NoSuchFile, UnusableRecording)
+
+Progress = Callable[[int, int], None]
+"""Told how many tasks are done, and of how many."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One utterance to be heard once by one recognizer, and all that is claimed about it.
+
+    Parameters
+    ----------
+    said : Said
+    condition : Condition
+    recognizer : str
+    claims : tuple of Claim
+    """
+
+    said: Said
+    condition: Condition
+    recognizer: str
+    claims: tuple[Claim, ...]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What became of a task.
+
+    Parameters
+    ----------
+    accepted : tuple of bool
+        The decision about each claim; empty where there is a problem.
+    problem : {"", "refused", "unreadable"}
+        Refused by the quality gate, or not readable as sound.
+    reason : str
+        The problem in plain words.
+    """
+
+    accepted: tuple[bool, ...] = ()
+    problem: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How tasks are worked on; nothing of it changes what is found.
+
+    Parameters
+    ----------
+    workers : int or None
+    backend, scheduler : str or None
+        As `parallel.as_they_finish` takes them.
+    progress : callable or None
+        Called with the number of tasks that are done, and of all.
+    fail_fast : bool
+        Raise the first error of reading instead of returning it.
+    """
+
+    workers: int | None = None
+    backend: str | None = None
+    scheduler: str | None = None
+    progress: Progress | None = None
+    fail_fast: bool = False
+
+
+def kept_decisions() -> Kept:
+    """Return where decisions are kept, beside the voices."""
+    return Kept(cache_folder().with_name("phrases"), "decisions about phrases")
+
+
+def recognizer_named(name: str, settings: Settings) -> Recognizer:
+    """Return a recognizer, with the files that are chosen for it, loaded once in each process.
+
+    Raises
+    ------
+    UsageError
+        If there is no such recognizer.
+    Unavailable
+        If it cannot run here.
+    """
+    return _recognizer(_settings_of(name, settings))
+
+
+def judge_tasks(
+    tasks: Sequence[Task], settings: Settings, effort: Effort, *, kept: Kept | None = None
+) -> list[Judged]:
+    """Let recognizers decide about all claims, in parallel, but those whose decisions are kept.
+
+    What finished before an error or Ctrl-C is kept.
+
+    Parameters
+    ----------
+    tasks : sequence of Task
+    settings : Settings
+        The way to the recognizer and its strictness are those of a login with these.
+    effort : Effort
+    kept : Kept, optional
+        Without it nothing is kept.
+
+    Returns
+    -------
+    list of Judged
+        In the order of `tasks`.
+
+    Raises
+    ------
+    UsageError, EngineUnavailable
+        As `parallel.as_they_finish` and `Condition.apply`.
+    Unavailable
+        If a recognizer cannot run here, or died.
+    NoSuchFile, UnusableRecording
+        With `fail_fast`, if a recording cannot be read.
+    """
+    keys = _keys(tasks, settings)
+    work = dict(zip(keys, tasks, strict=True))
+    judged: dict[str, Judged] = {}
+    with closing(_results(work, settings, effort, kept)) as results:
+        for key, result in results:
+            judged[key] = result
+            if effort.progress:
+                effort.progress(len(judged), len(work))
+    return [judged[key] for key in keys]
+
+
+def _results(
+    work: dict[str, Task], settings: Settings, effort: Effort, kept: Kept | None
+) -> Generator[tuple[str, Judged]]:
+    """Yield what is kept, then the rest as it is computed."""
+    found = {key: kept.get(key) for key in work} if kept else {}
+    for key, content in found.items():
+        if content:
+            yield key, _unpacked(content)
+    judge = partial(_judge, settings=settings, fail_fast=effort.fail_fast)
+    missing = [(key, task) for key, task in work.items() if not found.get(key)]
+    options = {"backend": effort.backend, "scheduler": effort.scheduler}
+    with closing(as_they_finish(judge, missing, workers=effort.workers, **options)) as computed:
+        for key, judged in computed:
+            if kept and judged.problem != "unreadable":
+                kept.put(key, json.dumps(asdict(judged)).encode())
+            yield key, judged
+
+
+def _unpacked(content: bytes) -> Judged:
+    about = json.loads(content)
+    return Judged(tuple(about["accepted"]), about["problem"], about["reason"])
+
+
+def _judge(key: str, task: Task, *, settings: Settings, fail_fast: bool) -> tuple[str, Judged]:
+    try:
+        return key, _decisions(task, settings)
+    except PoorQuality as error:
+        return key, Judged(problem="refused", reason=str(error))
+    except UNREADABLE as error:
+        if fail_fast:
+            raise
+        return key, Judged(problem="unreadable", reason=str(error))
+
+
+def _decisions(task: Task, settings: Settings) -> Judged:
+    recording = task.said.recording
+    seed = int(recording.content_hash()[:16], 16)
+    utterance = task.condition.apply(recording.read(), seed=seed, avoid=recording.files)
+    prepared = prepare(utterance, denoising=settings.denoise)
+    problem = find_problem(prepared.quality)
+    if problem:
+        return Judged(problem="refused", reason=problem)
+    recognizer = recognizer_named(task.recognizer, settings)
+    return Judged(
+        tuple(
+            _accepted(recognizer, prepared.samples, claim, settings.strict) for claim in task.claims
+        )
+    )
+
+
+def _accepted(recognizer: Recognizer, samples: Samples, claim: Claim, strict: bool) -> bool:
+    return bool(recognizer.match(samples, claim.words, strict=strict).accepted)
+
+
+@cache
+def _recognizer(settings: Settings) -> Recognizer:
+    return Examiner(settings).recognizer
+
+
+def _settings_of(name: str, settings: Settings) -> Settings:
+    """Return the settings with this recognizer, and without files that are another's."""
+    if name == ENGINE_OF_FILES:
+        return replace(settings, recognizer=name)
+    return replace(settings, recognizer=name, model=None, scorer=None)
+
+
+def _keys(tasks: Sequence[Task], settings: Settings) -> list[str]:
+    """Return a hash of all that decides the outcome of each task."""
+    sounds = {said: _sound(said) for said in dict.fromkeys(task.said for task in tasks)}
+    engines = {
+        name: _engine(name, settings) for name in dict.fromkeys(task.recognizer for task in tasks)
+    }
+    return [
+        hashlib.sha256(
+            json.dumps(
+                [
+                    sounds[task.said],
+                    task.condition.content_hash(avoid=task.said.recording.files),
+                    *engines[task.recognizer],
+                    [claim.words for claim in task.claims],
+                ]
+            ).encode()
+        ).hexdigest()
+        for task in tasks
+    ]
+
+
+def _sound(said: Said) -> str:
+    try:
+        digest = said.recording.content_hash()
+    except UNREADABLE:
+        return repr(said.recording)  # whoever reads it will say why it cannot be
+    return f"{type(said.recording).__name__} {digest}"
+
+
+def _engine(name: str, settings: Settings) -> list[str]:
+    """Return what decides with a recognizer: its files, our settings, source and libraries."""
+    own = [path for path in (settings.model, settings.scorer) if path and name == ENGINE_OF_FILES]
+    return [
+        name,
+        *map(_file_hash, own),
+        *(model.sha256 for model in registry().values()),
+        settings.denoise,
+        str(settings.strict),
+        source_hash(SOUND_TO_DECISION, (*LIBRARIES, "pocketsphinx")),
+    ]
+
+
+@cache
+def _file_hash(path: Path) -> str:
+    return sha256_of(path)
