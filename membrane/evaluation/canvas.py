@@ -123,7 +123,7 @@ def thinned(x: Floats, y: Floats) -> tuple[Floats, Floats]:
 
 def mark_threshold(axes: Any, threshold: float) -> None:
     """Draw the threshold in use as an upright line, with a legend entry that names its value."""
-    label = f"threshold in use: {threshold:.3g}"
+    label = f"threshold in use: {threshold:.4g}"
     axes.axvline(threshold, color=IN_USE, linestyle="--", linewidth=1.3, label=label)
 
 

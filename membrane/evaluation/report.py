@@ -30,9 +30,9 @@ IN_SHORT = {
 COUNTS = {
     "speakers": "speakers",
     "enrolled": "voiceprints",
-    "probes": "recordings judged",
-    "refused": "of them refused for their quality",
-    "unreadable": "of them unreadable",
+    "probes": "recordings",
+    "refused": "refused for quality",
+    "unreadable": "unreadable",
     "genuine": "comparisons of one person",
     "impostor": "comparisons of two people",
 }
@@ -176,7 +176,8 @@ def _legend(evaluation: Evaluation) -> Html:
     return element(
         "p",
         f"{MISSING} could not be computed: there are no trials of that kind, or too few for so "
-        f"low a rate. The threshold in use is {evaluation.threshold:.4g} ({evaluation.unit}).",
+        f"low a rate. A number without brackets has no interval: the speakers are too few. The "
+        f"threshold in use is {evaluation.threshold:.4g} ({evaluation.unit}).",
         class_="legend",
     )
 

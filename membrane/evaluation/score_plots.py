@@ -208,7 +208,7 @@ def _rate_curve(thresholds: Floats, rates: Floats, least: float) -> tuple[Floats
 def _mark_equal_errors(axes: Any, outcome: Outcome, curve: DetCurve, least: float) -> None:
     rate = outcome.measures["eer"].value
     threshold = curve.thresholds[:-1][np.abs(curve.fmr - curve.fnmr)[:-1].argmin()]
-    label = f"equal error rate: {percent(rate)} at {threshold:.3g}"
+    label = f"equal error rate: {percent(rate)} at {threshold:.4g}"
     look = {"color": IN_USE, "linestyle": "none", "markersize": 7, "zorder": 5}
     axes.plot(threshold, max(rate, least), marker="o", label=label, clip_on=False, **look)
 

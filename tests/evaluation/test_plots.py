@@ -135,7 +135,7 @@ def test_the_det_axes_reach_as_low_as_the_errors():
 def test_the_threshold_in_use_is_marked(name, one_condition):
     with drawing():
         figure = getattr(score_plots, name)(one_condition)
-    assert f"threshold in use: {THRESHOLD:.3g}" in legend(figure)
+    assert f"threshold in use: {THRESHOLD:.4g}" in legend(figure)
     uprights = [line for line in figure.axes[0].lines if set(line.get_xdata()) == {THRESHOLD}]
     assert uprights
 
