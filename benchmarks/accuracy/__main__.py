@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from benchmarks.accuracy.corpora import CORPORA, QUICK
 from benchmarks.accuracy.ours import Ours
 from benchmarks.accuracy.package import Package
 from benchmarks.accuracy.systems import Corpus, System, Task
+from membrane.errors import MembraneError
 from membrane.evaluation.parallel import as_they_finish
 from membrane.evaluation.voices import cache_folder
 
@@ -81,7 +83,14 @@ def rows_of(
 def main() -> None:
     """Measure, print, and write what was asked for."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # the workers share the cores between them
-    chosen = options()
+    try:
+        run(options())
+    except MembraneError as error:
+        sys.exit(str(error))
+
+
+def run(chosen: argparse.Namespace) -> None:
+    """Measure, print, and write."""
     ours = Ours(chosen.cache / "voices")
     peers: list[System] = [
         Package(chosen.reference),
@@ -93,16 +102,21 @@ def main() -> None:
     others = [system for system in peers if not system.problem]
     notes = [f"{system.name}: {system.problem}." for system in peers if system.problem]
     rows = rows_of(tasks_of(corpora, quick=chosen.quick), ours, others, chosen)
+    show(corpora, rows, notes)
+    if chosen.json:
+        chosen.json.write_text(json.dumps(table.as_json(corpora, rows, notes), indent=2) + "\n")
+    if chosen.write:
+        RESULTS.write_text(table.as_markdown(corpora, rows, notes), encoding="utf-8")
+
+
+def show(corpora: Iterable[Corpus], rows: Sequence[Row], notes: Iterable[str]) -> None:
+    """Print a table for each corpus, and what to know of them."""
     console = Console()
     for corpus in corpora:
         own = [row for row in rows if row.corpus == corpus.name]
         console.print(table.for_terminal(corpus, own))
     for line in (*table.ABOUT, table.summary(rows), *notes):
-        console.print(line)
-    if chosen.json:
-        chosen.json.write_text(json.dumps(table.as_json(corpora, rows, notes), indent=2) + "\n")
-    if chosen.write:
-        RESULTS.write_text(table.as_markdown(corpora, rows, notes), encoding="utf-8")
+        console.print(line, highlight=False)
 
 
 if __name__ == "__main__":

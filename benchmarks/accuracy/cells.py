@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,9 @@ import numpy as np
 from benchmarks.accuracy.ours import Ours
 from benchmarks.accuracy.systems import Floats, System, Task
 from membrane.evaluation.intervals import Estimate, estimates
+from membrane.evaluation.metrics import equal_error_rate
 from membrane.evaluation.scores import ScoredTrials
+from membrane.evaluation.trials import Trials
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -74,7 +77,7 @@ def row_of(task: Task, ours: Ours, others: Sequence[System], folder: Path, resam
     cells = []
     for system in (ours, *others):
         kept = folder / f"{key_of(task, system)}.npy"
-        scores = kept_or_computed(kept, lambda system=system: system.scores(task))
+        scores = kept_or_computed(kept, partial(system.scores, task))
         cells.append(cell_of(task, system.name, scores, resamples))
     probes = len(task.corpus.trials.probes)
     return Row(task.corpus.name, task.condition.name, probes, ours.refused(task), tuple(cells))
@@ -97,8 +100,7 @@ def cell_of(task: Task, name: str, scores: Floats, resamples: int) -> Cell:
 def scored_trials(task: Task, scores: Floats) -> ScoredTrials:
     """Return the scores of the trials; nothing is accepted, because no threshold is compared."""
     trials = task.corpus.trials
-    speakers = sorted({one.speaker for one in (*trials.enrolled, *trials.probes)})
-    number = {speaker: place for place, speaker in enumerate(speakers)}
+    number = {speaker: place for place, speaker in enumerate(speakers_of(trials))}
     enrolled, probes = trials.pairs.T
     values = scores[enrolled, probes]
     return ScoredTrials(
@@ -113,10 +115,14 @@ def scored_trials(task: Task, scores: Floats) -> ScoredTrials:
     )
 
 
+def speakers_of(trials: Trials) -> list[str]:
+    """Return everybody who speaks in some trials, enrolled or not."""
+    enrolled = {who.speaker for who in trials.enrolled}
+    return sorted(enrolled | {probe.speaker for probe in trials.probes})
+
+
 def mean_of_speakers(scored: ScoredTrials) -> float:
     """Return the mean of the equal error rates of the enrolled, each with their own threshold."""
-    from membrane.evaluation.metrics import equal_error_rate
-
     own = [scored.where(scored.enrolled == one) for one in np.unique(scored.enrolled)]
     return float(np.mean([equal_error_rate(one.scores, one.same) for one in own]))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -48,22 +49,27 @@ class Mixtures:
         Subtract the log-likelihood in a mixture of other speakers, who are not held back.
     """
 
-    problem = ""
     sources = SOURCES
 
     def __init__(self, *, background: bool) -> None:
         self.background = background
         self.name = "MFCC mixtures, background" if background else "MFCC mixtures"
 
+    @property
+    def problem(self) -> str:
+        """Why it cannot run here; empty if it can."""
+        return "" if find_spec("sklearn") else "needs scikit-learn: make check installs it"
+
     def scores(self, task: Task) -> Floats:
         """Score every enrolled speaker against every probe."""
         models = [mixture_of(sounds) for sounds in task.corpus.enrolments]
         probes = [mfcc(probe) for probe in task.probes]
-        likely = np.array([[model.score(probe) for probe in probes] for model in models])
+        likely: Floats = np.array([[model.score(probe) for probe in probes] for model in models])
         if not self.background:
             return likely
         background = mixture_of(task.corpus.background_sounds)
-        return likely - [background.score(probe) for probe in probes]
+        ratios: Floats = likely - [background.score(probe) for probe in probes]
+        return ratios
 
 
 class MeanCepstra:

@@ -10,12 +10,15 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from benchmarks.accuracy.cells import MEASURES, Cell, Row
+from benchmarks.accuracy.cells import MEASURES, Cell, Row, speakers_of
 from benchmarks.accuracy.systems import Corpus
 from membrane.evaluation.intervals import Estimate
 
 BEATEN = "†"
 """Marks a number of Membrane where another system has a better one."""
+
+WIDTH = len("(0.00–0.50)")
+"""Of a column: five of them and the conditions fit 80 columns."""
 
 ABOUT = (
     "Above the equal error rate in per cent, below minDCF (p = 0.01, normalised), each with a 95 % "
@@ -72,10 +75,9 @@ def summary(rows: Sequence[Row]) -> str:
 def counts(corpus: Corpus) -> str:
     """Return how many speakers and trials a corpus has."""
     trials = corpus.trials
-    speakers = {one.speaker for one in (*trials.enrolled, *trials.probes)}
     genuine = int(trials.same.sum())
     return (
-        f"{len(speakers)} speakers, {len(trials.enrolled)} of them enrolled; "
+        f"{len(speakers_of(trials))} speakers, {len(trials.enrolled)} of them enrolled; "
         f"{genuine:,} genuine and {len(trials.same) - genuine:,} impostor trials"
     )
 
@@ -100,7 +102,7 @@ def for_terminal(corpus: Corpus, rows: Sequence[Row]) -> Table:
     )
     table.add_column("probes", no_wrap=True)
     for cell in rows[0].cells:
-        table.add_column(cell.system)
+        table.add_column(cell.system, max_width=WIDTH)
     for row in rows:
         table.add_row(
             f"{row.condition}\n[dim]gate {row.refused}/{row.probes}[/dim]",
