@@ -23,12 +23,10 @@ SCHEDULER_VARIABLE = "DASK_SCHEDULER_ADDRESS"
 """The environment variable that Dask's own commands read, too."""
 
 PATIENCE_S = 10
-"""Seconds that a scheduler has to answer."""
+"""Seconds that a scheduler has to answer, and then to have a worker."""
 
 CHUNK_PER_WORKER = 8
 """Calls for each worker between two looks at the results, where a backend gives only lists."""
-
-_DEATH = "a worker of {} died, perhaps for want of memory: use fewer workers"
 
 Calls = Sequence[tuple[Any, ...]]
 
@@ -107,23 +105,22 @@ def _results(
     import joblib
 
     jobs = min(workers or joblib.cpu_count(), len(calls))
+    tasks = [joblib.delayed(function)(*arguments) for arguments in calls]
     with _registered(backend), joblib.parallel_config(backend=backend, **options):
         try:
             parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
-            chunk = len(calls)
         except ValueError:  # this backend gives lists only
             parallel = joblib.Parallel(n_jobs=jobs)
-            chunk = CHUNK_PER_WORKER * jobs
-    tasks = [joblib.delayed(function)(*arguments) for arguments in calls]
-    for start in range(0, len(tasks), chunk):
-        with _deaf_to_interrupts():
-            results = parallel(tasks[start : start + chunk])
-        if isinstance(results, list):
-            yield from results
-            continue
-        with _ended(results):
-            for result in results:  # noqa: UP028 (`yield from` would close them before `_ended`)
-                yield result
+    if not parallel.return_generator:
+        chunk = CHUNK_PER_WORKER * jobs
+        for start in range(0, len(tasks), chunk):
+            yield from parallel(tasks[start : start + chunk])
+        return
+    with _deaf_to_interrupts():
+        results = parallel(tasks)
+    with _ended(results):
+        for result in results:  # noqa: UP028 (`yield from` would close them before `_ended`)
+            yield result
 
 
 @contextmanager
@@ -189,11 +186,18 @@ def _cluster(scheduler: str | None) -> Iterator[Any]:
         raise EngineUnavailable(
             f"no Dask scheduler answers at {address}: start one with `dask scheduler`"
         ) from None
+    with client:
+        _wait_for_workers(client, address)
+        yield client
+
+
+def _wait_for_workers(client: Any, address: str) -> None:
     try:
-        with client:
-            yield client
-    except distributed.KilledWorker:
-        raise EngineUnavailable(_DEATH.format("the cluster")) from None
+        client.wait_for_workers(1, timeout=PATIENCE_S)
+    except TimeoutError:
+        raise EngineUnavailable(
+            f"the cluster at {address} has no workers: start some with `dask worker {address}`"
+        ) from None
 
 
 @contextmanager
@@ -201,4 +205,6 @@ def _death_explained(backend: str) -> Iterator[None]:
     try:
         yield
     except BrokenExecutor:
-        raise EngineUnavailable(_DEATH.format(backend)) from None
+        raise EngineUnavailable(
+            f"a worker of {backend} died, perhaps for want of memory: use fewer workers"
+        ) from None

@@ -2,6 +2,7 @@ import os
 import socket
 import sys
 import time
+from contextlib import contextmanager
 from importlib.util import find_spec
 from threading import Event
 
@@ -116,14 +117,27 @@ def test_a_cluster_that_does_not_answer_is_told(monkeypatch):
         list(as_they_finish(pow, CALLS, backend="dask"))
 
 
-@pytest.fixture(scope="module")
-def cluster():
-    """Return the address of a Dask cluster of two worker processes on this computer."""
+@needs_dask
+def test_a_cluster_without_workers_is_told(monkeypatch):
+    monkeypatch.setattr("membrane.evaluation.parallel.PATIENCE_S", 1)
+    with cluster_of(0) as address, pytest.raises(EngineUnavailable, match="has no workers: start"):
+        list(as_they_finish(pow, CALLS, backend="dask", scheduler=address))
+
+
+@contextmanager
+def cluster_of(workers):
+    """Yield the address of a Dask cluster of worker processes on this computer."""
     from distributed import LocalCluster
 
     options = {"dashboard_address": None, "threads_per_worker": 1}
-    with LocalCluster(n_workers=2, processes=True, **options) as running:
+    with LocalCluster(n_workers=workers, processes=True, **options) as running:
         yield running.scheduler_address
+
+
+@pytest.fixture
+def cluster():
+    with cluster_of(2) as address:
+        yield address
 
 
 @needs_dask
