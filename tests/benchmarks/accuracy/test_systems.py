@@ -3,7 +3,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.accuracy.package import Package
 from benchmarks.accuracy.systems import Corpus, Task, cosines
 from membrane.evaluation.conditions import Condition
 from membrane.evaluation.recordings import find_recordings
@@ -38,10 +37,6 @@ def test_every_system_hears_the_samples_that_membrane_hears(task, monkeypatch):
     assert len(by_membrane) == len(jobs)
     for one, other in zip(by_membrane, task.probes, strict=True):
         np.testing.assert_array_equal(one, other)
-
-
-def test_a_missing_package_says_how_to_install_it(tmp_path):
-    assert Package(tmp_path / "python").problem == "not installed: make parity"
 
 
 def test_cosines_do_not_depend_on_length():
