@@ -1,4 +1,4 @@
-"""Choose the similarity thresholds of an encoder, and write them to weights/thresholds.toml.
+"""Choose what parts of a recording must reach, and write it to weights/thresholds.toml.
 
     python -m benchmarks.thresholds [--write]
 
@@ -11,8 +11,9 @@ speech-commands are too few a speaker to make a probe.)
 
 The threshold "enrolment" is the greatest that asks at most 2.5 % of the speakers to repeat one of
 their three phrases, because it is not enough like the other two. The threshold "stretch" is the
-greatest that refuses at most 1 % of the probes that the balanced one accepts, because one of their
-stretches of 1.6 s is not enough like the voiceprint.
+greatest that refuses at most 1 % of the probes that are let in as a whole, because one of their
+stretches of 1.6 s is not enough like the voiceprint. (The whole is judged by the calibration:
+`membrane calibrate`.)
 """
 
 from __future__ import annotations
@@ -29,16 +30,18 @@ from joblib import Parallel, delayed
 
 from membrane.audio.files import read_utterance
 from membrane.audio.preparation import prepare
+from membrane.audio.quality import Quality
 from membrane.audio.utterance import SAMPLE_RATE, Samples, Utterance
 from membrane.errors import PoorQuality
 from membrane.evaluation.intervals import clopper_pearson
 from membrane.evidence import Examiner
 from membrane.settings import Settings
 from membrane.voice.encoder import Embedding, Vector
+from membrane.voice.judge import Judge
+from membrane.voice.ratio import Circumstances
 
 SPEECH = Path(__file__).resolve().parents[2] / "shared" / "speech"
 THRESHOLDS = Path(__file__).resolve().parents[1] / "weights" / "thresholds.toml"
-LEVELS = {"convenient": 0.01, "balanced": 0.001, "strict": 0.0001}
 MOST_ASKED_AGAIN = 0.025
 MOST_CUT = 0.01
 ENROLMENT = 3
@@ -53,8 +56,17 @@ class Speaker:
 
     name: str
     voiceprint: Vector
-    probes: list[Embedding]
+    speech_s: float
+    probes: list[Heard]
     enrolled: list[Embedding]
+
+
+@dataclass
+class Heard:
+    """The voice of one utterance, and its quality."""
+
+    embedding: Embedding
+    quality: Quality
 
 
 def utterances_of(corpus: str) -> Iterator[tuple[str, list[Path]]]:
@@ -92,25 +104,28 @@ def probes_of(sounds: Iterable[Samples]) -> Iterator[Samples]:
             joined = []
 
 
-def examined(examiner: Examiner, sound: Samples, *, enrolling: bool) -> Embedding | None:
+def heard(examiner: Examiner, sound: Samples, *, enrolling: bool) -> Heard | None:
     """Return the voice of a sound, or None where the quality gate refuses it."""
     try:
-        return examiner.examine(Utterance(sound), enrolling=enrolling).embedding
+        examined = examiner.examine(Utterance(sound), enrolling=enrolling)
     except PoorQuality:
         return None
+    return Heard(examined.embedding, examined.prepared.quality)
 
 
 def speaker_of(corpus: str, name: str, files: list[Path]) -> Speaker | None:
     """Enrol one speaker and embed their probes; None where too little is left of them."""
     examiner = Examiner(Settings())
     sounds = sounds_of(corpus, files)
-    voices = (examined(examiner, sound, enrolling=True) for sound in sounds)
-    enrolled = list(islice((voice for voice in voices if voice), ENROLMENT))
+    phrases = (heard(examiner, sound, enrolling=True) for sound in sounds)
+    enrolled = list(islice((phrase for phrase in phrases if phrase), ENROLMENT))
     if len(enrolled) < ENROLMENT:
         return None
-    probes = (examined(examiner, one, enrolling=False) for one in probes_of(sounds[ENROLMENT:]))
-    heard = [voice for voice in probes if voice]
-    return Speaker(name, mean_of(enrolled), heard, enrolled) if heard else None
+    voices = [one.embedding for one in enrolled]
+    speech_s = sum(one.quality.speech_s for one in enrolled)
+    rest = (heard(examiner, one, enrolling=False) for one in probes_of(sounds[ENROLMENT:]))
+    probes = [probe for probe in rest if probe]
+    return Speaker(name, mean_of(voices), speech_s, probes, voices) if probes else None
 
 
 def mean_of(voices: list[Embedding]) -> Vector:
@@ -134,20 +149,30 @@ def enrolment_threshold(halves: dict[str, list[Speaker]]) -> tuple[float, dict[s
     return threshold, {half: agreement_report(some, threshold) for half, some in halves.items()}
 
 
-def stretch_threshold(
-    halves: dict[str, list[Speaker]], balanced: float
-) -> tuple[float, dict[str, str]]:
-    """Return what every stretch of a probe must reach, and its rates."""
+def let_in(judge: Judge, owner: Speaker, probe: Heard) -> bool:
+    """Return whether a probe as a whole is let in as its owner."""
+    vector = probe.embedding.vector
+    scores = judge.scores(
+        np.array([owner.voiceprint @ vector], np.float64),
+        judge.normalisation.similarities(owner.voiceprint[np.newaxis], vector).astype(np.float64),
+        Circumstances(probe.quality.speech_s, probe.quality.snr_db, owner.speech_s),
+    )
+    return bool(scores[0] >= judge.threshold)
 
-    def least(owner: Speaker, probe: Embedding) -> float:
-        return float((probe.partials @ owner.voiceprint).min())
+
+def stretch_threshold(halves: dict[str, list[Speaker]]) -> tuple[float, dict[str, str]]:
+    """Return what every stretch of a probe must reach, and its rates."""
+    judge = Examiner(Settings()).judge
+
+    def least(owner: Speaker, probe: Heard) -> float:
+        return float((probe.embedding.partials @ owner.voiceprint).min())
 
     def honest(speakers: list[Speaker]) -> list[float]:
         return [
             least(one, probe)
             for one in speakers
             for probe in one.probes
-            if one.voiceprint @ probe.vector >= balanced
+            if let_in(judge, one, probe)
         ]
 
     threshold = float(np.floor(np.quantile(honest(halves["choosing"]), MOST_CUT) * 100) / 100)
@@ -183,16 +208,6 @@ def agreement_report(speakers: list[Speaker], threshold: float) -> str:
     )
 
 
-def scores_of(speakers: list[Speaker]) -> tuple[np.ndarray, np.ndarray]:
-    """Return all genuine and all impostor similarities within one corpus."""
-    genuine, impostor = [], []
-    for owner in speakers:
-        for other in speakers:
-            alike = [float(owner.voiceprint @ probe.vector) for probe in other.probes]
-            (genuine if owner is other else impostor).extend(alike)
-    return np.array(genuine), np.array(impostor)
-
-
 def interval(errors: int, trials: int) -> str:
     """Return a rate with its exact 95 % interval, in per cent."""
     if not trials:
@@ -201,29 +216,14 @@ def interval(errors: int, trials: int) -> str:
     return f"{errors / trials:.3%} ({low:.3%} to {high:.3%}) of {trials}"
 
 
-def report(name: str, genuine: np.ndarray, impostor: np.ndarray, threshold: float) -> str:
-    """Return one line of error rates."""
-    missed, matched = int((genuine < threshold).sum()), int((impostor >= threshold).sum())
-    return (
-        f"{name:32} FNMR {interval(missed, len(genuine)):42} FMR {interval(matched, len(impostor))}"
-    )
-
-
-def least_similarity(impostors: np.ndarray, rate: float) -> float:
-    """Return the least similarity, in thousandths, that at most `rate` of the impostors reach."""
-    place = int(np.ceil(len(impostors) * (1 - rate)))
-    return float(np.ceil(impostors[place] * 1000) / 1000)
-
-
 def main() -> None:
     """Choose, report, and write if asked to."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", action="store_true", help="write weights/thresholds.toml")
     options = parser.parse_args()
     held_back = set((SPEECH / "heldback.txt").read_text().split())
-    scores: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = defaultdict(dict)
     enrolments: dict[str, list[Speaker]] = defaultdict(list)
-    provenance: list[str] = []
+    lines = ["# Chosen by benchmarks/thresholds.py; rates with exact 95 % intervals over trials."]
     for corpus in ("librispeech", "librispeech-single", "speechocean762", "fsdd"):
         halves: dict[str, list[tuple[str, list[Path]]]] = defaultdict(list)
         for name, files in utterances_of(corpus):
@@ -232,33 +232,14 @@ def main() -> None:
         for half, people in halves.items():
             found = Parallel(2)(delayed(speaker_of)(corpus, *person) for person in people)
             speakers = [speaker for speaker in found if speaker]
-            scores[half][corpus] = scores_of(speakers)
             enrolments[half] += speakers
             counted = f"{half}: {len(speakers)} of {len(people)} speakers of {corpus}"
-            provenance.append(counted)
+            lines.append(f"# {counted}")
             print(counted)
-    impostors = np.sort(np.concatenate([one for _, one in scores["choosing"].values()]))
-    lines = [
-        "# Chosen by benchmarks/thresholds.py; FNMR and FMR with exact 95 % intervals over trials.",
-        "# Cosine similarity; probes of 2.5 s of net speech or more, impostors of the same corpus.",
-        *(f"# {counted}" for counted in provenance),
-    ]
-    for level, rate in LEVELS.items():
-        threshold = least_similarity(impostors, rate)
-        print(f"\n{level}: {threshold}")
-        lines += ["", f"[resemblyzer.{level}]", f"similarity = {threshold}", f"fmr = {rate}"]
-        for half, corpora in scores.items():
-            pooled = tuple(np.concatenate(part) for part in zip(*corpora.values(), strict=True))
-            for name, (genuine, impostor) in {**corpora, "all": pooled}.items():
-                line = report(f"{half} {name}", genuine, impostor, threshold)
-                print(line)
-                if name == "all":
-                    lines.append(f'{half} = "{" ".join(line.split()[2:])}"')
-    balanced = least_similarity(impostors, LEVELS["balanced"])
-    for name, threshold, rates in (
-        ("stretch", *stretch_threshold(enrolments, balanced)),
-        ("enrolment", *enrolment_threshold(enrolments)),
-    ):
+    for name, (threshold, rates) in {
+        "stretch": stretch_threshold(enrolments),
+        "enrolment": enrolment_threshold(enrolments),
+    }.items():
         section = ["", f"[resemblyzer.{name}]", f"similarity = {threshold}"]
         section += [f'{half} = "{rate}"' for half, rate in rates.items()]
         print("\n".join(section))

@@ -1,12 +1,14 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from membrane.audio.utterance import SAMPLE_RATE, Utterance
 from membrane.errors import PoorQuality, UsageError
 from membrane.evidence import Examiner
-from membrane.settings import Settings
+from membrane.settings import Settings, calibration_file
+from membrane.voice.levels import Threshold
 from membrane.voice.scoring import similarity
-from membrane.voice.thresholds import threshold_for
 
 
 @pytest.fixture(scope="module")
@@ -121,16 +123,25 @@ def test_a_word_that_cannot_be_heard_is_refused_by_name(examiner):
         examiner.check_passphrase("open xyzzy the plugh door")
 
 
-def test_the_threshold_is_the_one_of_the_level():
-    for level in ("convenient", "balanced", "strict"):
-        assert Examiner(Settings(security=level)).threshold == threshold_for("resemblyzer", level)
+def test_a_safer_level_needs_a_higher_score():
+    levels = ("convenient", "balanced", "strict")
+    needed = [Examiner(Settings(security=level)).judge.threshold for level in levels]
+    assert needed == sorted(set(needed))
 
 
 def test_a_threshold_of_ones_own_is_in_the_metrics_numbers():
-    assert Examiner(Settings(threshold=0.7)).threshold == 0.7
+    assert Examiner(Settings(threshold=0.7)).judge.threshold == 0.7
     distance = Examiner(Settings(threshold=1.0, metric="euclidean"))
-    assert distance.threshold == pytest.approx(0.5)
-    assert Examiner(Settings(threshold=0.0)).threshold == 0
+    assert distance.judge.threshold == pytest.approx(0.5)
+    assert Examiner(Settings(threshold=0.0)).judge.threshold == 0
+
+
+def test_a_calibration_of_ones_own_decides(membrane_home):
+    shipped = Examiner(Settings()).judge
+    threshold = Threshold(12.5, 0.001, "counted", 1, 1)
+    own = replace(shipped.calibration, thresholds={"balanced": threshold})
+    own.save(calibration_file())
+    assert Examiner(Settings()).judge.threshold == 12.5
 
 
 def test_engines_can_be_loaded_beforehand():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -204,7 +205,7 @@ def _comparable(trials: Trials, voices: Voices, probes: Sequence[Heard]) -> tupl
 def _blocks(probes: Indices) -> list[slice]:
     """Return slices of the trials that hold `BLOCK` probes each, with all trials of each."""
     starts = np.flatnonzero(np.diff(probes, prepend=-1))[::BLOCK]
-    return [slice(*ends) for ends in zip(starts, [*starts[1:], len(probes)], strict=True)]
+    return [slice(start, end) for start, end in pairwise([*starts, len(probes)])]
 
 
 def _compare_block(

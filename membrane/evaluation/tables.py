@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from membrane.evaluation.calibrating import Calibrated
@@ -63,10 +63,14 @@ def in_short(evaluation: Evaluation) -> list[tuple[str, ...]]:
 
 def as_csv(evaluation: Evaluation) -> str:
     """Return a line for each condition, group and measure."""
+    heads = ("condition", "group", "measure", "value", "low", "high")
+    return csv_text((heads, *_cells(evaluation)))
+
+
+def csv_text(rows: Iterable[Sequence[str]]) -> str:
+    """Return rows as comma-separated values."""
     buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(("condition", "group", "measure", "value", "low", "high"))
-    writer.writerows(_cells(evaluation))
+    csv.writer(buffer, lineterminator="\n").writerows(rows)
     return buffer.getvalue()
 
 

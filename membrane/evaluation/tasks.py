@@ -8,14 +8,15 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from membrane.errors import UsageError
+from membrane.errors import OutputUnwritable, UsageError
 
 if TYPE_CHECKING:
     from membrane.console import View
     from membrane.evaluation.calibrating import Calibrated, Goal
     from membrane.evaluation.conditions import Condition
     from membrane.evaluation.evaluation import Evaluation
-    from membrane.evaluation.recordings import Found
+    from membrane.evaluation.recordings import Found, Recording
+    from membrane.evaluation.transcripts import Said
     from membrane.evaluation.trials import Trials
     from membrane.evaluation.voices import Heard, Job
     from membrane.settings import Settings
@@ -112,7 +113,7 @@ class Outputs:
         if self.report is not None:
             require_writable(self.report)
         if self.plots is not None:
-            self.plots.parent.mkdir(parents=True, exist_ok=True)
+            _make_folder(self.plots)
             require_writable(self.plots / "det.png")
 
 
@@ -162,12 +163,52 @@ class Evaluations:
         )
         self._show(evaluation, outputs)
 
+    def evaluate_phrases(
+        self,
+        conditions: Sequence[Condition],
+        *,
+        transcripts: Path | None,
+        digits: int | None,
+        recognizers: Sequence[str],
+        as_csv: bool,
+    ) -> None:
+        """Measure how often words are judged wrongly, and show it."""
+        from membrane.evaluation import phrases
+        from membrane.evaluation.judging import kept_decisions
+        from membrane.evaluation.tables import csv_text
+
+        found = self._found()
+        said = _said(found.recordings, transcripts, digits)
+        names = tuple(recognizers) or (self.settings.recognizer,)
+        with self.view.counting("Judging", len(said) * len(conditions) * len(names)) as progress:
+            evaluation = phrases.evaluate_phrases(
+                said,
+                self.settings,
+                conditions=conditions,
+                recognizers=names,
+                workers=self.work.jobs,
+                backend=self.work.backend,
+                scheduler=self.work.scheduler,
+                kept=kept_decisions(),
+                progress=progress,
+                fail_fast=self.work.fail_fast,
+            )
+        for note in (*found.notes, *evaluation.notes):
+            self.view.warn(note)
+        if self.view.as_json:
+            self.view.json(evaluation.as_json())
+        elif as_csv:
+            self.view.text(csv_text((phrases.CSV_HEADS, *evaluation.csv_rows())))
+        else:
+            self.view.table(phrases.HEADS, evaluation.rows())
+            self.view.table(phrases.INTERVAL_HEADS, evaluation.intervals())
+
     def trials(
         self, *, only: Path | None = None, without: Path | None = None
     ) -> tuple[Found, Trials]:
         """Return the recordings, and who is compared with which of them."""
         from membrane.evaluation import trials as build
-        from membrane.evaluation.recordings import Found, find_recordings
+        from membrane.evaluation.recordings import Found
         from membrane.store.joblib_store import JoblibStore
 
         material = self.material
@@ -176,13 +217,7 @@ class Evaluations:
                 material.trial_list, material.root or Path(), labels=material.labels
             )
             return Found(listed.probes), listed
-        found = find_recordings(
-            material.folders,
-            labels=material.labels,
-            pieces_s=material.pieces_s,
-            only=only or material.only,
-            without=without or material.without,
-        )
+        found = self._found(only=only, without=without)
         if material.pairs:
             return found, build.all_pairs(found.recordings)
         if material.database:
@@ -191,6 +226,18 @@ class Evaluations:
                 gallery, found.recordings, encoder=self.settings.encoder
             )
         return found, build.enrol_and_probe(found.recordings, enroll=material.enroll)
+
+    def _found(self, *, only: Path | None = None, without: Path | None = None) -> Found:
+        from membrane.evaluation.recordings import find_recordings
+
+        material = self.material
+        return find_recordings(
+            material.folders,
+            labels=material.labels,
+            pieces_s=material.pieces_s,
+            only=only or material.only,
+            without=without or material.without,
+        )
 
     @cached_property
     def cohort(self) -> Cohort | None:
@@ -341,3 +388,27 @@ class Evaluations:
         )
         self.view.table(("measure", "before", "after"), tables.compared(calibrated))
         self.view.note(f"Measured on {calibrated.reported_on}.")
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputUnwritable(f"{path} is no folder for plots ({error.strerror})") from None
+
+
+def _said(
+    recordings: Sequence[Recording], transcripts: Path | None, digits: int | None
+) -> list[Said]:
+    """Return the recordings with what is said in them."""
+    from membrane.evaluation.digit_strings import digit_strings
+    from membrane.evaluation.transcripts import read_transcripts
+
+    if (transcripts is None) == (digits is None):
+        raise UsageError(
+            "--phrases needs to know what is said: give --transcripts FILE, or --digits N to join "
+            "recordings that are named by their digit"
+        )
+    if digits is not None:
+        return digit_strings(recordings, digits)
+    return read_transcripts(Path(transcripts or ""), recordings)

@@ -15,7 +15,13 @@ import numpy.typing as npt
 
 from membrane import models
 from membrane.voice.calibration import Calibration, Circumstances, load_calibration
-from membrane.voice.normalisation import Cohort, Normalisation, normalisation_named, read_cohort
+from membrane.voice.normalisation import (
+    Cohort,
+    Normalisation,
+    load_cohort,
+    normalisation_named,
+    read_cohort,
+)
 from membrane.voice.thresholds import threshold_for
 
 Floats = npt.NDArray[np.float64]
@@ -77,6 +83,17 @@ class Judge:
         """What a whole gallery is ordered by; AS-norm would be too slow for one."""
         name = "centre" if self._normalise == "as-norm" else self._normalise
         return normalisation_named(name, self.encoder, cohort=self._cohort)
+
+    @property
+    def strangers(self) -> Cohort:
+        """The voices of strangers that similarities are seen in the light of.
+
+        Raises
+        ------
+        ModelUnavailable
+            If they cannot be read.
+        """
+        return load_cohort(self.encoder) if self._cohort is None else self._cohort
 
     @cached_property
     def _cohort(self) -> Cohort | None:

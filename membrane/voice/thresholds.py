@@ -1,4 +1,6 @@
-"""The similarity at which a voice is accepted: chosen once per encoder, shipped with its weights.
+"""What parts of a voice must reach: chosen once per encoder, shipped with its weights.
+
+The whole is judged by the calibration (`membrane.voice.judge`).
 
 `benchmarks/thresholds.py` chooses them and writes ``weights/thresholds.toml``, which also says
 what they were chosen on and how many honest trials they refuse.
@@ -25,27 +27,26 @@ def _chosen() -> dict[str, Any]:
         ) from None
 
 
-def threshold_for(encoder: str, security: str) -> float:
-    """Return the least cosine similarity that is accepted.
+def threshold_for(encoder: str, part: str) -> float:
+    """Return the least cosine similarity that is accepted of a part.
 
     Parameters
     ----------
     encoder : str
         Name of the encoder.
-    security : {"convenient", "balanced", "strict", "enrolment", "stretch"}
-        False match rate of 1 %, 0.1 % or 0.01 %; or what phrases of one enrolment must reach, or
-        every stretch of a probe.
+    part : {"enrolment", "stretch"}
+        A phrase of an enrolment, compared with the others; or every stretch of a probe.
 
     Raises
     ------
     UsageError
-        If none was chosen for this encoder and level.
+        If none was chosen for this encoder.
     ModelUnavailable
         If the shipped thresholds cannot be read.
     """
     try:
-        return float(_chosen()[encoder][security]["similarity"])
+        return float(_chosen()[encoder][part]["similarity"])
     except KeyError:
         raise UsageError(
-            f"no threshold was chosen for {encoder} at {security}: give one with --threshold"
+            f"no threshold was chosen for {part} with {encoder}: choose an encoder that is shipped"
         ) from None
