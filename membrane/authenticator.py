@@ -16,10 +16,13 @@ from membrane.errors import (
     Disagreement,
     EncoderMismatch,
     NameTaken,
+    UnknownName,
     UsageError,
 )
 from membrane.evidence import Examined, Examiner
+from membrane.explanation import Compared, Explanation, explanation_of
 from membrane.phrase.matching import find_passphrase
+from membrane.settings import Settings
 from membrane.store.gallery import Gallery
 from membrane.store.joblib_store import JoblibStore
 from membrane.store.names import canonical_name, name_key
@@ -71,7 +74,14 @@ class Membrane(Examiner):
     ----------
     settings : Settings, optional
         By default those of the settings file and the environment.
+    explains : bool
+        Give the decisions of `verify`, `verify_anyone` and `compare` an explanation: for whoever
+        owns the database. Told to whoever logs in, it would help them to sound like the person.
     """
+
+    def __init__(self, settings: Settings | None = None, *, explains: bool = False) -> None:
+        super().__init__(settings)
+        self.explains = explains
 
     @cached_property
     def store(self) -> JoblibStore:
@@ -215,9 +225,9 @@ class Membrane(Examiner):
             return ""
         other = gallery.voiceprint(best)
         circumstances = Circumstances(
-            speech_s=_speech_s(voiceprint),
+            speech_s=Compared.of(voiceprint).speech_s,
             snr_db=float(np.median([one.quality.snr_db for one in voiceprint.utterances])),
-            enrolled_speech_s=_speech_s(other),
+            enrolled_speech_s=Compared.of(other).speech_s,
         )
         _, score = self._score(other.vector, voiceprint.vector, circumstances)
         return other.name if score >= self.judge.threshold else ""
@@ -248,15 +258,41 @@ class Membrane(Examiner):
         if voiceprint is not None:
             self._require_encoder(voiceprint)
             person, secret = voiceprint.name, voiceprint.passphrase
-            vector, speech_s = voiceprint.vector, _speech_s(voiceprint)
+            compared = Compared.of(voiceprint)
         else:
-            vector, speech_s = _decoy(claimed), DECOY_SPEECH_S
+            compared = Compared(_decoy(claimed), DECOY_SPEECH_S)
         examined = self.examine(utterance, expected=expected or secret)
         if secret and not expected:
             examined = _without_secret(examined)
-        match = self._voice_match(vector, speech_s, examined)
         # Told by the name that was claimed: the one that is stored would say that there is one.
-        return self._decide("verify", examined, match, claimed=claimed, person=person)
+        return self._verified(examined, compared, claimed=claimed, person=person)
+
+    def explain(self, name: str, utterance: Utterance) -> Decision:
+        """Judge a recording by the voice alone, and say all that is known of why.
+
+        Parameters
+        ----------
+        name : str
+            Somebody enrolled.
+        utterance : Utterance
+
+        Raises
+        ------
+        UnknownName
+            If nobody of that name is enrolled: this is for whoever owns the database.
+        InvalidName, PoorQuality, EncoderMismatch, StoreError, Unavailable
+        """
+        voiceprint = self.store.get(canonical_name(name))
+        if voiceprint is None:
+            raise UnknownName(f"nobody called {name!r} is enrolled: see `membrane list`")
+        self._require_encoder(voiceprint)
+        examined, compared = self.examine(utterance), Compared.of(voiceprint)
+        match = self._voice_match(compared, examined)
+        decision = self._decide("verify", examined, match, claimed=voiceprint.name)
+        return replace(
+            decision,
+            explanation=explanation_of(match, compared, examined, judge=self.judge),
+        )
 
     def passphrase_owners(self, gallery: Gallery | None = None) -> dict[int, str]:
         """Return the passphrase of everybody who has one, by their row of the gallery.
@@ -294,12 +330,8 @@ class Membrane(Examiner):
             same = [person for person, phrase in owners.items() if phrase == phrases[place]]
             owner = gallery.voiceprint(max(same, key=lambda person: float(alike[person])))
             self._require_encoder(owner)
-            return self._decide(
-                "verify",
-                _without_secret(replace(examined, words=words)),
-                self._voice_match(owner.vector, _speech_s(owner), examined),
-                claimed=owner.name,
-            )
+            heard = _without_secret(replace(examined, words=words))
+            return self._verified(heard, Compared.of(owner), claimed=owner.name)
         return replace(
             self._decide("verify", examined, None), reason="That is nobody's passphrase here."
         )
@@ -323,7 +355,7 @@ class Membrane(Examiner):
         ranked = [int(person) for person in top(alike, top_n) if alike[person] > INCOMPARABLE]
         # Reading a voiceprint checks the row that the decision rests on.
         people = [gallery.voiceprint(person) for person in ranked]
-        matches = [self._voice_match(who.vector, _speech_s(who), examined) for who in people]
+        matches = [self._voice_match(Compared.of(who), examined) for who in people]
         candidates = tuple(
             Candidate(who.name, match.similarity, match.score)
             for who, match in zip(people, matches, strict=True)
@@ -342,10 +374,14 @@ class Membrane(Examiner):
         PoorQuality, Unavailable
         """
         first, second = self.examine(one), self.examine(other)
-        speech_s = first.prepared.quality.speech_s
-        match = self._voice_match(first.embedding.vector, speech_s, second)
+        compared = Compared(first.embedding.vector, first.prepared.quality.speech_s)
+        match = self._voice_match(compared, second)
         decision = self._decide("compare", second, match)
-        return replace(decision, source=f"{one.source} {other.source}")
+        return replace(
+            decision,
+            source=f"{one.source} {other.source}",
+            explanation=self._explanation(match, compared, second),
+        )
 
     def _rank(self, gallery: Gallery, probe: Vector) -> Vector:
         """Return how alike everybody is to a probe; `INCOMPARABLE` where encoders differ."""
@@ -376,16 +412,33 @@ class Membrane(Examiner):
         scores = self.judge.scores(np.array([alike]), normalised.astype(np.float64), circumstances)
         return alike, float(scores[0])
 
-    def _voice_match(self, vector: Vector, speech_s: float, examined: Examined) -> VoiceMatch:
+    def _verified(
+        self, examined: Examined, compared: Compared, *, claimed: str, person: str = ""
+    ) -> Decision:
+        match = self._voice_match(compared, examined)
+        # Whoever sounds like nobody must not learn whether there is somebody of that name.
+        withhold = not (match.accepted or match.mixed)
+        explanation = self._explanation(match, compared, examined, withhold=withhold)
+        decision = self._decide("verify", examined, match, claimed=claimed, person=person)
+        return replace(decision, explanation=explanation)
+
+    def _explanation(
+        self, match: VoiceMatch, compared: Compared, examined: Examined, *, withhold: bool = False
+    ) -> Explanation | None:
+        if not self.explains:
+            return None
+        return explanation_of(match, compared, examined, judge=self.judge, withhold=withhold)
+
+    def _voice_match(self, compared: Compared, examined: Examined) -> VoiceMatch:
         """Compare a voiceprint with a whole probe, and with every stretch of it.
 
         Otherwise somebody could say the words and play any recording of the person after them.
         """
         metric = metric_named(self.settings.metric)
         embedding, quality = examined.embedding, examined.prepared.quality
-        circumstances = Circumstances(quality.speech_s, quality.snr_db, speech_s)
-        alike, score = self._score(vector, embedding.vector, circumstances)
-        stretch = float(similarities(embedding.partials, vector).min())
+        circumstances = Circumstances(quality.speech_s, quality.snr_db, compared.speech_s)
+        alike, score = self._score(compared.vector, embedding.vector, circumstances)
+        stretch = float(similarities(embedding.partials, compared.vector).min())
         calibrated = self.judge.unit == RATIO
         threshold = self.judge.threshold
         return VoiceMatch(
@@ -442,11 +495,6 @@ def _enrolled(phrase: Examined) -> EnrolledUtterance:
         device=phrase.utterance.device,
         source=phrase.utterance.source,
     )
-
-
-def _speech_s(voiceprint: Voiceprint) -> float:
-    """Return the net speech that a voiceprint is made of."""
-    return sum(one.quality.speech_s for one in voiceprint.utterances)
 
 
 def _without_secret(examined: Examined) -> Examined:

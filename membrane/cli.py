@@ -75,16 +75,19 @@ Scorer = Annotated[Path | None, typer.Option(help="DeepSpeech: a scorer of your 
 PromptKind = Annotated[
     Literal["digits", "words"] | None, typer.Option("--prompt", help="What is asked for.")
 ]
+Explain = Annotated[
+    bool, typer.Option("--explain", help="Show why: for the owner of the database only.")
+]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
-def _membrane(*, denoise: bool | None = None, **options: Any) -> Membrane:
+def _membrane(*, denoise: bool | None = None, explain: bool = False, **options: Any) -> Membrane:
     from membrane.authenticator import Membrane
     from membrane.settings import load_settings
 
     if denoise is not None:
         options["denoise"] = "always" if denoise else "never"
-    return Membrane(load_settings(**options))
+    return Membrane(load_settings(**options), explains=explain)
 
 
 def _tasks(membrane: Membrane, view: View, **sound: Any) -> Tasks:
@@ -214,6 +217,7 @@ def verify(
     model: Model = None,
     scorer: Scorer = None,
     database: Database = None,
+    explain: Explain = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -230,6 +234,7 @@ def verify(
         raise UsageError("--expect holds no word: say what the recording must hold")
     name = None if anyone else _name(username, "--username or --anyone")
     membrane = _membrane(
+        explain=explain,
         attempts=attempts,
         security=security,
         metric=metric,
@@ -302,10 +307,12 @@ def compare(
     results: Results = None,
     denoise: Denoise = None,
     encoder: Encoder = None,
+    explain: Explain = False,
     as_json: AsJson = False,
 ) -> None:
     """Tell whether two voices are one person's."""
     membrane = _membrane(
+        explain=explain,
         security=security,
         metric=metric,
         threshold=threshold,
@@ -314,6 +321,36 @@ def compare(
         encoder=encoder,
     )
     _exit(_tasks(membrane, View(as_json=as_json), files=(one, other)).compare())
+
+
+@app.command()
+def explain(
+    one: Annotated[str, typer.Argument(help="A recording, or the name of somebody enrolled.")],
+    other: Annotated[str, typer.Argument(help="A recording.")],
+    security: Security = None,
+    metric: MetricName = None,
+    threshold: Threshold = None,
+    results: Results = None,
+    denoise: Denoise = None,
+    encoder: Encoder = None,
+    database: Database = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show why two voices match or do not.
+
+    The words are not looked at.
+    """
+    membrane = _membrane(
+        explain=True,
+        security=security,
+        metric=metric,
+        threshold=threshold,
+        results=results,
+        denoise=denoise,
+        encoder=encoder,
+        database=database,
+    )
+    _exit(_tasks(membrane, View(as_json=as_json), files=(one, other)).explain())
 
 
 @app.command()

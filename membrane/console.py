@@ -167,6 +167,11 @@ class View:
                     for rank, one in enumerate(decision.candidates, start=1)
                 ],
             )
+        if decision.explanation is not None:
+            from membrane.explaining_view import drawn
+
+            plain = not self.answers.is_terminal
+            self._print(drawn(decision, plain=plain), soft_wrap=plain)
 
     def enrolment(self, enrolment: Enrolment, *, added: bool = False) -> None:
         """Answer with a person who has been enrolled."""

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from math import isfinite
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from membrane.audio.quality import Quality
 from membrane.phrase.recognizer import PhraseMatch
+
+if TYPE_CHECKING:
+    from membrane.explanation import Explanation
 
 NOT_CHECKED = "not checked"
 
@@ -112,6 +115,8 @@ class Decision:
     encoder, recognizer, security, source : str
     timings : dict of str to float, seconds
         What each step took: ``sound``, ``words``, ``voice``.
+    explanation : Explanation or None
+        None where nobody asked for one.
     """
 
     command: str
@@ -129,6 +134,7 @@ class Decision:
     security: str = ""
     source: str = ""
     timings: dict[str, float] = field(default_factory=dict)
+    explanation: Explanation | None = None
 
     def __bool__(self) -> bool:
         """Refuse to be a truth value: `accepted` says what is meant."""
@@ -141,6 +147,7 @@ class Decision:
         if self.words and not isfinite(self.words.score):
             plain["words"]["score"] = None  # no words at all were found; JSON knows no infinity
         plain["candidates"] = list(plain["candidates"])
+        plain["explanation"] = self.explanation and self.explanation.as_json()
         plain["llr"] = self.voice.score if self.voice else None
         return plain
 

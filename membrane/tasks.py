@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from membrane.console import View, at_terminal, sentence
-from membrane.errors import Declined, OutputUnwritable, PoorQuality, UnknownName, UsageError
+from membrane.errors import (
+    Declined,
+    InvalidName,
+    NoSuchFile,
+    OutputUnwritable,
+    PoorQuality,
+    UnknownName,
+    UsageError,
+)
 from membrane.store.names import canonical_name
 
 if TYPE_CHECKING:
@@ -218,6 +226,27 @@ class Tasks:
         self.view.decision(decision)
         return decision.accepted
 
+    def explain(self) -> bool:
+        """Tell why two voices are one person's or not; the first may be somebody enrolled.
+
+        Returns
+        -------
+        bool
+            Whether they are, by the voice alone.
+        """
+        one, other = self.files
+        if is_recording(one):
+            return self.compare()
+        self._check_outputs()
+        try:
+            decision = self.membrane.explain(one, self._read((other,))[0])
+        except (InvalidName, UnknownName):
+            raise NoSuchFile(
+                f"{one!r} is neither a recording nor enrolled: see `membrane list`"
+            ) from None
+        self.view.decision(self._recorded(decision))
+        return decision.accepted
+
     def _recorded(self, decision: Decision) -> Decision:
         """Append a decision to the results file, if there is one, before anybody is let in."""
         if self.membrane.settings.results is not None:
@@ -282,6 +311,13 @@ class Tasks:
         if len(self.files) > 1:
             raise UsageError("one recording is judged at a time: give --with-file once")
         return self._read(self.files)[0]
+
+
+def is_recording(text: str) -> bool:
+    """Return whether something that may be a name says where a recording is."""
+    from membrane.audio.files import STANDARD_INPUT
+
+    return text == STANDARD_INPUT or os.access(text, os.F_OK)
 
 
 def require_writable(path: Path) -> None:

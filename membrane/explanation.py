@@ -1,0 +1,377 @@
+"""Why a voice was accepted or refused: what its score is to be compared with, and what moved it.
+
+Conventions
+-----------
+*Alike* is the similarity that the judge ranks people by: the cosine, or the cosine after the mean
+of strangers was taken away. Where the judge uses AS-norm it is the latter, because a stranger of
+the cohort would be among the voices closest to itself. *Stretches* are raw cosines, as they are
+when they decide.
+
+A *change* is a difference of natural log-likelihood ratios; its exponential is a factor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from math import log
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from membrane.errors import ModelUnavailable
+from membrane.store.voiceprint import EnrolledUtterance, Voiceprint, mean_vector
+from membrane.voice.encoder import Vector
+from membrane.voice.ratio import MEASURES, Circumstances, ratio_as_number
+from membrane.voice.scoring import similarities
+
+if TYPE_CHECKING:
+    from membrane.decision import VoiceMatch
+    from membrane.evidence import Examined
+    from membrane.voice.calibration import Calibration
+    from membrane.voice.judge import Judge
+
+MORE_SPEECH_S = 2.0
+"""What somebody is asked to say more: one or two digits, or a few words."""
+
+WORTH_SAYING = log(1.2)
+"""Change below which it is not worth to ask for more speech."""
+
+
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """What a probe was compared with.
+
+    Parameters
+    ----------
+    vector : np.ndarray, shape (256,), float32, unit length
+    speech_s : float, seconds
+        Net speech that it is made of.
+    phrases : tuple of EnrolledUtterance
+        The person's own; empty for a recording, and for the decoy of an unknown name.
+    """
+
+    vector: Vector
+    speech_s: float
+    phrases: tuple[EnrolledUtterance, ...] = ()
+
+    @classmethod
+    def of(cls, voiceprint: Voiceprint) -> Compared:
+        """Return an enrolled person."""
+        speech_s = sum(one.quality.speech_s for one in voiceprint.utterances)
+        return cls(voiceprint.vector, speech_s, voiceprint.utterances)
+
+
+@dataclass(frozen=True)
+class OwnSpread:
+    """How alike the phrases of one enrolment are, each to the mean of the others.
+
+    Parameters
+    ----------
+    phrases : int
+        Two or more.
+    least, median, most : float
+    """
+
+    phrases: int
+    least: float
+    median: float
+    most: float
+
+
+@dataclass(frozen=True)
+class Strangers:
+    """How alike the strangers of the cohort are to one voice.
+
+    Parameters
+    ----------
+    count : int
+        Their number.
+    closest, median : float
+    as_alike : int
+        How many of them are as alike as probe and person are.
+    """
+
+    count: int
+    closest: float
+    median: float
+    as_alike: int
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """One stretch of the probe.
+
+    Parameters
+    ----------
+    start_s, stop_s : float, seconds
+        In the probe's speech: silences were cut before. The last may reach beyond its end.
+    similarity : float
+        Raw cosine to the voiceprint.
+    enough : bool
+    """
+
+    start_s: float
+    stop_s: float
+    similarity: float
+    enough: bool
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one measure of the circumstances did to the score.
+
+    Parameters
+    ----------
+    measure : {"speech", "snr", "enrolled"}
+    value : float
+        Seconds or dB.
+    best : float or None
+        The best that the calibration has seen; None where it does not look at the measure.
+    change : float or None
+        How much higher the score of the same similarity would be at the best; negative where the
+        same similarity would then count for less, as that of a stranger does.
+    """
+
+    measure: str
+    value: float
+    best: float | None
+    change: float | None
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What more speech does to the scores of honest logins, as `membrane calibrate` measured it.
+
+    Parameters
+    ----------
+    speech_s, more_s : float, seconds
+        Net speech of this probe, and how much more.
+    change : float
+        Of the median score.
+    """
+
+    speech_s: float
+    more_s: float
+    change: float
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why a voice was accepted or refused.
+
+    Parameters
+    ----------
+    verdict : str
+        What decided, in plain words.
+    normalisation : {"none", "centre"}
+        What *alike* went through.
+    alike : float
+        How alike probe and person are.
+    own : OwnSpread or None
+        None where there are no two phrases, or they are withheld.
+    strangers, strangers_of_person : Strangers or None
+        Those of the cohort beside the probe, and beside the person (or the first recording); None
+        where there is no cohort. The latter may be withheld.
+    stretches : tuple of Stretch
+        Empty where they are withheld.
+    stretch_threshold : float
+        The least that each stretch may be.
+    costs : tuple of Cost
+        Empty where a threshold of one's own decides. That of the enrolment may be withheld.
+    gain : Gain or None
+        None where nothing was measured, or the measured gain is small.
+    withheld : bool
+        Whether all that would tell a person from the decoy of an unknown name was left out.
+    """
+
+    verdict: str
+    normalisation: str
+    alike: float
+    own: OwnSpread | None
+    strangers: Strangers | None
+    strangers_of_person: Strangers | None
+    stretches: tuple[Stretch, ...]
+    stretch_threshold: float
+    costs: tuple[Cost, ...]
+    gain: Gain | None
+    withheld: bool
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the explanation as plain values, ready for a JSON encoder."""
+        plain = asdict(self)
+        for name in ("stretches", "costs"):
+            plain[name] = list(plain[name])
+        return plain
+
+
+def explanation_of(
+    match: VoiceMatch,
+    compared: Compared,
+    examined: Examined,
+    *,
+    judge: Judge,
+    withhold: bool = False,
+) -> Explanation:
+    """Explain a comparison of voices.
+
+    Parameters
+    ----------
+    match : VoiceMatch
+        What was decided.
+    compared : Compared
+        What the probe was compared with.
+    examined : Examined
+        The probe.
+    judge : Judge
+        Who decided.
+    withhold : bool
+        Leave out what would tell a person from the decoy of an unknown name: the spread of their
+        phrases, how alike they are to strangers, what they said when they were enrolled, and the
+        stretches, which are about equally unlike a decoy.
+    """
+    probe = examined.embedding.vector
+    ranking = judge.ranking
+    alike = float(ranking.similarities(compared.vector[np.newaxis], probe)[0])
+    stretches = () if withhold else _stretches(match, compared.vector, examined)
+    quality = examined.prepared.quality
+    circumstances = Circumstances(quality.speech_s, quality.snr_db, compared.speech_s)
+    words_pass = examined.words is None or examined.words.accepted
+    explanation = Explanation(
+        verdict=_verdict(match, stretches, words_pass=words_pass),
+        normalisation=ranking.name,
+        alike=alike,
+        own=_own_spread(judge, compared.phrases),
+        strangers=_strangers(judge, probe, alike),
+        strangers_of_person=_strangers(judge, compared.vector, alike),
+        stretches=stretches,
+        stretch_threshold=match.stretch_threshold,
+        costs=_costs(judge, compared.vector, probe, circumstances),
+        gain=_gain(judge.calibration, quality.speech_s) if judge.cosine is None else None,
+        withheld=withhold,
+    )
+    return _withheld(explanation) if withhold else explanation
+
+
+def _withheld(explanation: Explanation) -> Explanation:
+    costs = tuple(cost for cost in explanation.costs if cost.measure != "enrolled")
+    return replace(explanation, own=None, strangers_of_person=None, costs=costs)
+
+
+def _verdict(match: VoiceMatch, stretches: Sequence[Stretch], *, words_pass: bool) -> str:
+    """Return what decided, and by how much."""
+    if match.accepted and not words_pass:
+        return "The voice was good enough; the words were not."
+    unlike = sum(not stretch.enough for stretch in stretches)
+    if match.mixed:
+        return f"The whole was good enough; {unlike} of {len(stretches)} stretches were not."
+    said = _margin(match)
+    if unlike and not match.accepted:
+        said += f" {unlike} of {len(stretches)} stretches are not alike enough either."
+    return said if words_pass else f"{said} The words were wrong, too."
+
+
+def _margin(match: VoiceMatch) -> str:
+    if match.score is None or match.score_threshold is None:
+        return f"The similarity is {'' if match.accepted else 'not '}enough."
+    factor = ratio_as_number(abs(match.score - match.score_threshold))
+    if match.accepted:
+        return f"The ratio is {factor} times what is needed."
+    return f"The ratio falls short by a factor of {factor}."
+
+
+def _own_spread(judge: Judge, phrases: Sequence[EnrolledUtterance]) -> OwnSpread | None:
+    counted = [phrase for phrase in phrases if phrase.weight > 0]
+    if len(counted) < 2:
+        return None
+    others = [mean_vector(counted[:i] + counted[i + 1 :]) for i in range(len(counted))]
+    alike = [
+        float(judge.ranking.similarities(other[np.newaxis], phrase.vector)[0])
+        for other, phrase in zip(others, counted, strict=True)
+    ]
+    return OwnSpread(len(counted), min(alike), float(np.median(alike)), max(alike))
+
+
+def _strangers(judge: Judge, voice: Vector, alike: float) -> Strangers | None:
+    try:
+        cohort = judge.strangers
+    except ModelUnavailable:
+        return None  # a judge that needs none was not stopped by that, either
+    theirs = judge.ranking.matrix(cohort.vectors, voice[np.newaxis])[:, 0]
+    return Strangers(
+        count=len(theirs),
+        closest=float(theirs.max()),
+        median=float(np.median(theirs)),
+        as_alike=int(np.count_nonzero(theirs >= alike)),
+    )
+
+
+def _stretches(match: VoiceMatch, vector: Vector, examined: Examined) -> tuple[Stretch, ...]:
+    from membrane.audio.utterance import SAMPLE_RATE
+    from membrane.voice.dvector import PARTIAL_FRAMES, partial_starts
+    from membrane.voice.mels import STEP
+
+    alike = similarities(examined.embedding.partials, vector)
+    frame_s = STEP / SAMPLE_RATE
+    step_s, length_s = partial_starts(0).step * frame_s, PARTIAL_FRAMES * frame_s
+    return tuple(
+        Stretch(
+            start_s=round(number * step_s, 2),
+            stop_s=round(number * step_s + length_s, 2),
+            similarity=float(one),
+            enough=bool(one >= match.stretch_threshold),
+        )
+        for number, one in enumerate(alike)
+    )
+
+
+def _costs(
+    judge: Judge, vector: Vector, probe: Vector, circumstances: Circumstances
+) -> tuple[Cost, ...]:
+    if judge.cosine is not None:
+        return ()
+    line = judge.calibration.line
+    alike = float(judge.normalisation.similarities(vector[np.newaxis], probe)[0])
+    best = {influence.measure: influence.high for influence in line.influences}
+    return tuple(
+        Cost(
+            measure=measure,
+            value=float(circumstances.of(measure)),
+            best=best.get(measure),
+            change=_change(judge.calibration, alike, circumstances, measure, best[measure])
+            if measure in best
+            else None,
+        )
+        for measure in MEASURES
+    )
+
+
+def _change(
+    calibration: Calibration,
+    alike: float,
+    circumstances: Circumstances,
+    measure: str,
+    best: float,
+) -> float:
+    """Return what the best of one measure would add to the score of a similarity."""
+    values = {name: circumstances.of(name) for name in MEASURES}
+    improved = Circumstances(*(np.asarray(best) if n == measure else v for n, v in values.items()))
+    now, then = (calibration.llr(alike, one) for one in (circumstances, improved))
+    return float(then - now)
+
+
+def _gain(calibration: Calibration, speech_s: float) -> Gain | None:
+    """Return what more speech does to honest logins, if that was measured and is worth saying.
+
+    Between the lengths that were measured the median score is interpolated on the logarithm of
+    the seconds, as the calibration itself takes them; beyond them nothing is said.
+    """
+    if len(calibration.gains) < 2:
+        return None
+    seconds, scores = np.array(calibration.gains).T
+    more_s = speech_s + MORE_SPEECH_S
+    if not seconds[0] <= speech_s < more_s <= seconds[-1]:
+        return None
+    now, then = np.interp(np.log([speech_s, more_s]), np.log(seconds), scores)
+    change = float(then - now)
+    return Gain(speech_s, MORE_SPEECH_S, change) if change >= WORTH_SAYING else None
