@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from membrane.decision import Decision
-    from membrane.explanation import Cost, Explanation, Strangers, Stretch
+    from membrane.explanation import Cost, Explanation, OwnSpread, Strangers, Stretch
 
 Rows = list[tuple[str, str]]
 
@@ -39,7 +39,8 @@ MEASURES = {
 FIRST = "the first"
 """What is compared with a recording where nobody is enrolled."""
 
-WITHHELD = "shown to the owner by `membrane explain NAME FILE`"
+WITHHELD = "Shown by `membrane explain NAME FILE`, for the owner."
+"""What a refused login is told instead of all that depends on the person's phrases."""
 
 SCALES = {"none": "cosine", "centre": "cosine without what all voices share"}
 
@@ -85,30 +86,31 @@ def sections(decision: Decision) -> Iterator[tuple[str, Rows]]:
     if explanation is None:
         raise ValueError("a decision without an explanation")
     whom = FIRST if decision.command == "compare" else shown(decision.claimed)
-    needed = f"{explanation.stretch_threshold:.2f} needed"
     yield "Why", [("", explanation.verdict)]
-    yield f"How alike ({SCALES[explanation.normalisation]})", _alike(explanation, whom)
-    yield f"Stretches (s of speech, silence cut out; {needed})", _stretches(explanation)
+    if explanation.alike is None:
+        yield "How alike", [("", WITHHELD)]
+    else:
+        needed = f"{explanation.stretch_threshold:.2f} needed"
+        alike = _alike(explanation, explanation.alike, whom)
+        yield f"How alike ({SCALES[explanation.normalisation]})", alike
+        yield f"Stretches (s of speech, silence cut out; {needed})", _stretches(explanation)
     yield "What the circumstances cost", _costs(explanation, whom)
     yield "What would help", _help(explanation)
 
 
-def _alike(explanation: Explanation, whom: str) -> Rows:
+def _alike(explanation: Explanation, alike: float, whom: str) -> Rows:
     return [
-        ("recording", f"{explanation.alike:.3f} like {whom}{_among_own(explanation, whom)}"),
-        ("phrases", _own(explanation, whom)),
+        ("recording", f"{alike:.3f} like {whom}{_among_own(explanation.own, alike, whom)}"),
+        ("phrases", _own(explanation.own, whom)),
         *_beside_strangers(explanation, whom),
     ]
 
 
-def _own(explanation: Explanation, whom: str) -> str:
-    own = explanation.own
-    if own is not None:
-        spread = f"{own.least:.3f} to {own.most:.3f}, median {own.median:.3f}"
-        return f"{spread}: {own.phrases} of {whom}'s, each like the others"
-    if explanation.withheld:
-        return WITHHELD
-    return "none: nobody is enrolled" if whom == FIRST else "only one: there is no spread"
+def _own(own: OwnSpread | None, whom: str) -> str:
+    if own is None:
+        return "none: nobody is enrolled" if whom == FIRST else "only one: there is no spread"
+    spread = f"{own.least:.3f} to {own.most:.3f}, median {own.median:.3f}"
+    return f"{spread}: {own.phrases} of {whom}'s, each like the others"
 
 
 def _beside_strangers(explanation: Explanation, whom: str) -> Rows:
@@ -120,13 +122,13 @@ def _beside_strangers(explanation: Explanation, whom: str) -> Rows:
     return rows
 
 
-def _among_own(explanation: Explanation, whom: str) -> str:
+def _among_own(own: OwnSpread | None, alike: float, whom: str) -> str:
     """Return where the probe lies among the person's own phrases."""
-    if explanation.own is None:
+    if own is None:
         return ""
-    if explanation.alike < explanation.own.least:
+    if alike < own.least:
         return f", less than any of {whom}'s own phrases"
-    if explanation.alike > explanation.own.most:
+    if alike > own.most:
         return f", more than any of {whom}'s own phrases"
     return f", within the spread of {whom}'s own phrases"
 
@@ -141,8 +143,6 @@ def _strangers(strangers: Strangers, voice: str, other: str) -> str:
 
 
 def _stretches(explanation: Explanation) -> Rows:
-    if explanation.withheld:
-        return [("", f"{WITHHELD[0].upper()}{WITHHELD[1:]}.")]
     every = explanation.stretches
     least = sorted(every, key=lambda stretch: stretch.similarity)[:MOST_STRETCHES]
     rows = [_bar(stretch, explanation.stretch_threshold) for stretch in every if stretch in least]

@@ -166,13 +166,13 @@ class Explanation:
         What decided, in plain words.
     normalisation : {"none", "centre"}
         What *alike* went through.
-    alike : float
-        How alike probe and person are.
+    alike : float or None
+        How alike probe and person are; None where it is withheld.
     own : OwnSpread or None
-        None where there are no two phrases, or they are withheld.
+        None where there are no two phrases, or it is withheld.
     strangers, strangers_of_person : Strangers or None
         Those of the cohort beside the probe, and beside the person (or the first recording); None
-        where there is no cohort. The latter may be withheld.
+        where there is no cohort, or they are withheld.
     stretches : tuple of Stretch
         Empty where they are withheld.
     stretch_threshold : float
@@ -187,7 +187,7 @@ class Explanation:
 
     verdict: str
     normalisation: str
-    alike: float
+    alike: float | None
     own: OwnSpread | None
     strangers: Strangers | None
     strangers_of_person: Strangers | None
@@ -226,9 +226,10 @@ def explanation_of(
     judge : Judge
         Who decided.
     withhold : bool
-        Leave out what would tell a person from the decoy of an unknown name: the spread of their
-        phrases, how alike they are to strangers, what they said when they were enrolled, and the
-        stretches, which are about equally unlike a decoy.
+        Leave out what would tell a person from the decoy of an unknown name: how alike they are
+        to the probe, its stretches, their own phrases and strangers, and how much they said when
+        they were enrolled. (The similarity and the same without what all voices share are enough
+        to find out how much of the latter a voiceprint has; a decoy has less.)
     """
     probe = examined.embedding.vector
     ranking = judge.ranking
@@ -255,7 +256,9 @@ def explanation_of(
 
 def _withheld(explanation: Explanation) -> Explanation:
     costs = tuple(cost for cost in explanation.costs if cost.measure != "enrolled")
-    return replace(explanation, own=None, strangers_of_person=None, costs=costs)
+    return replace(
+        explanation, alike=None, own=None, strangers=None, strangers_of_person=None, costs=costs
+    )
 
 
 def _verdict(match: VoiceMatch, stretches: Sequence[Stretch], *, words_pass: bool) -> str:

@@ -126,9 +126,11 @@ def test_what_is_left_out_is_said_to_be():
 
 
 def test_what_is_withheld_is_found_elsewhere():
-    text = told(own=None, stretches=(), strangers_of_person=None, withheld=True)
-    assert text.count("hown to the owner by `membrane explain NAME FILE`") == 2
-    assert "too low" not in text
+    left_out = {"alike": None, "own": None, "strangers": None, "strangers_of_person": None}
+    text = told(**left_out, stretches=(), withheld=True)
+    assert "How alike Shown by `membrane explain NAME FILE`, for the owner." in text
+    assert "Stretches" not in text
+    assert "0.31" not in text
 
 
 def test_a_change_that_rounds_to_none_cost_nothing():
