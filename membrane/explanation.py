@@ -267,10 +267,12 @@ def _verdict(match: VoiceMatch, stretches: Sequence[Stretch], *, words_pass: boo
         return "The voice was good enough; the words were not."
     unlike = sum(not stretch.enough for stretch in stretches)
     if match.mixed:
-        return f"The whole was good enough; {unlike} of {len(stretches)} stretches were not."
+        were = "was" if unlike == 1 else "were"
+        return f"The whole was good enough; {unlike} of {len(stretches)} stretches {were} not."
     said = _margin(match)
     if unlike and not match.accepted:
-        said += f" {unlike} of {len(stretches)} stretches are not alike enough either."
+        are = "is" if unlike == 1 else "are"
+        said += f" {unlike} of {len(stretches)} stretches {are} not alike enough either."
     return said if words_pass else f"{said} The words were wrong, too."
 
 

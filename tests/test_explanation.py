@@ -246,8 +246,9 @@ def test_a_part_that_is_another_voice_is_pointed_at(knowing, utterance_of):
     stretches = decision.explanation.stretches
     unlike = [one for one in stretches if not one.enough]
     assert min(one.start_s for one in unlike) > stretches[-1].stop_s / 2
+    were = "was" if len(unlike) == 1 else "were"
     assert decision.explanation.verdict == (
-        f"The whole was good enough; {len(unlike)} of {len(stretches)} stretches were not."
+        f"The whole was good enough; {len(unlike)} of {len(stretches)} stretches {were} not."
     )
 
 
