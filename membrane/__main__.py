@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 DEFECT = 70
 """Exit code of an error that nobody foresaw (EX_SOFTWARE of sysexits.h)."""
@@ -27,12 +28,18 @@ def main() -> None:
 
 def _run_process(arguments: Sequence[str]) -> int:
     try:
+        signal.signal(signal.SIGTERM, _terminate)
         _open_closed_streams()
         _survive_odd_letters()
         return run(arguments)
     finally:
         # All is said. Ctrl-C while Python clears up ends it at once, without a traceback.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _terminate(number: int, _frame: object) -> NoReturn:
+    """End as any program does that is told to, but clear up: workers would go on without us."""
+    raise SystemExit(128 + number)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -1,11 +1,17 @@
 import csv
 import io
 import json
+import os
 import shutil
+import signal
+import subprocess
+import time
 
 import pytest
 
 from membrane.__main__ import run
+from tests.conftest import MEMBRANE
+from tests.processes import assert_group_ends
 
 QUICK = ("--backend", "sequential", "--resamples", "20", "-q")
 
@@ -158,8 +164,30 @@ def test_a_terminal_gets_tables_that_fit(terminal, recordings, home):
         also=with_home,
     )
     assert shown.finish(60) == 0
-    assert "equal error rate" in shown.text
-    assert all(len(line) <= 60 for line in shown.text.splitlines())
+    progress, _, tables = shown.text.partition("\n")
+    assert "Listening" in progress
+    assert "/s" in progress
+    assert "equal error rate" in tables
+    assert all(len(line) <= 60 for line in tables.splitlines())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no process groups")
+def test_who_is_told_to_end_leaves_no_worker(recordings, environment, tmp_path):
+    command = [*MEMBRANE, "evaluate", str(recordings), "--noise", "pink", "-q"]
+    with subprocess.Popen(
+        command,
+        env={**environment, "MEMBRANE_HOME": str(tmp_path)},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as program:
+        end = time.monotonic() + 60
+        while not list(tmp_path.rglob("*.voice")) and time.monotonic() < end:
+            time.sleep(0.05)
+        program.terminate()
+        _, errors = program.communicate(timeout=60)
+    assert (program.returncode, errors) == (128 + signal.SIGTERM, "")
+    assert_group_ends(program.pid)
 
 
 def test_plots_and_a_page_are_written(ask, recordings, tmp_path):

@@ -2,7 +2,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -20,6 +19,7 @@ from membrane.evaluation.voices import Heard, Job, VoiceCache, cache_folder, hea
 from membrane.evidence import Examiner
 from membrane.settings import Settings
 from membrane.voice.encoder import Embedding
+from tests.processes import assert_group_ends
 
 KEY = "ab" * 32
 
@@ -315,14 +315,3 @@ def test_ctrl_c_keeps_what_was_computed_and_leaves_no_worker(
     jobs = many_jobs(recordings)
     hear(jobs, Settings(), cache=cache)
     assert told <= len(jobs) - len(missing) == len(list(cache.folder.rglob("*.voice"))) < len(jobs)
-
-
-def assert_group_ends(group, patience_s=10):
-    end = time.monotonic() + patience_s
-    while time.monotonic() < end:
-        try:
-            os.killpg(group, 0)
-        except ProcessLookupError:
-            return
-        time.sleep(0.05)
-    pytest.fail("processes are left behind")
