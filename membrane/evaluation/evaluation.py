@@ -17,6 +17,7 @@ import numpy as np
 from membrane.errors import UsageError
 from membrane.evaluation.conditions import Condition
 from membrane.evaluation.intervals import Estimate, estimates
+from membrane.evaluation.labels import counted
 from membrane.evaluation.scores import ScoredTrials
 from membrane.evaluation.scoring import Voices, compare, score
 from membrane.evaluation.trials import Trials
@@ -236,8 +237,8 @@ def _problems(heard: Mapping[Job, Heard]) -> list[str]:
     notes = []
     unreadable = _named(heard, "unreadable")
     if unreadable:
-        first = "; ".join(f"{name}: {reason}" for name, reason in list(unreadable.items())[:NAMED])
-        notes.append(f"{len(unreadable)} recordings could not be read: {first}.")
+        first = "; ".join(list(unreadable.values())[:NAMED])
+        notes.append(f"{counted(len(unreadable), 'recording')} could not be read: {first}.")
     enrolment = {job: one for job, one in heard.items() if job.enrolling}
     refused = _named(enrolment, "refused")
     if refused:

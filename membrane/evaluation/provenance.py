@@ -10,10 +10,10 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from hashlib import sha256
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from membrane import __version__, models
+from membrane.errors import MembraneError
 from membrane.evaluation.recordings import Recording
 from membrane.settings import Settings
 
@@ -33,7 +33,7 @@ def provenance_of(recordings: Iterable[Recording], settings: Settings) -> dict[s
     files = {file for one in different for file in one.files}
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": shlex.join(["membrane", *sys.argv[1:]]),
         "speakers": len({one.speaker for one in different}),
         "recordings": len(different),
         "files": len(files),
@@ -60,8 +60,6 @@ def content_hash(recordings: Iterable[Recording]) -> str:
 
 
 def _hash(recording: Recording) -> str:
-    from membrane.errors import MembraneError
-
     try:
         return recording.content_hash()
     except MembraneError:

@@ -175,6 +175,8 @@ class Evaluations:
         """Measure how often words are judged wrongly, and show it."""
         from membrane.evaluation import phrases
         from membrane.evaluation.judging import kept_decisions
+        from membrane.evaluation.labels import counted
+        from membrane.evaluation.provenance import provenance_of
         from membrane.evaluation.tables import csv_text
 
         found = self._found()
@@ -193,6 +195,11 @@ class Evaluations:
                 progress=progress,
                 fail_fast=self.work.fail_fast,
             )
+        about = provenance_of((one.recording for one in said), self.settings)
+        evaluation = replace(evaluation, provenance=about)
+        silent = len(found.recordings) - len(said)
+        if transcripts is not None and silent:
+            self.view.warn(f"{counted(silent, 'recording')} left out: {transcripts} lacks them.")
         for note in (*found.notes, *evaluation.notes):
             self.view.warn(note)
         if self.view.as_json:
@@ -276,13 +283,15 @@ class Evaluations:
 
     def listen(self, jobs: Sequence[Job]) -> list[Heard]:
         """Hear every job, in parallel, with a progress bar; what was heard before is kept."""
+        from membrane.console import sentence
         from membrane.evaluation.voices import VoiceCache, hear
 
+        cache = VoiceCache()
         with self.view.counting("Listening", len(jobs)) as progress:
-            return hear(
+            heard = hear(
                 jobs,
                 self.settings,
-                cache=VoiceCache(),
+                cache=cache,
                 workers=self.work.jobs,
                 backend=self.work.backend,
                 scheduler=self.work.scheduler,
@@ -290,6 +299,9 @@ class Evaluations:
                 gate=self.work.gate,
                 fail_fast=self.work.fail_fast,
             )
+        if cache.problem:
+            self.view.warn(sentence(cache.problem))
+        return heard
 
     def _show(self, evaluation: Evaluation, outputs: Outputs) -> None:
         from membrane.evaluation import tables
