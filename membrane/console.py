@@ -44,7 +44,7 @@ def shown(text: str) -> str:
     )
 
 
-def sentence(error: Exception) -> str:
+def sentence(error: Exception | str) -> str:
     """Return what an error says as a sentence of its own."""
     text = str(error)
     return f"{text[:1].upper()}{text[1:]}."
@@ -394,11 +394,9 @@ def _voice_rows(decision: Decision) -> Rows:
     alike = f"{_measure(voice)} {voice.value:.3f}"
     if voice.score is not None and voice.score_threshold is not None:
         one, other, passing = WORTH[decision.command]
-        rows = [
-            ("voice", ratio_in_words(voice.score, one, other)),
-            ("needed", f"above {ratio_as_number(voice.score_threshold)}: {passing}"),
-            ("alike", alike),
-        ]
+        worth = ratio_in_words(voice.score, one, other)
+        needed = f"{passing} above {ratio_as_number(voice.score_threshold)}"
+        rows = [("voice", f"{worth}; {needed}"), ("alike", alike)]
     else:
         bound = "at least {} needed" if voice.metric == "cosine" else "at most {} allowed"
         rows = [("voice", f"{alike}, {bound.format(f'{voice.threshold:.3f}')}")]

@@ -29,29 +29,29 @@ class VoiceMatch:
     threshold : float or None
         In the metric's numbers: the least cosine, or the greatest distance, that is accepted;
         None where the score decides.
-    score : float or None
-        Calibrated log-likelihood ratio (natural logarithm): how much likelier the similarity is
-        between two recordings of one person than of two. None where a threshold of one's own
-        decides.
-    score_threshold : float or None
-        The least score that is accepted.
     accepted : bool
         Whether the whole and every stretch are similar enough.
     stretch : float
         The cosine of the least similar stretch of the probe: every part must be the person's.
     stretch_threshold : float
         The least that it may be.
+    score : float or None
+        Calibrated log-likelihood ratio (natural logarithm): how much likelier the similarity is
+        between two recordings of one person than of two. None where a threshold of one's own
+        decides.
+    score_threshold : float or None
+        The least score that is accepted.
     """
 
     metric: str
     similarity: float
     value: float
     threshold: float | None
-    score: float | None
-    score_threshold: float | None
     accepted: bool
     stretch: float
     stretch_threshold: float
+    score: float | None = None
+    score_threshold: float | None = None
 
     @property
     def mixed(self) -> bool:

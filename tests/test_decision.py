@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -88,10 +89,25 @@ def test_json_says_everything_by_its_name():
         "accepted": True,
         "stretch": 0.8,
         "stretch_threshold": 0.65,
+        "score": None,
+        "score_threshold": None,
     }
     assert plain["words"]["expected"] == "one two"
     assert plain["quality"]["speech_s"] == 2.5
-    assert plain["score"] is None
+    assert plain["llr"] is None
+
+
+def test_a_calibrated_score_is_the_llr():
+    near = VoiceMatch("cosine", 0.91, 0.91, None, True, 0.8, 0.65, score=7.7, score_threshold=6.9)
+    plain = decision(voice=near).as_json()
+    assert plain["llr"] == plain["voice"]["score"] == 7.7
+    assert plain["voice"]["threshold"] is None
+
+
+def test_a_part_of_another_voice_is_told_by_the_score_too():
+    match = VoiceMatch("cosine", 0.91, 0.91, None, False, 0.4, 0.65, score=7.7, score_threshold=6.9)
+    assert match.mixed
+    assert not replace(match, score=6.0).mixed
 
 
 def test_unchecked_words_are_said_to_be_so():
