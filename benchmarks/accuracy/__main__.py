@@ -100,7 +100,8 @@ def run(chosen: argparse.Namespace) -> None:
     ]
     corpora = [CORPORA[name]() for name in chosen.corpus]
     others = [system for system in peers if not system.problem]
-    notes = [f"{system.name}: {system.problem}." for system in peers if system.problem]
+    missing = [f"{system.name}: {system.problem}." for system in peers if system.problem]
+    notes = [ours.about, *missing]
     rows = rows_of(tasks_of(corpora, quick=chosen.quick), ours, others, chosen)
     show(corpora, rows, notes)
     if chosen.json:

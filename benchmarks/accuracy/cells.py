@@ -27,7 +27,7 @@ SOUND = (
 )
 """The files that decide what every system hears."""
 
-MEASURES = {"eer": "EER", "min_dcf_01": "minDCF(0.01)"}
+MEASURES = {"eer": "EER", "min_dcf_01": "minDCF"}
 """Key in `membrane.evaluation.metrics`, and title."""
 
 

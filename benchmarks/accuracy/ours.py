@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.accuracy.systems import Floats, Task
+from membrane import __version__
 from membrane.audio.quality import find_problem
 from membrane.evaluation.scoring import Voices, compare
 from membrane.evaluation.voices import Heard, Job, VoiceCache, hear
@@ -34,6 +35,13 @@ class Ours:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.settings = Settings()
+
+    @property
+    def about(self) -> str:
+        """What was measured, in one line."""
+        encoder = self.settings.encoder
+        normalisation = Judge(encoder).normalisation.name
+        return f"Membrane {__version__}: encoder {encoder}, normalisation {normalisation}."
 
     def scores(self, task: Task) -> Floats:
         """Score every enrolled speaker against every probe."""

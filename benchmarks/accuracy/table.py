@@ -60,16 +60,18 @@ def number_of(row: Row, cell: Cell, key: str, *, bold: str) -> str:
 
 def summary(rows: Sequence[Row]) -> str:
     """Return in how many numbers Membrane is not the best, and where."""
-    beaten = [
-        f"{row.corpus} {row.condition} ({title})"
-        for row in rows
-        for key, title in MEASURES.items()
-        if is_beaten(row, key)
-    ]
-    of = f"of {len(rows) * len(MEASURES)} numbers"
+    numbers = len(rows) * len(MEASURES)
+    places: dict[str, list[str]] = {}
+    beaten = 0
+    for row in rows:
+        titles = [title for key, title in MEASURES.items() if is_beaten(row, key)]
+        if titles:
+            places.setdefault(row.corpus, []).append(f"{row.condition} ({', '.join(titles)})")
+        beaten += len(titles)
     if not beaten:
-        return f"Membrane is the best, or as good as the best, in all {of}."
-    return f"Membrane is not the best in {len(beaten)} {of}: {', '.join(beaten)}."
+        return f"Membrane is the best, or as good as the best, in all of {numbers} numbers."
+    where = "; ".join(f"{corpus}: {', '.join(names)}" for corpus, names in places.items())
+    return f"Membrane is not the best in {beaten} of {numbers} numbers. {where}."
 
 
 def counts(corpus: Corpus) -> str:
@@ -97,7 +99,7 @@ def for_terminal(corpus: Corpus, rows: Sequence[Row]) -> Table:
         title=corpus.title,
         caption=f"{counts(corpus)}\n{of_speakers(rows[0])}",
         box=box.SIMPLE,
-        pad_edge=False,
+        padding=0,
         show_lines=True,
     )
     table.add_column("probes", no_wrap=True)

@@ -32,7 +32,7 @@ def test_a_tie_is_no_defeat():
 @pytest.mark.parametrize(
     ("rates", "said"),
     [
-        ((0.05, 0.04), "not the best in 1 of 2 numbers: corpus clean (EER)"),
+        ((0.05, 0.04), "not the best in 1 of 2 numbers. corpus: clean (EER)."),
         ((0.04, 0.05), "in all of 2 numbers"),
     ],
 )
