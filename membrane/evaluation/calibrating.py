@@ -33,6 +33,9 @@ from membrane.voice.levels import (
 )
 from membrane.voice.normalisation import Normalisation
 
+LEAST_DIFFERENCE_S = 0.3
+"""Net speech by which two cuts of a probe differ at least, or one of them was not cut."""
+
 
 @dataclass(frozen=True, eq=False)
 class HeardTrials:
@@ -272,12 +275,30 @@ def _gains(
 ) -> tuple[tuple[float, float], ...]:
     """Return median speech and median score of honest trials, for each length probes were cut to.
 
-    The same probes are in every one of these conditions, so that only their length differs.
+    Only probes that were cut to every one of these lengths count, so that nothing else differs.
     """
     cut = [part for name, part in by_condition.items() if name.endswith(" s")]
+    speech = [_by_pair(part, part.circumstances.of("speech")) for part in cut]
+    everywhere = set(speech[0]).intersection(*speech[1:]) if speech else set()
+    longer = [pair for pair in everywhere if _all_different([one[pair] for one in speech])]
+    if not longer:
+        return ()
     medians = []
-    for part in cut:
-        scores = fitted.llr(part.normalised, part.circumstances)[part.same]
-        speech_s = part.circumstances.of("speech")[part.same]
-        medians.append((round(float(np.median(speech_s)), 2), round(float(np.median(scores)), 3)))
+    for part, seconds in zip(cut, speech, strict=True):
+        scores = _by_pair(part, fitted.llr(part.normalised, part.circumstances))
+        median = np.median([(seconds[pair], scores[pair]) for pair in longer], axis=0)
+        medians.append((round(float(median[0]), 2), round(float(median[1]), 3)))
     return tuple(sorted(medians))
+
+
+def _by_pair(part: Comparisons, values: Floats) -> dict[tuple[int, int], float]:
+    """Return the values of honest trials by who is enrolled and which probe it is."""
+    honest = np.flatnonzero(part.same)
+    return {
+        (int(part.enrolled[trial]), int(part.probes[trial])): float(values[trial])
+        for trial in honest
+    }
+
+
+def _all_different(seconds: Sequence[float]) -> bool:
+    return min(np.diff(sorted(seconds)), default=1.0) >= LEAST_DIFFERENCE_S

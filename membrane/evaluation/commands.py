@@ -68,8 +68,8 @@ Labels = Annotated[
 Only = Annotated[Path | None, typer.Option(help="Use only the speakers and files listed there.")]
 Without = Annotated[Path | None, typer.Option(help="Leave out the speakers and files listed.")]
 Pieces = Annotated[
-    float | None,
-    typer.Option(min=0.5, metavar="SECONDS", help="Join shorter recordings, cut longer ones."),
+    list[float] | None,
+    typer.Option(metavar="S...", help="Join shorter recordings and cut longer ones to about that."),
 ]
 Noise = Annotated[
     str | None, typer.Option(metavar="DIR", help="Add noises of a folder; or pink, or white.")
@@ -186,7 +186,7 @@ def evaluate(
     as_csv: AsCsv = False,
     quiet: Quiet = False,
 ) -> None:
-    """Measure error rates on recordings of known speakers, with intervals.
+    """Measure error rates on recordings of known speakers.
 
     Options that take several numbers take them at once: --snr 20 10 5 0.
     """
@@ -214,7 +214,7 @@ def evaluate(
             labels=labels,
             only=only,
             without=without,
-            pieces_s=pieces,
+            pieces_s=tuple(pieces or ()),
             cohort=cohort,
         ),
         Work(
@@ -291,7 +291,7 @@ def calibrate(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Fit scores and thresholds to your own speakers and rooms.
+    """Fit scores and thresholds to your own speakers.
 
     Shows what changes, and what so many speakers can show.
     """
@@ -316,7 +316,7 @@ def calibrate(
             labels=labels,
             only=only,
             without=without,
-            pieces_s=pieces,
+            pieces_s=tuple(pieces or ()),
             cohort=cohort,
         ),
         Work(

@@ -25,11 +25,14 @@ class Kept:
     folder : Path
     what : str
         What is kept, in the plural, for the message.
+    ending : str
+        Of the files' names.
     """
 
-    def __init__(self, folder: Path, what: str = "results") -> None:
+    def __init__(self, folder: Path, what: str = "results", ending: str = "") -> None:
         self.folder = folder
         self.what = what
+        self.ending = ending
         self.problem = ""
 
     def get(self, key: str) -> bytes | None:
@@ -54,7 +57,7 @@ class Kept:
             )
 
     def _path(self, key: str) -> Path:
-        return self.folder / key[:2] / key[2:]
+        return self.folder / key[:2] / f"{key[2:]}{self.ending}"
 
     def _write(self, path: Path, data: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)

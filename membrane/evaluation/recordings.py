@@ -146,8 +146,9 @@ def find_recordings(
         As `read_labels` reads it.
     pieces_s : float or None, seconds
         Cut recordings of more than twice this length into equal pieces of about it, and join
-        shorter ones of one speaker and equal labels until they hold it; what then remains is left
-        out. Files that cannot be read, or are longer than a recording may be, stay as they are.
+        shorter ones of one speaker and equal labels, in an order that mixes them, until they hold
+        it; what then remains is left out. Files that cannot be read, or are longer than a
+        recording may be, stay as they are.
     only, without : Path or None
         Lists of what is kept, or left out: ``speaker``, ``corpus/speaker`` or
         ``corpus/file.flac``, one a line.
@@ -276,7 +277,7 @@ def _cut_and_joined(
     recordings: Sequence[Recording], pieces_s: float, notes: list[str]
 ) -> list[Recording]:
     pieces: list[Recording] = []
-    waiting: dict[tuple[object, ...], _Joining] = {}
+    short: list[tuple[Recording, float]] = []
     for one in recordings:
         seconds = _seconds(one.files[0])
         if seconds is None or pieces_s <= seconds <= 2 * pieces_s:
@@ -284,10 +285,13 @@ def _cut_and_joined(
         elif seconds > pieces_s:
             pieces += _cut(one, seconds, pieces_s)
         else:
-            joining = waiting.setdefault((one.speaker, one.corpus, one.labels), _Joining())
-            joining.add(one, seconds)
-            if joining.seconds >= pieces_s:
-                pieces.append(joining.take())
+            short.append((one, seconds))
+    waiting: dict[tuple[object, ...], _Joining] = {}
+    for one, seconds in sorted(short, key=_mixed):
+        joining = waiting.setdefault((one.speaker, one.corpus, one.labels), _Joining())
+        joining.add(one, seconds)
+        if joining.seconds >= pieces_s:
+            pieces.append(joining.take())
     left = sum(len(joining.files) for joining in waiting.values())
     if left:
         notes.append(
@@ -297,6 +301,16 @@ def _cut_and_joined(
     if not pieces:
         raise UsageError(f"no speaker has {pieces_s:g} s of recordings: ask for shorter pieces")
     return pieces
+
+
+def _mixed(short: tuple[Recording, float]) -> tuple[str, bytes]:
+    """Return the place of a short recording in an order that is random, and always the same.
+
+    Corpora of words are sorted by word: joined in that order, each piece would be one word said
+    many times, and no piece would be like another.
+    """
+    recording, _ = short
+    return recording.speaker, sha256(os.fsencode(recording.files[0].name)).digest()
 
 
 @dataclass

@@ -42,7 +42,8 @@ class Material:
         Compare the probes with the people who are enrolled.
     labels, only, without : Path or None
         Files, as `find_recordings` takes them.
-    pieces_s : float or None, seconds
+    pieces_s : tuple of float, seconds
+        Lengths to join and cut recordings to, one after the other; empty for as they are.
     cohort : Path or None
         A folder of strangers to normalise with, instead of the shipped cohort.
     """
@@ -56,7 +57,7 @@ class Material:
     labels: Path | None = None
     only: Path | None = None
     without: Path | None = None
-    pieces_s: float | None = None
+    pieces_s: tuple[float, ...] = ()
     cohort: Path | None = None
 
     def __post_init__(self) -> None:
@@ -146,7 +147,7 @@ class Evaluations:
         from membrane.evaluation.evaluation import evaluate
 
         outputs.check()
-        found, trials = self.trials()
+        notes, trials = self.trials()
         evaluation = evaluate(
             trials,
             self.judge(),
@@ -158,7 +159,7 @@ class Evaluations:
         )
         evaluation = replace(
             evaluation,
-            notes=tuple(dict.fromkeys((*found.notes, *evaluation.notes))),
+            notes=tuple(dict.fromkeys((*notes, *evaluation.notes))),
             provenance=self.provenance(trials, conditions),
         )
         self._show(evaluation, outputs)
@@ -212,36 +213,45 @@ class Evaluations:
 
     def trials(
         self, *, only: Path | None = None, without: Path | None = None
-    ) -> tuple[Found, Trials]:
-        """Return the recordings, and who is compared with which of them."""
-        from membrane.evaluation import trials as build
-        from membrane.evaluation.recordings import Found
-        from membrane.store.joblib_store import JoblibStore
+    ) -> tuple[list[str], Trials]:
+        """Return who is compared with which recordings, and what was left out of them."""
+        from membrane.evaluation.trials import read_trial_list, side_by_side
 
         material = self.material
         if material.trial_list is not None:
-            listed = build.read_trial_list(
-                material.trial_list, material.root or Path(), labels=material.labels
-            )
-            return Found(listed.probes), listed
-        found = self._found(only=only, without=without)
-        if material.pairs:
-            return found, build.all_pairs(found.recordings)
-        if material.database:
-            gallery = JoblibStore(self.settings.database_path).gallery()
-            return found, build.against_database(
-                gallery, found.recordings, encoder=self.settings.encoder
-            )
-        return found, build.enrol_and_probe(found.recordings, enroll=material.enroll)
+            root = material.root or Path()
+            return [], read_trial_list(material.trial_list, root, labels=material.labels)
+        # A piece of one length may hold the sound of one of another: they are not compared.
+        lengths = material.pieces_s or (None,)
+        found = [self._found(length, only=only, without=without) for length in lengths]
+        notes = list(dict.fromkeys(note for one in found for note in one.notes))
+        return notes, side_by_side([self._compared(one) for one in found])
 
-    def _found(self, *, only: Path | None = None, without: Path | None = None) -> Found:
+    def _compared(self, found: Found) -> Trials:
+        from membrane.evaluation.trials import against_database, all_pairs, enrol_and_probe
+        from membrane.store.joblib_store import JoblibStore
+
+        if self.material.pairs:
+            return all_pairs(found.recordings)
+        if self.material.database:
+            gallery = JoblibStore(self.settings.database_path).gallery()
+            return against_database(gallery, found.recordings, encoder=self.settings.encoder)
+        return enrol_and_probe(found.recordings, enroll=self.material.enroll)
+
+    def _found(
+        self,
+        pieces_s: float | None = None,
+        *,
+        only: Path | None = None,
+        without: Path | None = None,
+    ) -> Found:
         from membrane.evaluation.recordings import find_recordings
 
         material = self.material
         return find_recordings(
             material.folders,
             labels=material.labels,
-            pieces_s=material.pieces_s,
+            pieces_s=pieces_s,
             only=only or material.only,
             without=without or material.without,
         )
@@ -276,7 +286,7 @@ class Evaluations:
         enrolment = (one for who in trials.enrolled for one in who.recordings)
         return {
             **provenance_of((*enrolment, *trials.probes), self.settings),
-            "folders": [str(folder) for folder in self.material.folders],
+            "folders": [folder.resolve().name for folder in self.material.folders],
             "conditions": [condition.name for condition in conditions],
             "quality_gate": self.work.gate,
         }
@@ -354,7 +364,7 @@ class Evaluations:
             before.encoder,
             cohort=self.cohort,
         )
-        found, trials = self.trials(without=held_back)
+        notes, trials = self.trials(without=held_back)
         hear = partial(
             HeardTrials.of,
             listen=self.listen,
@@ -374,7 +384,7 @@ class Evaluations:
             resamples=resamples,
             provenance=self.provenance(trials, conditions),
         )
-        for note in dict.fromkeys((*found.notes, *trials.notes)):
+        for note in dict.fromkeys((*notes, *trials.notes)):
             self.view.warn(note)
         self._show_calibrated(calibrated)
         if dry_run:

@@ -241,6 +241,22 @@ def against_database(gallery: Gallery, recordings: Sequence[Recording], *, encod
     return _checked(enrolled, probes, _grid(enrolled, probes), notes)
 
 
+def side_by_side(several: Sequence[Trials]) -> Trials:
+    """Return several sets of trials as one; nobody is compared across them."""
+    enrolled = np.cumsum([0, *(len(trials.enrolled) for trials in several)])
+    probes = np.cumsum([0, *(len(trials.probes) for trials in several)])
+    shifts = np.stack((enrolled, probes), axis=1).astype(np.int32)
+    return Trials(
+        enrolled=tuple(who for trials in several for who in trials.enrolled),
+        probes=tuple(probe for trials in several for probe in trials.probes),
+        pairs=np.concatenate(
+            [trials.pairs + shift for trials, shift in zip(several, shifts[:-1], strict=True)]
+        ),
+        same=np.concatenate([trials.same for trials in several]),
+        notes=tuple(dict.fromkeys(note for trials in several for note in trials.notes)),
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class _Listed:
     """A list of trials as it stands in its file: names, pairs of their indices, and labels."""

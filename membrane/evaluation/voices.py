@@ -5,25 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from functools import cache as cached
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-import membrane
 from membrane.audio.preparation import prepare
 from membrane.audio.quality import Quality, find_problem
 from membrane.audio.utterance import Utterance
 from membrane.errors import EngineUnavailable, NoSuchFile, PoorQuality, UnusableRecording
 from membrane.evaluation.conditions import CLEAN, Condition
+from membrane.evaluation.keeping import Kept, source_hash
 from membrane.evaluation.parallel import as_they_finish
 from membrane.evaluation.recordings import Recording
 from membrane.evidence import Examiner
@@ -43,17 +41,12 @@ LIBRARIES = (
 """Those whose version may change a vector."""
 
 SOUND_TO_VECTOR = (
-    *("audio/*.py", "voice/*.py", "evidence.py", "inference.py"),
+    *("audio/*.py", "evidence.py", "inference.py"),
+    *("voice/encoder.py", "voice/dvector.py", "voice/mels.py", "voice/trimming.py"),
     *("evaluation/conditions.py", "evaluation/codecs.py", "evaluation/disturbances.py"),
     *("evaluation/recordings.py", "evaluation/voices.py"),
 )
 """The source files of the way from a recording to its vector."""
-
-AFTER_THE_VECTOR = {
-    *("scoring", "normalisation", "calibration", "calibrator", "cross_validation", "judge"),
-    *("levels", "ratio", "thresholds", "toml_text"),
-}
-"""Modules of ``voice/`` that only compare vectors: a change of them leaves these as they are."""
 
 UNREADABLE = (NoSuchFile, UnusableRecording)
 
@@ -113,11 +106,10 @@ def cache_folder() -> Path:
 
 
 class VoiceCache:
-    """What was heard, kept in a folder: a small file for each entry.
+    """What was heard, kept in a folder.
 
-    A file is the SHA-256 of the rest, a line of JSON, and the vectors as little-endian float32:
-    first the voice, then its partials. One that is damaged counts as missing. Where the folder
-    cannot be written, nothing is kept and `problem` says why.
+    An entry is a line of JSON, and the vectors as little-endian float32: first the voice, then its
+    partials.
 
     Parameters
     ----------
@@ -126,45 +118,26 @@ class VoiceCache:
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        self.folder = folder or cache_folder()
-        self.problem = ""
+        self._kept = Kept(folder or cache_folder(), "voices", ".voice")
+
+    @property
+    def folder(self) -> Path:
+        """Where they are kept."""
+        return self._kept.folder
+
+    @property
+    def problem(self) -> str:
+        """Why nothing can be kept; empty if it can."""
+        return self._kept.problem
 
     def get(self, key: str) -> Heard | None:
         """Return an entry, or None if there is none that is sound."""
-        try:
-            data = self._path(key).read_bytes()
-        except OSError:
-            return None
-        digest, content = data[:32], data[32:]
-        return _unpacked(content) if hashlib.sha256(content).digest() == digest else None
+        content = self._kept.get(key)
+        return None if content is None else _unpacked(content)
 
     def put(self, key: str, heard: Heard) -> None:
-        """Keep an entry; another process that reads meanwhile finds all of it or none."""
-        if self.problem:
-            return
-        content = _packed(heard)
-        try:
-            self._write(self._path(key), hashlib.sha256(content).digest() + content)
-        except OSError as error:
-            self.problem = (
-                f"voices cannot be kept in {self.folder} ({error.strerror or error}), so that the "
-                "next run computes them again"
-            )
-
-    def _path(self, key: str) -> Path:
-        return self.folder / key[:2] / f"{key[2:]}.voice"
-
-    def _write(self, path: Path, data: bytes) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=path.parent, suffix=".new")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-            Path(name).replace(path)
-        except BaseException:
-            with suppress(OSError):
-                Path(name).unlink()
-            raise
+        """Keep an entry."""
+        self._kept.put(key, _packed(heard))
 
 
 def _packed(heard: Heard) -> bytes:
@@ -343,17 +316,6 @@ def _models(encoder: str) -> list[str]:
     return [model.sha256 for model in registry().values() if model.name in (encoder, "silero-vad")]
 
 
-@cached
 def pipeline() -> str:
-    """Return a hash of what turns sound into vectors: our source and the libraries' versions.
-
-    So a vector that another Membrane computed is never taken for one of this.
-    """
-    package = Path(membrane.__file__).parent
-    digest = hashlib.sha256()
-    for library in LIBRARIES:
-        digest.update(f"{library} {version(library)}\n".encode())
-    for path in sorted(path for pattern in SOUND_TO_VECTOR for path in package.glob(pattern)):
-        if path.stem not in AFTER_THE_VECTOR:
-            digest.update(f"{path.name}\n".encode() + path.read_bytes())
-    return digest.hexdigest()
+    """Return a hash of what turns sound into vectors: our source and the libraries' versions."""
+    return source_hash(SOUND_TO_VECTOR, LIBRARIES)

@@ -84,7 +84,7 @@ def test_what_the_gate_refuses_is_counted_or_scored(evaluated):
 
 def test_the_answer_says_what_it_rests_on(evaluated, recordings):
     provenance = evaluated()["provenance"]
-    assert provenance["folders"] == [str(recordings)]
+    assert provenance["folders"] == [recordings.name]
     assert provenance["speakers"] == 5
     assert len(provenance["recordings_sha256"]) == 64
     assert provenance["versions"]["membrane"]

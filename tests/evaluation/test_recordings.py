@@ -406,11 +406,11 @@ def test_short_ones_are_joined_and_long_ones_cut_within_a_speaker(corpus):
     found = find_recordings([folder], pieces_s=2.5)
     assert names(found.recordings, folder) == [
         "ada/2.wav",
-        "ada/1.wav+ada/3.wav",
         *["ada/4.wav"] * 4,
+        "ada/1.wav+ada/3.wav",
         "boris/1.wav+boris/2.wav",
     ]
-    cut = [(one.start_s, one.stop_s) for one in found.recordings[2:6]]
+    cut = [(one.start_s, one.stop_s) for one in found.recordings[1:5]]
     assert cut == [(0.0, 2.5), (2.5, 5.0), (5.0, 7.5), (7.5, None)]
     assert found.skipped == (folder / "ada/5.wav",)
     assert found.notes == (
@@ -423,8 +423,18 @@ def test_recordings_of_different_labels_are_never_joined(corpus, written):
     folder = corpus("lab", {"ada/1.wav": 1, "ada/2.wav": 1, "ada/3.wav": 1, "ada/4.wav": 1})
     table = written("l.csv", "file,device\n1,phone\n2,laptop\n3,phone\n4,laptop\n")
     found = find_recordings([folder], labels=table, pieces_s=2.0).recordings
-    assert names(found, folder) == ["ada/1.wav+ada/3.wav", "ada/2.wav+ada/4.wav"]
+    assert names(found, folder) == ["ada/1.wav+ada/3.wav", "ada/4.wav+ada/2.wav"]
     assert labels_of(found) == [{"device": "phone"}, {"device": "laptop"}]
+
+
+def test_words_that_are_sorted_are_mixed_before_they_are_joined(corpus):
+    folder = corpus(
+        "digits", {f"ada/{word}_{take}.wav": 0.5 for word in range(5) for take in range(8)}
+    )
+    found = find_recordings([folder], pieces_s=2.0).recordings
+    words = [{file.name[0] for file in one.files} for one in found]
+    assert sum(len(each) > 1 for each in words) > len(words) / 2
+    assert found == find_recordings([folder], pieces_s=2.0).recordings
 
 
 def test_what_cannot_be_read_stays_whole_for_the_reader_to_report(corpus):

@@ -15,6 +15,7 @@ from membrane.evaluation.trials import (
     all_pairs,
     enrol_and_probe,
     read_trial_list,
+    side_by_side,
 )
 from membrane.store.joblib_store import JoblibStore
 from tests.store.writer import person
@@ -445,3 +446,19 @@ def test_voiceprints_of_another_encoder_are_never_compared(gallery):
     assert isinstance(error, EncoderMismatch)
     assert error.exit_code == 6
     assert "come from resemblyzer, not from other" in str(error)
+
+
+def test_sets_side_by_side_are_not_compared_with_each_other():
+    few, more = (
+        enrol_and_probe(
+            [Recording((Path(f"{name}{n}.wav"),), name) for name in names for n in range(4)]
+        )
+        for names in ("ab", "cde")
+    )
+    both = side_by_side([few, more])
+    assert len(both.enrolled) == 5
+    assert len(both.pairs) == len(few.pairs) + len(more.pairs)
+    for (who, probe), same in zip(both.pairs, both.same, strict=True):
+        speakers = both.enrolled[who].speaker, both.probes[probe].speaker
+        assert (speakers[0] == speakers[1]) == same
+        assert (speakers[0] in "ab") == (speakers[1] in "ab")
