@@ -27,7 +27,8 @@ ABOUT = (
     "given the room before the probe, too, as at a microphone; its quality gate is off, and how "
     "many probes it would refuse stands under the condition.",
     "The mixtures hear the room and the microphone as much as the voice, which helps them where "
-    "every speaker has a room of their own.",
+    "every speaker has a room of their own. The log of the REST demo that they follow has a mean "
+    "equal error rate of 9.2 % over 35 users, each with a threshold of their own.",
     f"{BEATEN} marks a number of Membrane where another system has a better one.",
 )
 
