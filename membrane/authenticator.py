@@ -36,6 +36,7 @@ from membrane.store.voiceprint import (
 from membrane.voice.calibration import Circumstances
 from membrane.voice.encoder import Vector
 from membrane.voice.judge import RATIO
+from membrane.voice.normalisation import Cohort
 from membrane.voice.scoring import metric_named, similarities, similarity, top
 from membrane.voice.thresholds import threshold_for
 
@@ -44,7 +45,7 @@ AGREEMENT = "enrolment"
 because a single phrase is compared with few others, and an honest person should seldom be asked
 again."""
 
-DECOY_SPEECH_S = 8.0
+DECOY_SPEECH_S = (6.0, 10.0)
 """Net speech that a decoy is said to be made of: that of three prompts of six digits."""
 
 INCOMPARABLE = np.float32(-2)
@@ -260,12 +261,14 @@ class Membrane(Examiner):
             person, secret = voiceprint.name, voiceprint.passphrase
             compared = Compared.of(voiceprint)
         else:
-            compared = Compared(_decoy(claimed), DECOY_SPEECH_S)
+            compared = _decoy(claimed, self.judge.strangers)
         examined = self.examine(utterance, expected=expected or secret)
         if secret and not expected:
             examined = _without_secret(examined)
         # Told by the name that was claimed: the one that is stored would say that there is one.
-        return self._verified(examined, compared, claimed=claimed, person=person)
+        return self._verified(
+            examined, compared, claimed=claimed, person=person, nobody=voiceprint is None
+        )
 
     def explain(self, name: str, utterance: Utterance) -> Decision:
         """Judge a recording by the voice alone, and say all that is known of why.
@@ -413,9 +416,17 @@ class Membrane(Examiner):
         return alike, float(scores[0])
 
     def _verified(
-        self, examined: Examined, compared: Compared, *, claimed: str, person: str = ""
+        self,
+        examined: Examined,
+        compared: Compared,
+        *,
+        claimed: str,
+        person: str = "",
+        nobody: bool = False,
     ) -> Decision:
         match = self._voice_match(compared, examined)
+        # A decoy is as like somebody, now and then, as a stranger is.
+        match = replace(match, accepted=match.accepted and not nobody)
         # Whoever sounds like nobody must not learn whether there is somebody of that name.
         withhold = not (match.accepted or match.mixed)
         explanation = self._explanation(match, compared, examined, withhold=withhold)
@@ -503,12 +514,15 @@ def _without_secret(examined: Examined) -> Examined:
     return replace(examined, words=words)
 
 
-def _decoy(name: str) -> Vector:
+def _decoy(name: str, strangers: Cohort) -> Compared:
     """Return the voiceprint of nobody, the same each time for the same name.
 
-    Like a d-vector it has no negative numbers; the similarity to a real voice is 0.5 or so, as
-    between strangers.
+    It is a random mixture of strangers around their mean, as far from it as they are, so that its
+    similarities are those of a stranger.
     """
     seed = int.from_bytes(hashlib.sha256(name_key(name).encode()).digest()[:8])
-    numbers = np.random.default_rng(seed).random(256, dtype=np.float32)
-    return numbers / np.float32(np.linalg.norm(numbers))
+    chance = np.random.default_rng(seed)
+    count = len(strangers.vectors)
+    weights = chance.normal(size=count).astype(np.float32) / np.float32(np.sqrt(count))
+    mixed = strangers.mean + weights @ (strangers.vectors - strangers.mean)
+    return Compared(mixed / np.linalg.norm(mixed), float(chance.uniform(*DECOY_SPEECH_S)))

@@ -116,7 +116,7 @@ def test_login_from_a_file_with_the_words_asked_for(enrolled, recording, words_o
     code, decision = plain("verify", "-u", "ADA", "-f", login, "--expect", words_of(login))
     assert (code, decision["accepted"], decision["person"]) == (0, True, "ada")
     assert decision["words"]["accepted"]
-    assert decision["voice"]["similarity"] >= decision["voice"]["threshold"]
+    assert decision["llr"] >= decision["voice"]["score_threshold"]
     assert set(decision["timings"]) == {"sound", "words", "voice"}
 
 
@@ -133,7 +133,7 @@ def test_wrong_voice_and_unknown_name_are_refused_alike(enrolled, recording, ans
     refused = answer("verify", "-u", "ada", "-f", login)
     unknown = answer("verify", "-u", "zoe", "-f", login)
     assert refused[0] == unknown[0] == 1
-    number = re.compile(r"\d+\.\d+")
+    number = re.compile(r"more than a million|\d[\d.,]*")
     expected = number.sub("N", refused[1]).replace("ada", "zoe")
     assert number.sub("N", unknown[1]) == expected
 
@@ -187,7 +187,7 @@ def test_euclidean_says_the_same_in_distances(enrolled, recording, plain, answer
     assert euclidean["voice"]["value"] == pytest.approx(distance, abs=1e-4)
     assert euclidean["voice"]["metric"] == "euclidean"
     shown = answer(command, *files, "--metric", "euclidean")[1]
-    assert f"distance {distance:.3f}, at most" in shown
+    assert f"distance {distance:.3f}" in shown
     assert "similarity" not in shown
 
 

@@ -186,7 +186,7 @@ def evaluate(
     as_csv: AsCsv = False,
     quiet: Quiet = False,
 ) -> None:
-    """Measure error rates on recordings of known speakers.
+    """Measure error rates of known speakers.
 
     Options that take several numbers take them at once: --snr 20 10 5 0.
     """
@@ -291,7 +291,7 @@ def calibrate(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Fit scores and thresholds to your own speakers.
+    """Fit scores and thresholds to your data.
 
     Shows what changes, and what so many speakers can show.
     """
