@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -9,9 +10,15 @@ import typer
 from typer.core import TyperCommand, TyperOption
 
 from membrane.console import View
+from membrane.options import AsJson, Database, Denoise, Encoder, Quiet, Security
 
 if TYPE_CHECKING:
+    from membrane.evaluation.conditions import Condition
+    from membrane.evaluation.tasks import Evaluations
     from membrane.settings import Settings
+
+Given = Mapping[str, Any]
+"""The options of a command by the names of its parameters."""
 
 
 def _is_number(text: str) -> bool:
@@ -85,10 +92,6 @@ Seconds = Annotated[
 Codec = Annotated[
     list[str] | None, typer.Option(help="Send probes through a codec, such as telephone.")
 ]
-Security = Annotated[
-    Literal["convenient", "balanced", "strict"] | None,
-    typer.Option(help="False match rate of the voice: 1 %, 0.1 % (the default) or 0.01 %."),
-]
 Normalise = Annotated[
     Literal["none", "centre", "as-norm"] | None,
     typer.Option(help="What strangers' voices do to a similarity; as calibrated if not given."),
@@ -96,11 +99,6 @@ Normalise = Annotated[
 CohortFolder = Annotated[
     Path | None, typer.Option("--cohort", metavar="DIR", help="Strangers of your own for that.")
 ]
-Denoise = Annotated[
-    bool | None, typer.Option("--denoise/--no-denoise", help="Take noise out; by default if noisy.")
-]
-Encoder = Annotated[str | None, typer.Option(help="Encoder of the voice.")]
-Database = Annotated[Path | None, typer.Option(help="The voiceprint database.")]
 Jobs = Annotated[
     int | None, typer.Option(min=1, help="Processes at once; one for each core if not given.")
 ]
@@ -117,9 +115,7 @@ NoGate = Annotated[
 Resamples = Annotated[
     int, typer.Option(min=20, max=10_000, help="Resamples of the speakers for an interval.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Answer with one JSON object.")]
 AsCsv = Annotated[bool, typer.Option("--csv", help="Answer with comma-separated values.")]
-Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Show no notes and no progress.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -190,49 +186,10 @@ def evaluate(
 
     Options that take several numbers take them at once: --snr 20 10 5 0.
     """
-    from membrane.evaluation.conditions import conditions
-    from membrane.evaluation.tasks import Evaluations, Material, Outputs, Work
+    from membrane.evaluation.tasks import Outputs
 
-    evaluations = Evaluations(
-        _settings(
-            denoise=denoise,
-            security=security,
-            threshold=threshold,
-            metric=None if threshold is None else "cosine",
-            normalise=normalise,
-            encoder=encoder,
-            database=database,
-        ),
-        View(as_json=as_json, quiet=quiet),
-        Material(
-            folders=tuple(folders or ()),
-            enroll=tuple(enroll or (3,)),
-            pairs=pairs,
-            trial_list=trials,
-            root=root,
-            database=enrolled,
-            labels=labels,
-            only=only,
-            without=without,
-            pieces_s=tuple(pieces or ()),
-            cohort=cohort,
-        ),
-        Work(
-            jobs=jobs,
-            backend=backend,
-            scheduler=scheduler,
-            gate=not no_gate,
-            fail_fast=fail_fast,
-        ),
-    )
-    chosen = conditions(
-        noise=noise,
-        babble=babble,
-        snr=snr or (),
-        reverb=reverb,
-        seconds=seconds or (),
-        codec=codec or (),
-    )
+    given = locals()
+    evaluations, chosen = _evaluations(given), _conditions(given)
     if phrases:
         evaluations.evaluate_phrases(
             chosen,
@@ -296,48 +253,12 @@ def calibrate(
     Shows what changes, and what so many speakers can show.
     """
     from membrane.evaluation.calibrating import Goal
-    from membrane.evaluation.conditions import conditions
-    from membrane.evaluation.tasks import Evaluations, Material, Work
 
-    settings = _settings(
-        denoise=denoise,
-        security=security,
-        normalise=normalise,
-        encoder=encoder,
-        database=database,
-    )
-    evaluations = Evaluations(
-        settings,
-        View(as_json=as_json, quiet=quiet),
-        Material(
-            folders=tuple(folders or ()),
-            enroll=tuple(enroll or (3,)),
-            database=enrolled,
-            labels=labels,
-            only=only,
-            without=without,
-            pieces_s=tuple(pieces or ()),
-            cohort=cohort,
-        ),
-        Work(
-            jobs=jobs,
-            backend=backend,
-            scheduler=scheduler,
-            gate=not no_gate,
-            fail_fast=fail_fast,
-        ),
-    )
-    chosen = conditions(
-        noise=noise,
-        babble=babble,
-        snr=snr or (),
-        reverb=reverb,
-        seconds=seconds or (),
-        codec=codec or (),
-    )
+    given = locals()
+    evaluations = _evaluations(given)
     evaluations.calibrate(
-        chosen,
-        Goal(settings.security, fmr, extrapolate),
+        _conditions(given),
+        Goal(evaluations.settings.security, fmr, extrapolate),
         held_back=held_back,
         resamples=resamples,
         output=output,
@@ -345,9 +266,65 @@ def calibrate(
     )
 
 
-def _settings(*, denoise: bool | None, **options: Any) -> Settings:
+# ---- From options to what they mean; a command need not have all of them
+
+
+def _evaluations(given: Given) -> Evaluations:
+    from membrane.evaluation.tasks import Evaluations, Material, Work
+
+    material = Material(
+        # Absolute, because the workers of a cluster run elsewhere.
+        folders=tuple(folder.absolute() for folder in given["folders"] or ()),
+        enroll=tuple(given["enroll"] or (3,)),
+        pairs=given.get("pairs", False),
+        trial_list=given.get("trials"),
+        root=_absolute(given.get("root")),
+        database=given["enrolled"],
+        labels=given["labels"],
+        only=given["only"],
+        without=given["without"],
+        pieces_s=tuple(given["pieces"] or ()),
+        cohort=_absolute(given["cohort"]),
+    )
+    work = Work(
+        jobs=given["jobs"],
+        backend=given["backend"],
+        scheduler=given["scheduler"],
+        gate=not given["no_gate"],
+        fail_fast=given["fail_fast"],
+    )
+    view = View(as_json=given["as_json"], quiet=given["quiet"])
+    return Evaluations(_settings(given), view, material, work)
+
+
+def _conditions(given: Given) -> tuple[Condition, ...]:
+    from membrane.evaluation.conditions import conditions
+
+    return conditions(
+        noise=_folder_or_name(given["noise"]),
+        babble=_absolute(given["babble"]),
+        snr=given["snr"] or (),
+        reverb=_absolute(given["reverb"]),
+        seconds=given["seconds"] or (),
+        codec=given["codec"] or (),
+    )
+
+
+def _absolute(path: Path | None) -> Path | None:
+    return None if path is None else path.absolute()
+
+
+def _folder_or_name(noise: str | None) -> str | None:
+    return str(Path(noise).absolute()) if noise and Path(noise).is_dir() else noise
+
+
+def _settings(given: Given) -> Settings:
     from membrane.settings import load_settings
 
-    if denoise is not None:
-        options["denoise"] = "always" if denoise else "never"
+    names = ("security", "threshold", "normalise", "encoder", "database")
+    options = {name: given.get(name) for name in names}
+    if given["denoise"] is not None:
+        options["denoise"] = "always" if given["denoise"] else "never"
+    if given.get("threshold") is not None:
+        options["metric"] = "cosine"  # whatever the settings compare in
     return load_settings(**options)

@@ -219,7 +219,7 @@ class Evaluations:
 
         material = self.material
         if material.trial_list is not None:
-            root = material.root or Path()
+            root = material.root or Path.cwd()
             return [], read_trial_list(material.trial_list, root, labels=material.labels)
         # A piece of one length may hold the sound of one of another: they are not compared.
         lengths = material.pieces_s or (None,)
