@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from membrane.audio import activity, denoise
+from membrane.audio.level import at_level
 from membrane.audio.quality import Quality, measure
 from membrane.audio.utterance import SAMPLE_RATE, Samples, Utterance
 
@@ -81,10 +82,7 @@ def prepare(utterance: Utterance, *, denoising: Denoising = "auto") -> Prepared:
 
 def at_voice_level(samples: Samples) -> Samples:
     """Return the samples at `VOICE_LEVEL_DBFS`, for the encoder; peaks may go beyond full scale."""
-    power = float(np.mean(np.square(samples, dtype=np.float64))) if len(samples) else 0.0
-    if power == 0:
-        return samples
-    return samples * np.float32(10 ** (VOICE_LEVEL_DBFS / 20) / np.sqrt(power))
+    return at_level(samples, VOICE_LEVEL_DBFS)
 
 
 def _trim(samples: Samples, mask: activity.Mask) -> Samples:

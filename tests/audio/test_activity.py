@@ -8,6 +8,7 @@ from membrane.audio import activity
 from membrane.audio.activity import (
     CHUNK,
     CONTEXT,
+    LEVEL_DBFS,
     SHORTEST_SPEECH,
     SpeechActivity,
     probabilities,
@@ -16,6 +17,7 @@ from membrane.audio.activity import (
     spread,
 )
 from membrane.audio.files import read_utterance
+from membrane.audio.level import at_level
 from membrane.audio.utterance import SAMPLE_RATE, no_samples
 
 
@@ -59,8 +61,9 @@ def test_the_network_sees_what_came_before_each_chunk_and_its_own_memory(voice, 
 
     network = Network()
     monkeypatch.setattr(activity, "_session", lambda: network)
-    probabilities(voice[: 3 * CHUNK])
-    before = np.concatenate([np.zeros(CONTEXT, dtype=np.float32), voice])
+    start = at_level(voice[: 3 * CHUNK], LEVEL_DBFS)
+    probabilities(start)
+    before = np.concatenate([np.zeros(CONTEXT, dtype=np.float32), at_level(start, LEVEL_DBFS)])
     for i, inputs in enumerate(network.seen):
         window = before[i * CHUNK : (i + 1) * CHUNK + CONTEXT]
         np.testing.assert_array_equal(inputs["input"], window[np.newaxis])
@@ -87,10 +90,15 @@ def test_room_tone_is_not_speech(shared_speech):
 
 @pytest.mark.parametrize("piece", [1000, CHUNK, 160, 5001])
 def test_a_signal_in_pieces_gives_the_same_as_the_whole(voice, piece):
-    live = SpeechActivity()
+    live, at_once = SpeechActivity(), SpeechActivity()
     parts = [live.probabilities(voice[i : i + piece]) for i in range(0, len(voice), piece)]
-    whole = probabilities(voice)[: len(voice) // CHUNK]
-    np.testing.assert_array_equal(np.concatenate(parts), whole)
+    np.testing.assert_array_equal(np.concatenate(parts), at_once.probabilities(voice))
+
+
+@pytest.mark.parametrize("decibels", [-40, -20, 15])
+def test_a_quiet_voice_is_heard_like_a_loud_one(voice, decibels):
+    other = voice * np.float32(10 ** (decibels / 20))
+    np.testing.assert_allclose(probabilities(other), probabilities(voice), atol=1e-3)
 
 
 def test_one_recording_leaves_nothing_behind_for_the_next(voice):

@@ -1,0 +1,26 @@
+"""Level: how loud a signal is as a whole."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from membrane.audio.utterance import Samples
+
+
+def at_level(samples: Samples, level_dbfs: float) -> Samples:
+    """Return a signal at another level; digital silence stays as it is.
+
+    Parameters
+    ----------
+    samples : np.ndarray, shape (n,), float32, 16 kHz
+    level_dbfs : float, dB relative to full scale
+        Root mean square of what is returned; its peaks may go beyond full scale.
+
+    Returns
+    -------
+    np.ndarray, shape (n,), float32
+    """
+    power = float(np.mean(np.square(samples, dtype=np.float64))) if len(samples) else 0.0
+    if power == 0:
+        return samples
+    return samples * np.float32(10 ** (level_dbfs / 20) / np.sqrt(power))
