@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 import signal
@@ -85,6 +86,29 @@ def virtual_microphone():
         pytest.skip(f"{', '.join(missing)} is not installed: apt install pulseaudio")
     with VirtualMicrophone() as microphone:
         yield microphone
+
+
+@pytest.fixture
+def answer(capsys):
+    """Run a command and return its exit code and what it answered."""
+
+    def run_for(*arguments):
+        code = run([str(argument) for argument in arguments])
+        return code, capsys.readouterr().out
+
+    return run_for
+
+
+@pytest.fixture
+def plain(answer):
+    """Run a command with ``--json`` and return its exit code and the value."""
+
+    def run_for(*arguments):
+        code, text = answer(*arguments, "--json")
+        (line,) = text.splitlines()
+        return code, json.loads(line)
+
+    return run_for
 
 
 @pytest.fixture

@@ -25,29 +25,6 @@ sys.exit(code)
 
 
 @pytest.fixture
-def answer(capsys):
-    """Run a command and return its exit code and what it answered."""
-
-    def run_for(*arguments):
-        code = run([str(argument) for argument in arguments])
-        return code, capsys.readouterr().out
-
-    return run_for
-
-
-@pytest.fixture
-def plain(answer):
-    """Run a command with ``--json`` and return its exit code and the value."""
-
-    def run_for(*arguments):
-        code, text = answer(*arguments, "--json")
-        (line,) = text.splitlines()
-        return code, json.loads(line)
-
-    return run_for
-
-
-@pytest.fixture
 def modules_of(environment):
     """Return the packages that a command imports, of those that are slow to import."""
 

@@ -1,33 +1,9 @@
 import csv
-import json
 import re
 
 import pytest
 
 from membrane.__main__ import run
-
-
-@pytest.fixture
-def answer(capsys):
-    """Run a command and return its exit code and what it answered."""
-
-    def run_for(*arguments):
-        code = run([str(argument) for argument in arguments])
-        return code, capsys.readouterr().out
-
-    return run_for
-
-
-@pytest.fixture
-def plain(answer):
-    """Run a command with ``--json`` and return its exit code and the value."""
-
-    def run_for(*arguments):
-        code, text = answer(*arguments, "--json")
-        (line,) = text.splitlines()
-        return code, json.loads(line)
-
-    return run_for
 
 
 def test_help_says_whom_an_explanation_is_for(answer):

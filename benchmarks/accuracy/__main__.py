@@ -29,6 +29,7 @@ from benchmarks.accuracy.systems import Corpus, System, Task
 from membrane.errors import MembraneError
 from membrane.evaluation.parallel import as_they_finish
 from membrane.evaluation.voices import cache_folder
+from membrane.tasks import require_writable
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 RESAMPLES = 200
@@ -56,7 +57,10 @@ def options() -> argparse.Namespace:
     )
     add("--workers", type=int, help="processes; by default one for each core")
     add("--cache", type=Path, metavar="DIR", default=cache_folder().parent / "accuracy")
-    return parser.parse_args()
+    chosen = parser.parse_args()
+    if chosen.write and (chosen.quick or len(chosen.corpus) < len(CORPORA)):
+        parser.error("--write is for the whole table: leave out --quick and --corpus")
+    return chosen
 
 
 def tasks_of(corpora: Iterable[Corpus], *, quick: bool) -> list[Task]:
@@ -91,6 +95,8 @@ def main() -> None:
 
 def run(chosen: argparse.Namespace) -> None:
     """Measure, print, and write."""
+    if chosen.json:
+        require_writable(chosen.json)
     ours = Ours(chosen.cache / "voices")
     peers: list[System] = [
         Package(chosen.reference),
