@@ -27,7 +27,9 @@ from membrane.store import database_file
 from membrane.store.columns import Columns, Texts, name_hash, starts_of
 from membrane.store.joblib_store import JoblibStore
 from membrane.store.voiceprint import VECTOR_SIZE
-from membrane.voice.scoring import similarities, top
+from membrane.voice.encoder import load_encoder
+from membrane.voice.judge import Judge
+from membrane.voice.scoring import top
 
 SIZES = (1, 1_000, 100_000, 1_000_000)
 REPEATS = 7
@@ -89,9 +91,10 @@ def measure(path: Path) -> dict[str, float]:
     name = gallery.name(len(gallery) // 2)
     finding = milliseconds(lambda: gallery.index_of(name))
     probe = unit_vectors(1)[0]
+    ranking = Judge(load_encoder().name).ranking
 
     def identify() -> object:
-        return top(similarities(gallery.matrix, probe), 5)
+        return top(ranking.similarities(gallery.matrix, probe), 5)
 
     return {
         "open": opening,
