@@ -246,6 +246,10 @@ def _spoken(key: object) -> str:
 
 
 def _replace(path: Path, content: bytes) -> None:
+    if path.exists() and not path.is_file():  # a pipe or device is for writing to
+        path.write_bytes(content)
+        return
+    path = path.resolve()
     new = path.parent / f".{path.name}.{os.getpid()}"
     try:
         new.write_bytes(content)

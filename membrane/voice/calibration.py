@@ -27,7 +27,7 @@ from membrane.voice.levels import Threshold
 from membrane.voice.ratio import LIMITS, Circumstances, Influence, Line
 from membrane.voice.toml_text import as_toml
 
-__all__ = ["Calibration", "Circumstances", "load_calibration"]
+__all__ = ["Calibration", "Circumstances", "load_calibration", "require_place"]
 
 DAMAGED = (
     OSError,
@@ -106,8 +106,9 @@ class Calibration:
         OutputUnwritable
             If that is not possible.
         """
+        require_place(path)
         try:
-            _replace(path, as_toml(self._among(_tables(path))))
+            _replace(path.resolve(), as_toml(self._among(_tables(path))))
         except OSError as error:
             raise OutputUnwritable(
                 f"the calibration {path} cannot be written ({error.strerror}): choose another place"
@@ -155,6 +156,26 @@ class Calibration:
         )
         _require_sound(calibration)
         return calibration
+
+
+def require_place(path: Path) -> None:
+    """Refuse a file that no calibration can be written to, as far as can be told before.
+
+    Raises
+    ------
+    OutputUnwritable
+        If it is a folder, a device or a pipe, which must not be replaced, or in no such place.
+    """
+    if path.exists() and not path.is_file():
+        raise OutputUnwritable(
+            f"the calibration {path} cannot be written (it is no ordinary file): "
+            "choose another place"
+        )
+    place = next(parent for parent in path.absolute().parents if parent.exists())
+    if not (place.is_dir() and os.access(place, os.W_OK)):
+        raise OutputUnwritable(
+            f"the calibration {path} cannot be written into {place}: choose another place"
+        )
 
 
 def load_calibration(

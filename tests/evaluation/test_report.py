@@ -1,5 +1,7 @@
+import os
 import re
 from base64 import b64decode
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from html.parser import HTMLParser
 from xml.etree import ElementTree
@@ -263,3 +265,23 @@ def test_a_failure_leaves_the_old_page_as_it_was(tmp_path, no_plots, monkeypatch
         write_report(evaluation(), path)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_or_device_is_written_to_and_not_replaced(tmp_path, no_plots):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor() as pool:
+        read = pool.submit(pipe.read_text, encoding="utf-8")
+        write_report(evaluation(), pipe)
+        assert read.result(timeout=10) == page(evaluation())
+    assert list(tmp_path.iterdir()) == [pipe]
+    assert pipe.is_fifo()
+
+
+def test_a_link_to_the_page_stays_one(tmp_path, no_plots):
+    link = tmp_path / "link.html"
+    link.symlink_to("report.html")
+    write_report(evaluation(), link)
+    assert link.is_symlink()
+    assert (tmp_path / "report.html").read_text(encoding="utf-8") == page(evaluation())

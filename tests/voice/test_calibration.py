@@ -1,4 +1,5 @@
 import errno
+import os
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -185,6 +186,24 @@ def test_a_place_that_cannot_be_written_says_so(own):
     with pytest.raises(OutputUnwritable, match="choose another place") as refused:
         MINE.save(own)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_or_device_is_not_replaced(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(OutputUnwritable, match="no ordinary file"):
+        MINE.save(pipe)
+    assert list(tmp_path.iterdir()) == [pipe]
+    assert pipe.is_fifo()
+
+
+def test_a_link_to_the_file_stays_one(own):
+    own.parent.mkdir()
+    own.symlink_to("elsewhere.toml")
+    MINE.save(own)
+    assert own.is_symlink()
+    assert load_calibration("mine", path=own.with_name("elsewhere.toml")) == MINE
 
 
 def test_a_full_disk_leaves_the_file_as_it_was(own, monkeypatch):
