@@ -178,7 +178,10 @@ def _cluster(scheduler: str | None) -> Iterator[Any]:
             f"workers with `dask worker ADDRESS`, and set {SCHEDULER_VARIABLE}=ADDRESS"
         )
     connect: Any = distributed.Client
+    resolve: Any = distributed.comm.addressing.resolve_address
     try:
+        # A client that was given no address takes long to give up, and tells it with a traceback.
+        resolve(address)
         client = connect(address, timeout=PATIENCE_S, set_as_default=False)
     except (ValueError, TypeError) as error:
         raise UsageError(f"{address!r} is no address of a Dask scheduler: {error}") from None

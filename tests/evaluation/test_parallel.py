@@ -100,7 +100,9 @@ def test_a_cluster_needs_an_address():
 
 
 @needs_dask
-@pytest.mark.parametrize("address", ["smoke://signals", "tcp://nowhere:port"])
+@pytest.mark.parametrize(
+    "address", ["smoke://signals", "tcp://nowhere:port", "nonsense", "http://[::1"]
+)
 def test_what_is_no_address_is_refused(address):
     with pytest.raises(UsageError, match="is no address of a Dask scheduler"):
         list(as_they_finish(pow, CALLS, backend="dask", scheduler=address))
