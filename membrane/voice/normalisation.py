@@ -17,6 +17,7 @@ share (the encoder's mean, the channel) says nothing about who is speaking:
 from __future__ import annotations
 
 import json
+import os
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -136,13 +137,17 @@ def save_cohort(cohort: Cohort, path: Path) -> None:
         If that is not possible.
     """
     provenance = np.array(json.dumps(dict(cohort.provenance)))
+    written = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with path.open("wb") as file:
+        with written.open("wb") as file:
             np.savez(file, vectors=cohort.vectors.astype(np.float16), provenance=provenance)
+        written.replace(path)
     except OSError as error:
         raise OutputUnwritable(
             f"the cohort {path} cannot be written ({error.strerror}): choose another place"
         ) from None
+    finally:
+        written.unlink(missing_ok=True)
 
 
 class Normalisation(Protocol):

@@ -255,3 +255,17 @@ def test_every_cut_of_a_cohort_is_a_missing_model(cohort, shipped):
 def test_a_place_that_cannot_be_written_says_so(cohort, tmp_path):
     with pytest.raises(OutputUnwritable, match="choose another place"):
         save_cohort(cohort, tmp_path / "missing" / "cohort.npz")
+
+
+def test_a_full_disk_leaves_the_cohort_as_it_was(cohort, shipped, monkeypatch):
+    save_cohort(cohort, shipped)
+    before = shipped.read_bytes()
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(OutputUnwritable, match="No space left"):
+        save_cohort(cohort, shipped)
+    assert shipped.read_bytes() == before
+    assert list(shipped.parent.iterdir()) == [shipped]
