@@ -13,6 +13,7 @@ from membrane.errors import UsageError
 from membrane.evaluation.conditions import Condition
 from membrane.evaluation.evaluation import Listen, hear_trials, probes_in
 from membrane.evaluation.intervals import Estimate, estimates
+from membrane.evaluation.labels import counted
 from membrane.evaluation.scores import Floats, ScoredTrials
 from membrane.evaluation.scoring import Comparisons, Voices, compare, score
 from membrane.evaluation.trials import Trials
@@ -250,9 +251,9 @@ def _require_support(goal: Goal, pairs: int) -> None:
     if supported(pairs) <= wanted or goal.extrapolate:
         return
     raise UsageError(
-        f"{pairs} pairs of speakers can show a false match rate of {supported(pairs):.2%}, not "
-        f"{wanted:.2%} ({pairs_needed(wanted):,} pairs): give more speakers, a higher --fmr, or "
-        "--extrapolate to take it from the fitted model"
+        f"{counted(pairs, 'pair')} of speakers can show a false match rate of "
+        f"{supported(pairs):.2%}, not {wanted:.2%} ({pairs_needed(wanted):,} pairs): "
+        "give more speakers, a higher --fmr, or --extrapolate to take it from the fitted model"
     )
 
 

@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperCommand, TyperOption
 
 from membrane.console import View
+from membrane.errors import UsageError
 from membrane.options import AsJson, Database, Denoise, Encoder, Quiet, Security
 
 if TYPE_CHECKING:
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
 
 Given = Mapping[str, Any]
 """The options of a command by the names of its parameters."""
+
+
+OF_THE_WORDS = ("transcripts", "digits", "recognizer")
+OF_THE_VOICE = ("pairs", "trials", "enrolled", "by", "plots", "report", "cohort")
+"""Options that the other kind of evaluation has no use for."""
 
 
 def _is_number(text: str) -> bool:
@@ -189,6 +195,7 @@ def evaluate(
     from membrane.evaluation.tasks import Outputs
 
     given = locals()
+    _require_use(given)
     evaluations, chosen = _evaluations(given), _conditions(given)
     if phrases:
         evaluations.evaluate_phrases(
@@ -267,6 +274,16 @@ def calibrate(
 
 
 # ---- From options to what they mean; a command need not have all of them
+
+
+def _require_use(given: Given) -> None:
+    """Refuse options that would be ignored: figures would not be what was asked for."""
+    words = given["phrases"]
+    for name in OF_THE_VOICE if words else OF_THE_WORDS:
+        if given[name]:
+            raise UsageError(f"--{name} {'does not go' if words else 'goes'} with --phrases")
+    if given["as_json"] and given["as_csv"]:
+        raise UsageError("--json and --csv exclude each other")
 
 
 def _evaluations(given: Given) -> Evaluations:

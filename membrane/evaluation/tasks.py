@@ -67,6 +67,8 @@ class Material:
             raise UsageError("--pairs, --trials and --enrolled exclude each other")
         if self.trial_list is not None and self.folders:
             raise UsageError("--trials names its files itself: give their folder with --root")
+        if self.trial_list is not None and (self.only or self.without or self.pieces_s):
+            raise UsageError("--only, --without and --pieces go with folders, not with --trials")
         if self.root is not None and self.trial_list is None:
             raise UsageError("--root goes with --trials")
 
@@ -97,6 +99,10 @@ class Work:
     scheduler: str | None = None
     gate: bool = True
     fail_fast: bool = False
+
+    def __post_init__(self) -> None:
+        if self.scheduler and self.backend != "dask":
+            raise UsageError("--scheduler goes with --backend dask")
 
 
 @dataclass(frozen=True)
@@ -354,10 +360,13 @@ class Evaluations:
         from membrane.evidence import Examiner
         from membrane.models import sha256_of
         from membrane.settings import calibration_file
+        from membrane.voice.calibration import require_place
         from membrane.voice.judge import COHORT, cohort_beside
         from membrane.voice.normalisation import normalisation_named, save_cohort
 
         path = output or calibration_file()
+        if not dry_run:
+            require_place(path)
         before = Examiner(replace(self.settings, normalise="", threshold=None)).judge
         normalisation = normalisation_named(
             self.settings.normalise or before.calibration.normalisation,

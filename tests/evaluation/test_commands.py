@@ -212,6 +212,11 @@ def test_plots_and_a_page_are_written(ask, recordings, tmp_path):
         ((".", "--backend", "abacus"), 2, "abacus"),
         ((".", "--report", "nowhere/report.html"), 7, "there is no folder"),
         ((".", "--by", "age"), 2, "give a file with --labels"),
+        ((".", "--scheduler", "tcp://here:1"), 2, "goes with --backend dask"),
+        ((".", "--digits", "6"), 2, "--digits goes with --phrases"),
+        ((".", "--phrases", "--digits", "6", "--plots", "p"), 2, "--plots does not go with"),
+        ((".", "--json", "--csv"), 2, "exclude each other"),
+        (("--trials", "list", "--only", "some"), 2, "go with folders"),
     ],
 )
 def test_a_wrong_request_is_one_clear_line(ask, recordings, monkeypatch, options, code, said):
@@ -306,3 +311,14 @@ def test_strangers_of_ones_own_are_kept_beside_the_calibration(calibrated, recor
     assert code == 0
     assert "cohort_sha256" in output.read_text(encoding="utf-8")
     assert (tmp_path / "resemblyzer.cohort.npz").exists()
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_anything_is_heard(
+    calibrated, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(
+        "membrane.evaluation.tasks.Evaluations.listen", lambda *_: pytest.fail("heard")
+    )
+    code, out, told = calibrated("--output", tmp_path)
+    assert (code, out) == (7, "")
+    assert len(told.strip().splitlines()) == 1
