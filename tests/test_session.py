@@ -329,7 +329,9 @@ def test_wrong_voice_and_unknown_name_are_refused_alike(enrolled, microphone, sp
         assert login.finish() == 1
         told.append(login.text[login.text.index("╭─ Refused") :].replace("zoe", "ada"))
         assert max(map(len, told[-1].splitlines())) <= 40
-    differing = re.compile(r"\d+(\.\d+)?|asked.*?sound|words.*?sound", re.DOTALL)
+    # A longer number may break a line elsewhere.
+    told = [" ".join(re.sub(r"[│\s]+", " ", text).split()) for text in told]
+    differing = re.compile(r"more than a million|\d[\d.,]*|asked.*?sound|words.*?sound")
     assert differing.sub("N", told[0]) == differing.sub("N", told[1])
     assert [row.split(",")[2] for row in results.read_text().splitlines()[1:]] == ["ada", "zoe"]
 
