@@ -187,7 +187,7 @@ def _help(explanation: Explanation) -> Rows:
     return [
         (
             "",
-            f"Honest logins with {gain.more_s:.0f} s more speech score about "
+            f"Honest logins with {gain.more_s:g} s more speech score about "
             f"{ratio_as_number(gain.change)} times higher (median, measured).",
         )
     ]

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from membrane.voice.calibration import Calibration
     from membrane.voice.judge import Judge
 
-MORE_SPEECH_S = 2.0
-"""What somebody is asked to say more: one or two digits, or a few words."""
+MORE_SPEECH_S = (0.5, 2.0)
+"""What somebody is asked to say more, at least and at most: from a digit to some words."""
 
 WORTH_SAYING = log(1.2)
 """Change below which it is not worth to ask for more speech."""
@@ -369,14 +369,17 @@ def _gain(calibration: Calibration, speech_s: float) -> Gain | None:
     """Return what more speech does to honest logins, if that was measured and is worth saying.
 
     Between the lengths that were measured the median score is interpolated on the logarithm of
-    the seconds, as the calibration itself takes them; beyond them nothing is said.
+    the seconds, as the calibration itself takes them; beyond them nothing is said, so
+    that less is asked for near the longest.
     """
     if len(calibration.gains) < 2:
         return None
     seconds, scores = np.array(calibration.gains).T
-    more_s = speech_s + MORE_SPEECH_S
-    if not seconds[0] <= speech_s < more_s <= seconds[-1]:
+    least_s, most_s = MORE_SPEECH_S
+    # In halves of a second, as a person would say it.
+    more_s = np.floor(2 * min(most_s, seconds[-1] - speech_s)) / 2
+    if speech_s < seconds[0] or more_s < least_s:
         return None
-    now, then = np.interp(np.log([speech_s, more_s]), np.log(seconds), scores)
+    now, then = np.interp(np.log([speech_s, speech_s + more_s]), np.log(seconds), scores)
     change = float(then - now)
-    return Gain(speech_s, MORE_SPEECH_S, change) if change >= WORTH_SAYING else None
+    return Gain(speech_s, float(more_s), change) if change >= WORTH_SAYING else None

@@ -302,6 +302,12 @@ def test_more_speech_helps_as_much_as_was_measured(knowing, utterance_of):
     assert gain.change == pytest.approx(math.log2((speech_s + 2) / speech_s))
 
 
+def test_no_more_is_asked_for_than_was_measured(knowing, utterance_of):
+    explained = knowing(gains=((1.0, 2.0), (3.0, 9.0))).explain("ada", utterance_of("ada", "login"))
+    gain = explained.explanation.gain
+    assert gain.speech_s + gain.more_s <= 3.0 < gain.speech_s + gain.more_s + 0.5
+
+
 @pytest.mark.parametrize(
     "gains",
     [
@@ -309,7 +315,7 @@ def test_more_speech_helps_as_much_as_was_measured(knowing, utterance_of):
         ((2.0, 3.0),),
         ((1.0, 3.0), (4.0, 3.0), (8.0, 3.1)),
         ((1.0, 5.0), (8.0, 2.0)),
-        ((1.0, 2.0), (3.0, 9.0)),
+        ((1.0, 2.0), (2.0, 9.0)),
         ((4.0, 2.0), (9.0, 9.0)),
     ],
     ids=["unmeasured", "one length", "little", "loss", "beyond the longest", "below the shortest"],
