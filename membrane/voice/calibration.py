@@ -8,7 +8,6 @@ encoder's first table is the one in use unless another is asked for.
 
 from __future__ import annotations
 
-import math
 import os
 import tempfile
 import tomllib
@@ -39,6 +38,9 @@ DAMAGED = (
     RecursionError,
 )
 """What reading a damaged file, and numbers where text should be, raise."""
+
+MOST = 1e6
+"""No number of a fit is beyond it; with greater ones ratios overflow."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -246,11 +248,11 @@ def _require_sound(calibration: Calibration) -> None:
         lowest, highest = LIMITS[influence.measure]
         if not lowest <= influence.low <= influence.high <= highest:
             raise ValueError(f"the range of {influence.measure} is none")
-        if not math.isfinite(influence.weight):
+        if not abs(influence.weight) <= MOST:
             raise ValueError(f"the weight of {influence.measure} is not a number")
-    if not (math.isfinite(line.intercept) and 0 < line.least_slope < math.inf):
+    if not (abs(line.intercept) <= MOST and abs(line.slope) <= MOST and line.least_slope > 0):
         raise ValueError("its ratio does not grow with the similarity")
-    if not all(math.isfinite(one.llr) for one in calibration.thresholds.values()):
+    if not all(abs(one.llr) <= MOST for one in calibration.thresholds.values()):
         raise ValueError("a threshold is not a number")
 
 

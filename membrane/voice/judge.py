@@ -6,6 +6,7 @@ a login has.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from membrane import models
+from membrane.errors import ModelUnavailable, UsageError
 from membrane.voice.calibration import Calibration, Circumstances, load_calibration
 from membrane.voice.normalisation import (
     Cohort,
@@ -100,11 +102,16 @@ class Judge:
         """The cohort to use instead of the shipped one, if there is one."""
         if self.cohort is not None or self.cosine is not None or self.calibration_file is None:
             return self.cohort
-        own = cohort_beside(self.calibration_file, self.encoder)
         wanted = self.calibration.provenance.get(COHORT)
-        if wanted is None or not own.exists() or models.sha256_of(own) != wanted:
+        if wanted is None or self._calibration_is_shipped:
             return None
-        return read_cohort(own)
+        return _own_cohort(cohort_beside(self.calibration_file, self.encoder), wanted)
+
+    @property
+    def _calibration_is_shipped(self) -> bool:
+        with suppress(UsageError):  # an encoder of one's own has no other
+            return self.calibration == load_calibration(self.encoder, self.normalise)
+        return False
 
     @property
     def _normalise(self) -> str:
@@ -163,6 +170,20 @@ class Judge:
         """
         accepted: Flags = (scores >= self.threshold) & (stretches >= self.stretch_threshold)
         return accepted
+
+
+def _own_cohort(path: Path, wanted: str) -> Cohort:
+    """Return the cohort of a calibration of one's own; with another its ratios would be wrong."""
+    try:
+        same = models.sha256_of(path) == wanted
+    except OSError:
+        same = False
+    if not same:
+        raise ModelUnavailable(
+            f"the cohort {path} is not the one of the calibration beside it: calibrate again, or "
+            "delete the calibration"
+        )
+    return read_cohort(path)
 
 
 def cohort_beside(calibration_file: Path, encoder: str) -> Path:

@@ -241,6 +241,8 @@ DAMAGES = {
     "text for a number": GOOD.replace("weight = 1.5", 'weight = "1.5"'),
     "text for a threshold": GOOD.replace("llr = 3.5", 'llr = "3.5"'),
     "huge": GOOD.replace("slope = 19.5", f"slope = {'9' * 400}"),
+    "beyond any fit": GOOD.replace("slope = 19.5", "slope = 1e300"),
+    "so high that all pass": GOOD.replace("intercept = -8.25", "intercept = 1e300"),
     "unknown measure": GOOD.replace("influences.speech", "influences.age"),
     "unknown number": GOOD.replace("llr = 3.5", "llr = 3.5\nfoo = 1"),
     "impossible range": GOOD.replace("low = 0.9", "low = -0.9"),

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from membrane import models
-from membrane.errors import UsageError
+from membrane.errors import ModelUnavailable, UsageError
 from membrane.voice.calibration import Calibration
 from membrane.voice.judge import COHORT, Judge, cohort_beside
 from membrane.voice.levels import Threshold
@@ -80,12 +80,34 @@ def test_the_cohort_of_ones_own_calibration_is_used(tmp_path):
     assert np.allclose(judge.normalisation.cohort.mean, cohort(1).mean, atol=1e-3)
 
 
-def test_a_cohort_that_the_calibration_was_not_fitted_with_is_left_alone(tmp_path):
+@pytest.mark.parametrize("left", [None, b"", b"another"])
+def test_without_the_cohort_that_a_calibration_was_fitted_with_nothing_is_judged(tmp_path, left):
+    path = tmp_path / "calibration.toml"
+    beside = cohort_beside(path, "resemblyzer")
+    save_cohort(cohort(1), beside)
+    calibration("centre", **{COHORT: models.sha256_of(beside)}).save(path)
+    beside.unlink()
+    if left is not None:
+        beside.write_bytes(left)
+    with pytest.raises(ModelUnavailable, match="calibrate again"):
+        _ = Judge("resemblyzer", calibration_file=path).normalisation
+
+
+def test_a_cohort_beside_a_calibration_that_needs_none_is_left_alone(tmp_path):
     path = tmp_path / "calibration.toml"
     save_cohort(cohort(1), cohort_beside(path, "resemblyzer"))
-    calibration("centre", **{COHORT: "another"}).save(path)
+    calibration("centre").save(path)
     judge = Judge("resemblyzer", calibration_file=path)
     assert not np.allclose(judge.normalisation.cohort.mean, cohort(1).mean, atol=1e-3)
+
+
+def test_the_shipped_calibration_needs_no_cohort_in_the_data_folder(tmp_path):
+    judge = Judge("resemblyzer", calibration_file=tmp_path / "calibration.toml")
+    judge.calibration.save(tmp_path / "calibration.toml")
+    for file in (judge, Judge("resemblyzer", calibration_file=tmp_path / "calibration.toml")):
+        np.testing.assert_array_equal(
+            file.normalisation.cohort.mean, Judge("resemblyzer").normalisation.cohort.mean
+        )
 
 
 def test_a_missing_file_of_ones_own_means_the_shipped_calibration(tmp_path):
