@@ -8,7 +8,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from membrane.errors import OutputUnwritable, UsageError
+from membrane.errors import ModelUnavailable, OutputUnwritable, UsageError
 
 if TYPE_CHECKING:
     from membrane.console import View
@@ -357,7 +357,6 @@ class Evaluations:
     ) -> None:
         """Fit scores and thresholds, show what they change, and write them."""
         from membrane.evaluation.calibrating import HeardTrials, calibrate
-        from membrane.evidence import Examiner
         from membrane.models import sha256_of
         from membrane.settings import calibration_file
         from membrane.voice.calibration import require_place
@@ -367,7 +366,7 @@ class Evaluations:
         path = output or calibration_file()
         if not dry_run:
             require_place(path)
-        before = Examiner(replace(self.settings, normalise="", threshold=None)).judge
+        before = self._in_use()
         normalisation = normalisation_named(
             self.settings.normalise or before.calibration.normalisation,
             before.encoder,
@@ -406,6 +405,22 @@ class Evaluations:
             provenance[COHORT] = sha256_of(cohort_file)
         replace(calibrated.calibration, provenance=provenance).save(path)
         self.view.note(f"Written: {path}")
+
+    def _in_use(self) -> Judge:
+        """Return what decides by calibration until now.
+
+        A calibration of one's own that is damaged, or lacks the level, must not keep anybody from
+        making a better one: then it is the shipped one.
+        """
+        from membrane.evidence import Examiner
+
+        judge = Examiner(replace(self.settings, normalise="", threshold=None)).judge
+        try:
+            _ = judge.threshold, judge.normalisation
+        except (UsageError, ModelUnavailable) as error:
+            self.view.warn(f"Compared with the shipped calibration, because {error}.")
+            return replace(judge, calibration_file=None)
+        return judge
 
     def _show_calibrated(self, calibrated: Calibrated) -> None:
         from membrane.evaluation import tables

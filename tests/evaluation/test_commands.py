@@ -322,3 +322,20 @@ def test_an_output_that_cannot_be_written_is_refused_before_anything_is_heard(
     code, out, told = calibrated("--output", tmp_path)
     assert (code, out) == (7, "")
     assert len(told.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("own", ["damaged", "[resemblyzer.centre]", "lacking"])
+def test_a_calibration_that_is_no_use_can_be_made_again(calibrated, home, own):
+    file = home / "calibration.toml"
+    try:
+        if own == "lacking":
+            assert calibrated("--security", "convenient")[0] == 0
+        else:
+            file.write_text(own)
+        code, _, told = calibrated()
+        assert code == 0
+        assert "[resemblyzer.centre.thresholds.balanced]" in file.read_text()
+        assert "Traceback" not in told
+    finally:
+        file.unlink()
+        file.with_name("calibration.toml.previous").unlink(missing_ok=True)
