@@ -19,6 +19,9 @@ from membrane.errors import EngineUnavailable, UsageError
 
 DEFAULT_BACKEND = "loky"
 
+PROCESSES = (DEFAULT_BACKEND, "multiprocessing")
+"""Backends that start processes on this machine."""
+
 SCHEDULER_VARIABLE = "DASK_SCHEDULER_ADDRESS"
 """The environment variable that Dask's own commands read, too."""
 
@@ -27,6 +30,9 @@ PATIENCE_S = 10
 
 CHUNK_PER_WORKER = 8
 """Calls for each worker between two looks at the results, where a backend gives only lists."""
+
+MOST_PER_CORE = 8
+"""Processes on a core of this machine; hundreds would take all its memory and do nothing sooner."""
 
 Calls = Sequence[tuple[Any, ...]]
 
@@ -59,7 +65,7 @@ def as_they_finish(
     Raises
     ------
     UsageError
-        If there is no such backend, or the cluster's address is missing or is not one.
+        If there is no such backend, too many processes are asked for, or the cluster's address is missing or is not one.
     EngineUnavailable
         If a backend is not installed, the cluster does not answer, or a worker died.
     """
@@ -72,6 +78,7 @@ def as_they_finish(
 
 
 def _check(backend: str, workers: int | None) -> None:
+    from joblib import cpu_count
     from joblib.parallel import BACKENDS, EXTERNAL_BACKENDS
 
     known = sorted({*BACKENDS, *EXTERNAL_BACKENDS})
@@ -79,6 +86,9 @@ def _check(backend: str, workers: int | None) -> None:
         raise UsageError(f"no backend is called {backend!r}: choose from {', '.join(known)}")
     if workers is not None and workers < 1:
         raise UsageError(f"{workers} workers cannot work: use 1 or more")
+    most = MOST_PER_CORE * cpu_count()
+    if workers is not None and workers > most and backend in PROCESSES:
+        raise UsageError(f"{workers:,} processes are too many here: use {most} or fewer")
 
 
 @contextmanager

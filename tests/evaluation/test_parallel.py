@@ -72,6 +72,12 @@ def test_fewer_than_one_worker_is_refused(workers):
         list(as_they_finish(pow, CALLS, workers=workers))
 
 
+@pytest.mark.parametrize("backend", [None, "multiprocessing"])
+def test_more_processes_than_the_machine_can_bear_are_refused(backend):
+    with pytest.raises(UsageError, match="100,000 processes are too many here: use"):
+        list(as_they_finish(pow, CALLS, workers=100_000, backend=backend))
+
+
 def test_errors_of_workers_keep_their_class(tmp_path):
     from membrane.audio.files import read_utterance
 
