@@ -180,8 +180,8 @@ def _own_cohort(path: Path, wanted: str) -> Cohort:
         same = False
     if not same:
         raise ModelUnavailable(
-            f"the cohort {path} is not the one of the calibration beside it: calibrate again, or "
-            "delete the calibration"
+            f"the cohort {path} is missing or not the one of the calibration beside it: "
+            "calibrate again, or delete the calibration"
         )
     return read_cohort(path)
 
