@@ -65,7 +65,8 @@ def as_they_finish(
     Raises
     ------
     UsageError
-        If there is no such backend, too many processes are asked for, or the cluster's address is missing or is not one.
+        If there is no such backend, there are too many processes, or the cluster's address is
+        missing or is not one.
     EngineUnavailable
         If a backend is not installed, the cluster does not answer, or a worker died.
     """
