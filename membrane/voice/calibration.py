@@ -173,6 +173,11 @@ def require_place(path: Path) -> None:
             f"the calibration {path} cannot be written (it is no ordinary file): "
             "choose another place"
         )
+    if path.exists() and not os.access(path, os.R_OK):  # it must be kept as the one before
+        raise OutputUnwritable(
+            f"the calibration {path} cannot be replaced, because it cannot be read: "
+            "choose another place"
+        )
     place = next(parent for parent in path.absolute().parents if parent.exists())
     if not (place.is_dir() and os.access(place, os.W_OK)):
         raise OutputUnwritable(
@@ -215,6 +220,11 @@ def _own(path: Path, encoder: str, normalisation: str) -> Calibration | None:
         return _read(path, encoder, normalisation)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise UsageError(
+            f"the calibration {path} cannot be read ({error.strerror}): make it readable, or move "
+            "it away"
+        ) from None
     except DAMAGED as error:
         raise UsageError(
             f"the calibration {path} is damaged ({_in_one_line(error)}): calibrate again, "

@@ -266,11 +266,11 @@ def test_a_damaged_file_is_named_with_the_way_out(shipped, own, text):
 
 
 @pytest.mark.parametrize("make", [Path.mkdir, lambda path: path.write_bytes(b"\xff\xfe")])
-def test_what_is_no_text_file_is_damaged(shipped, own, make):
+def test_what_is_no_text_file_cannot_be_read(shipped, own, make):
     own.parent.mkdir()
     make(own)
     make(shipped)
-    with pytest.raises(UsageError, match="is damaged"):
+    with pytest.raises(UsageError, match=r"is damaged|cannot be read"):
         load_calibration("mine", path=own)
     with pytest.raises(ModelUnavailable, match="reinstall"):
         load_calibration("mine")
@@ -292,3 +292,20 @@ def test_a_file_with_a_hole_is_refused_or_still_sound(own, start, length):
         return
     assert found.line.least_slope > 0
     assert np.isfinite(found.llr(0.5, Circumstances(3.0, 20.0, 9.0)))
+
+
+def test_a_file_that_cannot_be_read_is_neither_used_nor_replaced(own, monkeypatch):
+    MINE.save(own)
+    before = own.read_bytes()
+
+    def refused(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    with monkeypatch.context() as denied:
+        denied.setattr(Path, "read_text", refused)
+        denied.setattr("os.access", lambda path, mode: mode != os.R_OK)
+        with pytest.raises(UsageError, match=r"cannot be read \(Permission denied\)"):
+            load_calibration("mine", path=own)
+        with pytest.raises(OutputUnwritable, match="it cannot be read"):
+            MINE.save(own)
+    assert own.read_bytes() == before
