@@ -363,6 +363,8 @@ class Evaluations:
         from membrane.voice.judge import COHORT, cohort_beside
         from membrane.voice.normalisation import normalisation_named, save_cohort
 
+        if held_back is not None and (self.material.only or self.material.without):
+            raise UsageError("--held-back goes with neither --only nor --without")
         path = output or calibration_file()
         if not dry_run:
             require_place(path)

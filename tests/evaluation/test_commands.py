@@ -305,6 +305,14 @@ def test_a_rate_that_five_speakers_cannot_show_is_refused(ask, recordings, home)
     assert not (home / "calibration.toml").exists()
 
 
+def test_who_is_held_back_is_listed_once(calibrated, tmp_path):
+    listed = tmp_path / "some.txt"
+    listed.write_text("ada\n")
+    code, _, told = calibrated("--held-back", listed, "--without", listed)
+    assert code == 2
+    assert "--held-back goes with neither" in told
+
+
 def test_strangers_of_ones_own_are_kept_beside_the_calibration(calibrated, recordings, tmp_path):
     output = tmp_path / "mine.toml"
     code, _, _ = calibrated("--cohort", recordings, "--normalise", "centre", "--output", output)
