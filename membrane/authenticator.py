@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -12,6 +11,7 @@ import numpy as np
 
 from membrane.audio.utterance import Utterance
 from membrane.decision import Candidate, Decision, VoiceMatch, explain
+from membrane.decoy import decoy
 from membrane.errors import (
     Disagreement,
     EncoderMismatch,
@@ -25,7 +25,7 @@ from membrane.phrase.matching import find_passphrase
 from membrane.settings import Settings
 from membrane.store.gallery import Gallery
 from membrane.store.joblib_store import JoblibStore
-from membrane.store.names import canonical_name, name_key
+from membrane.store.names import canonical_name
 from membrane.store.voiceprint import (
     EnrolledUtterance,
     RecordedQuality,
@@ -36,7 +36,6 @@ from membrane.store.voiceprint import (
 from membrane.voice.calibration import Circumstances
 from membrane.voice.encoder import Vector
 from membrane.voice.judge import RATIO
-from membrane.voice.normalisation import Cohort
 from membrane.voice.scoring import metric_named, similarities, similarity, top
 from membrane.voice.thresholds import threshold_for
 
@@ -44,9 +43,6 @@ AGREEMENT = "enrolment"
 """Name of the threshold that the phrases of one enrolment must reach; it is lower than a login's,
 because a single phrase is compared with few others, and an honest person should seldom be asked
 again."""
-
-DECOY_SPEECH_S = (6.0, 10.0)
-"""Net speech that a decoy is said to be made of: that of three prompts of six digits."""
 
 INCOMPARABLE = np.float32(-2)
 """Stands for the similarity of voiceprints of another encoder: below every cosine."""
@@ -261,7 +257,7 @@ class Membrane(Examiner):
             person, secret = voiceprint.name, voiceprint.passphrase
             compared = Compared.of(voiceprint)
         else:
-            compared = _decoy(claimed, self.judge.strangers)
+            compared = decoy(claimed, self.judge.strangers)
         examined = self.examine(utterance, expected=expected or secret)
         if secret and not expected:
             examined = _without_secret(examined)
@@ -512,17 +508,3 @@ def _without_secret(examined: Examined) -> Examined:
     """Return the evidence without a passphrase: it must not be told to whoever failed to say it."""
     words = examined.words and replace(examined.words, expected="", heard="")
     return replace(examined, words=words)
-
-
-def _decoy(name: str, strangers: Cohort) -> Compared:
-    """Return the voiceprint of nobody, the same each time for the same name.
-
-    It is a random mixture of strangers around their mean, as far from it as they are, so that its
-    similarities are those of a stranger.
-    """
-    seed = int.from_bytes(hashlib.sha256(name_key(name).encode()).digest()[:8])
-    chance = np.random.default_rng(seed)
-    count = len(strangers.vectors)
-    weights = chance.normal(size=count).astype(np.float32) / np.float32(np.sqrt(count))
-    mixed = strangers.mean + weights @ (strangers.vectors - strangers.mean)
-    return Compared(mixed / np.linalg.norm(mixed), float(chance.uniform(*DECOY_SPEECH_S)))
