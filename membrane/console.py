@@ -32,6 +32,9 @@ Rows = Sequence[tuple[str, str]]
 UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 """Unicode categories that could move the cursor or turn the line round: shown as code points."""
 
+WIDE = 120
+"""Columns from which a table shows the intervals of several rates side by side."""
+
 WIDEST = 76
 """Columns of a panel at most; longer lines are hard to follow."""
 
@@ -82,6 +85,11 @@ class View:
         self.notes = notes or _Screen(stderr=True, highlight=False)
         self.as_json = as_json
         self.quiet = quiet
+
+    @property
+    def wide(self) -> bool:
+        """Whether a line has room for three intervals; a pipe always has."""
+        return not self.answers.is_terminal or self.answers.width >= WIDE
 
     # ---- Notes: what goes on, on standard error
 

@@ -9,8 +9,9 @@ from typing import Any
 
 from membrane.evaluation.calibrating import Calibrated
 from membrane.evaluation.evaluation import Evaluation, Outcome, measures_as_json
+from membrane.evaluation.intervals import Estimate
 from membrane.evaluation.metrics import MEASURES
-from membrane.evaluation.wording import percent, shown
+from membrane.evaluation.wording import MISSING, percent, shown
 from membrane.voice.levels import COUNTED, LEVELS, supported
 from membrane.voice.ratio import ratio_as_number
 
@@ -45,20 +46,24 @@ def measured(outcome: Outcome) -> list[tuple[str, str]]:
     ]
 
 
-def in_short(evaluation: Evaluation) -> list[tuple[str, ...]]:
-    """Return a row for each condition and group: trials of one person, and three rates."""
+def in_short(evaluation: Evaluation, *, intervals: bool) -> list[tuple[str, ...]]:
+    """Return a row for each condition and group: what was counted, and three rates."""
     return [
         (
             " ".join(part for part in (outcome.condition, outcome.group) if part),
             f"{outcome.counts['genuine']:,}",
             str(outcome.counts["refused"]),
-            *(
-                shown(name, outcome.measures[name]) if outcome.measures else "–"
-                for name in IN_SHORT
-            ),
+            *(_rate(outcome, name, intervals=intervals) for name in IN_SHORT),
         )
         for outcome in evaluation.outcomes
     ]
+
+
+def _rate(outcome: Outcome, name: str, *, intervals: bool) -> str:
+    if not outcome.measures:
+        return MISSING
+    estimate = outcome.measures[name]
+    return shown(name, estimate if intervals else Estimate(estimate.value))
 
 
 def as_csv(evaluation: Evaluation) -> str:

@@ -333,7 +333,10 @@ class Evaluations:
             self.view.table(("measured on", first.condition), tables.counts(first))
             self.view.table(("measure", "value (95 % interval)"), tables.measured(first))
             if len(evaluation.outcomes) > 1:
-                self.view.table(tables.HEADS, tables.in_short(evaluation))
+                rows = tables.in_short(evaluation, intervals=self.view.wide)
+                self.view.table(tables.HEADS, rows)
+                if not self.view.wide:
+                    self.view.note("Wider, or with --csv, the intervals are shown, too.")
         if outputs.plots is not None:
             from membrane.evaluation.plots import draw_all
 

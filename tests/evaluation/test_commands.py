@@ -168,6 +168,7 @@ def test_a_terminal_gets_tables_that_fit(terminal, recordings, home):
     assert "Listening" in progress
     assert "/s" in progress
     assert "equal error rate" in tables
+    assert "pink noise 20 dB" in tables
     assert all(len(line) <= 60 for line in tables.splitlines())
 
 
