@@ -95,7 +95,7 @@ def choice(calibrated: Calibrated) -> list[tuple[str, str]]:
     for measures, cost in calibrated.choice.costs:
         title = ", ".join(("similarity", *(names[measure] for measure in measures)))
         chosen = " (chosen)" if measures == calibrated.choice.measures else ""
-        rows.append((title + chosen, f"Cllr {cost:.4f} bit, cross-validated over speakers"))
+        rows.append((title + chosen, f"{cost:.4f} bit"))
     return rows
 
 
