@@ -433,7 +433,9 @@ class Evaluations:
         if self.view.as_json:
             self.view.json(tables.calibrated_as_json(calibrated))
             return
-        self.view.table(("looked at", "Cllr, cross-validated over speakers"), tables.choice(calibrated))
+        self.view.table(
+            ("looked at", "Cllr, cross-validated over speakers"), tables.choice(calibrated)
+        )
         self.view.table(
             ("level", "strangers", "let in above", "rests on"), tables.levels(calibrated)
         )
