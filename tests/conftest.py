@@ -69,6 +69,17 @@ def utterance_of(recording):
 
 
 @pytest.fixture(scope="session")
+def engines():
+    """Return an examiner whose engines are loaded once and shared."""
+    from membrane.evidence import Examiner
+    from membrane.settings import Settings
+
+    examiner = Examiner(Settings())
+    examiner.preload()
+    return examiner
+
+
+@pytest.fixture(scope="session")
 def shared_speech():
     """The folder of real speech, which is not part of the project."""
     if not SHARED_SPEECH.is_dir():

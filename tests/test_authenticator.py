@@ -17,7 +17,6 @@ from membrane.errors import (
     UnknownName,
     UsageError,
 )
-from membrane.evidence import Examiner
 from membrane.settings import Settings
 from membrane.voice.scoring import cosine_to_distance, similarity
 
@@ -25,14 +24,6 @@ PASSPHRASES = {
     "ada": "open the door because my voice is my key",
     "clara": "the river runs quietly past the old mill",
 }
-
-
-@pytest.fixture(scope="module")
-def engines():
-    """Return an examiner whose engines every Membrane of these tests shares."""
-    examiner = Examiner(Settings())
-    examiner.preload()
-    return examiner
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ import pytest
 from membrane.audio.utterance import Utterance
 from membrane.authenticator import Membrane
 from membrane.errors import ModelUnavailable, UnknownName
-from membrane.evidence import Examiner
 from membrane.explanation import Compared, Stretch, explanation_of
 from membrane.settings import Settings
 from membrane.voice.calibration import Calibration
@@ -31,14 +30,6 @@ def calibration(*influences, gains=(), normalisation="centre"):
         thresholds={"balanced": Threshold(3.0, 0.001, "counted", 9000, 3000)},
         gains=gains,
     )
-
-
-@pytest.fixture(scope="module")
-def engines():
-    """Return an examiner whose engines every Membrane of these tests shares."""
-    examiner = Examiner(Settings())
-    examiner.preload()
-    return examiner
 
 
 @pytest.fixture(scope="module")
