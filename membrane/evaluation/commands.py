@@ -282,6 +282,8 @@ def _require_use(given: Given) -> None:
     for name in OF_THE_VOICE if words else OF_THE_WORDS:
         if given[name]:
             raise UsageError(f"--{name} {'does not go' if words else 'goes'} with --phrases")
+    if given["enroll"] and (given["pairs"] or given["trials"] or given["enrolled"] or words):
+        raise UsageError("--enroll goes with neither --pairs, --trials, --enrolled nor --phrases")
     if given["as_json"] and given["as_csv"]:
         raise UsageError("--json and --csv exclude each other")
 

@@ -212,6 +212,7 @@ def test_plots_and_a_page_are_written(ask, recordings, tmp_path):
         ((".", "--codec", "carrier-pigeon"), 2, "carrier-pigeon"),
         ((".", "--backend", "abacus"), 2, "abacus"),
         ((".", "--report", "nowhere/report.html"), 7, "there is no folder"),
+        ((".", "--pairs", "--enroll", "2"), 2, "--enroll goes with neither"),
         ((".", "--by", "age"), 2, "give a file with --labels"),
         ((".", "--scheduler", "tcp://here:1"), 2, "goes with --backend dask"),
         ((".", "--digits", "6"), 2, "--digits goes with --phrases"),
