@@ -323,7 +323,8 @@ def test_decisions_are_kept_in_the_folder_of_all_that_is_kept(membrane_home):
 
 
 def test_processes_find_what_one_finds(said):
-    assert evaluated(said[:2], backend="loky", workers=2) == evaluated(said[:2])
+    here, there = evaluated(said[:2]), evaluated(said[:2], backend="loky", workers=2)
+    assert repr(there) == repr(here)  # not-a-number equals nothing
 
 
 def test_progress_ends_with_everything_done(said, listener):
