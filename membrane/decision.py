@@ -64,11 +64,9 @@ class VoiceMatch:
             return self.score >= self.score_threshold
         if self.threshold is None:
             return False
-        return (
-            self.value >= self.threshold
-            if self.metric == "cosine"
-            else (self.value <= self.threshold)
-        )
+        if self.metric == "cosine":
+            return self.value >= self.threshold
+        return self.value <= self.threshold
 
 
 @dataclass(frozen=True)
