@@ -26,7 +26,7 @@ class Embedding:
     Parameters
     ----------
     vector : np.ndarray, shape (dimension,), float32, unit length
-        The mean of `partials`, divided by its length.
+        The mean of `partials`, each counting as much as the encoder says, divided by its length.
     partials : np.ndarray, shape (n, dimension), float32, each of unit length
         The voice of each stretch of the utterance, in order.
     """
@@ -45,6 +45,14 @@ class Encoder(Protocol):
     @property
     def dimension(self) -> int:
         """Length of its vectors."""
+
+    @property
+    def denoise_below_db(self) -> float:
+        """Signal-to-noise ratio, in dB, below which it is to be given denoised sound.
+
+        Minus infinity for an encoder that learnt to hear through noise: what a denoiser takes
+        away, and what it leaves behind, is not what such an encoder knows.
+        """
 
     def embed(self, samples: Samples) -> Embedding:
         """Return the voice of an utterance.
