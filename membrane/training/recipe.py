@@ -1,0 +1,362 @@
+"""The recipe of a training: every number that decides what comes out, in one TOML file."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from membrane.errors import UsageError
+from membrane.evaluation.labels import read_text, shown
+from membrane.voice import toml_text
+
+PRECISIONS = ("bfloat16", "float32")
+
+LARGEST = float(2**53)
+"""What counts and seeds may reach: the largest that a TOML reader may keep as a float, exactly."""
+
+Pair = tuple[float, float]
+Kind = TypeVar("Kind")
+
+
+def _number(default: float, least: float, most: float = LARGEST) -> Any:
+    """Return a field that holds a number between two limits."""
+    return field(default=default, metadata={"limits": (least, most)})
+
+
+def _range(lower: float, upper: float, limits: Pair) -> Any:
+    """Return a field that holds two numbers between two limits."""
+    return field(default=(lower, upper), metadata={"limits": limits})
+
+
+def _share(default: float) -> Any:
+    return _number(default, 0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class NoiseKinds:
+    """How often each kind of noise is taken; only their ratios count.
+
+    Parameters
+    ----------
+    babble : float
+        Other training speakers who talk at once.
+    files : float
+        Noises of the folders that were given; coloured noise where there are none.
+    coloured, tonal, bursts : float
+        As `membrane.training.synthesis` makes them.
+    """
+
+    babble: float = _share(0.34)
+    files: float = _share(0.26)
+    coloured: float = _share(0.24)
+    tonal: float = _share(0.08)
+    bursts: float = _share(0.08)
+
+
+@dataclass(frozen=True)
+class Codecs:
+    """How often each codec of `membrane.evaluation.codecs` is taken; only their ratios count."""
+
+    telephone: float = _share(0.4)
+    gsm: float = _share(0.2)
+    mp3: float = _share(0.2)
+    opus: float = _share(0.2)
+
+
+@dataclass(frozen=True)
+class AugmentationRecipe:
+    """What happens to a stretch of speech before the network hears it.
+
+    Parameters
+    ----------
+    clean_share : float
+        Of stretches that are coloured and levelled only; all other shares are of the rest.
+    colour_share : float
+        Of all stretches whose timbre is changed, as another microphone would.
+    colour_db : (float, float), dB
+        Range of the standard deviation of that change over frequency.
+    room_share, room_files_share : float
+        Of stretches heard in a room, and of those the ones in a measured room, if one was given.
+    noise_share, second_noise_share : float
+        Of stretches in noise, and of those the ones in two noises.
+    snr_db : (float, float), dB
+        Range of the power of speech over that of the first noise.
+    second_noise_db : float, dB
+        By how much the second is weaker.
+    voices : (float, float)
+        Range of the number of people in a babble.
+    band_share, codec_share, clipping_share : float
+        Of stretches that only a band of is heard, that are coded, or clipped; never two of these.
+    level_dbfs : (float, float), dB relative to full scale
+        Range of the level at which the network hears the whole.
+    speed_share : float
+        Of speakers who are heard faster or slower, and so become another speaker.
+    speeds : (float, float)
+        The two factors.
+    noises : NoiseKinds
+    codecs : Codecs
+    """
+
+    clean_share: float = _share(0.2)
+    colour_share: float = _share(0.5)
+    colour_db: tuple[float, float] = _range(0.0, 6.0, (0.0, 30.0))
+    room_share: float = _share(0.35)
+    room_files_share: float = _share(0.2)
+    noise_share: float = _share(0.85)
+    second_noise_share: float = _share(0.15)
+    snr_db: tuple[float, float] = _range(-3.0, 20.0, (-30.0, 90.0))
+    second_noise_db: float = _number(5.0, 0.0, 90.0)
+    voices: tuple[float, float] = _range(1.0, 7.0, (1.0, 100.0))
+    band_share: float = _share(0.12)
+    codec_share: float = _share(0.12)
+    clipping_share: float = _share(0.05)
+    level_dbfs: tuple[float, float] = _range(-29.0, -14.0, (-60.0, 0.0))
+    speed_share: float = _share(0.0)
+    speeds: tuple[float, float] = _range(0.9, 1.1, (0.5, 2.0))
+    noises: NoiseKinds = NoiseKinds()
+    codecs: Codecs = Codecs()
+
+
+@dataclass(frozen=True)
+class ObjectiveRecipe:
+    """What is made small: a weighted sum, each term as `membrane.training.objectives` has it.
+
+    Parameters
+    ----------
+    distillation : float
+        Weight of one minus the cosine to the target, of partials and of the whole in equal parts.
+    speaker_blend : float
+        Share of the speaker's mean in the target; the rest is the teacher's vector of the
+        utterance.
+    margin, margin_scale, margin_angle : float
+        Weight of the additive-angular-margin softmax, its scale, and its margin in radians.
+    contrastive, contrastive_scale : float
+        Weight and scale of the symmetric InfoNCE between two utterances of each speaker.
+    ge2e : float
+        Weight of the generalised end-to-end loss.
+    mask : float
+        Weight of the distance from the cleaned spectrogram to that of the speech alone.
+    """
+
+    distillation: float = _number(1.0, 0.0, 1000.0)
+    speaker_blend: float = _share(0.5)
+    margin: float = _number(0.03, 0.0, 1000.0)
+    margin_scale: float = _number(20.0, 1.0, 1000.0)
+    margin_angle: float = _number(0.1, 0.0, 1.0)
+    contrastive: float = _number(0.09, 0.0, 1000.0)
+    contrastive_scale: float = _number(12.0, 0.1, 1000.0)
+    ge2e: float = _number(0.0, 0.0, 1000.0)
+    mask: float = _number(0.1, 0.0, 1000.0)
+
+
+@dataclass(frozen=True)
+class NetworkRecipe:
+    """Which parts stand around the network that is trained further.
+
+    Parameters
+    ----------
+    front : bool
+        A mask that takes noise out of the mel spectrogram.
+    side : bool
+        The logarithm of the spectrogram as a second input; needs the front.
+    attention : bool
+        Partials weigh as much as the network trusts them, or all the same.
+    """
+
+    front: bool = True
+    side: bool = True
+    attention: bool = True
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All numbers of a training; together with the data they decide its result.
+
+    Parameters
+    ----------
+    steps : int
+        Batches that are learnt from.
+    speakers : int
+        In a batch, of two utterances each.
+    frames : int
+        Of 10 ms in a row of a batch.
+    learning_rate : float
+        At its peak, of the layers that come from the teacher.
+    new_layers_factor : float
+        By how much faster the other layers learn.
+    warmup_share : float
+        Of the steps in which the learning rate rises; then it falls (one cycle).
+    gradient_limit : float
+        Norm that gradients are cut to.
+    average_decay : float
+        Of the moving average of the weights, which is what is kept.
+    precision : {"bfloat16", "float32"}
+        In which the network is computed while it learns.
+    short_share : float
+        How often a speaker of single words is drawn, one of sentences being drawn once.
+    raw_share : float
+        Of stretches whose silences are heard, too.
+    join_share : float
+        Of stretches that are too short and go on with another utterance of the speaker.
+    validation_share : float
+        Of the speakers of each corpus, and of the noises, that nothing is learnt from.
+    validate_every : int
+        Steps between two validations.
+    patience : int
+        Validations without a lower error after which the training ends early.
+    seed : int
+    augmentation : AugmentationRecipe
+    objectives : ObjectiveRecipe
+    network : NetworkRecipe
+    """
+
+    steps: int = _number(1500, 1)
+    speakers: int = _number(20, 2, 10_000)
+    frames: int = _number(237, 160, 30_000)
+    learning_rate: float = _number(6e-4, 1e-9, 1.0)
+    new_layers_factor: float = _number(3.0, 0.001, 1000.0)
+    warmup_share: float = _number(0.15, 0.0, 0.99)
+    gradient_limit: float = _number(3.0, 1e-6, 1e6)
+    average_decay: float = _number(0.998, 0.0, 0.999999)
+    precision: str = "bfloat16"
+    short_share: float = _number(1 / 3, 0.001, 1.0)
+    raw_share: float = _share(0.5)
+    join_share: float = _share(0.85)
+    validation_share: float = _number(0.2, 0.0, 0.9)
+    validate_every: int = _number(500, 1)
+    patience: int = _number(4, 1)
+    seed: int = _number(0, 0)
+    augmentation: AugmentationRecipe = AugmentationRecipe()
+    objectives: ObjectiveRecipe = ObjectiveRecipe()
+    network: NetworkRecipe = NetworkRecipe()
+
+    def check(self) -> Recipe:
+        """Return the recipe, if one can train by it.
+
+        Raises
+        ------
+        UsageError
+            If a value is of the wrong kind or out of its limits, or two contradict each other.
+        """
+        _check_values(self)
+        if self.precision not in PRECISIONS:
+            raise UsageError(
+                f"the precision {self.precision!r} does not exist: choose from "
+                f"{', '.join(PRECISIONS)}"
+            )
+        if self.network.side and not self.network.front:
+            raise UsageError("network.side needs network.front: switch both on, or both off")
+        _check_augmentation(self.augmentation)
+        if not any(_weights(self.objectives)):
+            raise UsageError("every objective weighs nothing: give one a weight above 0")
+        return self
+
+    def as_toml(self) -> str:
+        """Return the text of the file from which `read_recipe` reads the same recipe."""
+        return toml_text.as_toml(asdict(self))
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a recipe; what the file does not say is as in ``Recipe()``.
+
+    Parameters
+    ----------
+    path : Path
+        TOML, as `Recipe.as_toml` writes it.
+
+    Raises
+    ------
+    NoSuchFile
+        If it is not there or cannot be read.
+    UsageError
+        If it is no TOML, says what no recipe knows, or says something of the wrong kind.
+    """
+    try:
+        tables = tomllib.loads(read_text(path))
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"the recipe {shown(path)} cannot be read: {error}") from None
+    try:
+        return _filled(Recipe(), tables, "").check()
+    except UsageError as error:
+        raise UsageError(f"the recipe {shown(path)}: {error}") from None
+
+
+def _filled(defaults: Kind, table: Mapping[str, Any], path: str) -> Kind:
+    """Return a dataclass with the values of a table, checked, in place of some defaults."""
+    known = {each.name: getattr(defaults, each.name) for each in fields(cast(Any, defaults))}
+    values: dict[str, Any] = {}
+    for name, value in table.items():
+        if name not in known:
+            choices = ", ".join(path + each for each in known)
+            raise UsageError(f"{shown(path + name)} is not known: choose from {choices}")
+        values[name] = _converted(value, known[name], path + name)
+    return type(defaults)(**{**known, **values})
+
+
+def _converted(value: Any, default: Any, name: str) -> Any:
+    """Return a value in the form of the default it replaces."""
+    if is_dataclass(default):
+        if not isinstance(value, Mapping):
+            raise UsageError(f"{name} must be a table: write [{name}]")
+        return _filled(default, value, f"{name}.")
+    if isinstance(default, tuple) and isinstance(value, list):
+        value = tuple(map(_as_float, value))
+    return _as_float(value) if isinstance(default, float) else value
+
+
+def _as_float(value: Any) -> Any:
+    return float(value) if type(value) is int and abs(value) <= LARGEST else value
+
+
+def _check_values(values: Any, path: str = "") -> None:
+    for each in fields(values):
+        value, name = getattr(values, each.name), path + each.name
+        if is_dataclass(value):
+            _check_values(value, f"{name}.")
+        elif "limits" in each.metadata:
+            _check_number(value, each.default, name, each.metadata["limits"])
+        elif type(value) is not type(each.default):
+            what = "true or false" if isinstance(each.default, bool) else "text in quotes"
+            raise UsageError(f"{name} is {value!r}: it must be {what}")
+
+
+def _check_number(value: Any, default: Any, name: str, limits: Pair) -> None:
+    """Refuse what is not as many numbers of a kind as the default, within the limits."""
+    least, most = (f"{limit:g}" for limit in limits)
+    allowed = f"from {least}" if limits[1] == LARGEST else f"from {least} to {most}"
+    if isinstance(default, tuple):
+        fits = isinstance(value, tuple) and len(value) == 2
+        fits = fits and all(_fits(one, float, limits) for one in value) and value[0] <= value[1]
+        kind = "two numbers, the lower one first,"
+    else:
+        fits = _fits(value, type(default), limits)
+        kind = "a whole number" if isinstance(default, int) else "a number"
+    if not fits:
+        raise UsageError(f"{name} is {value!r}: it must be {kind} {allowed}")
+
+
+def _fits(value: Any, kind: type, limits: Pair) -> bool:
+    kinds = (int, float) if kind is float else (int,)
+    number = isinstance(value, kinds) and not isinstance(value, bool)
+    return number and math.isfinite(value) and limits[0] <= value <= limits[1]
+
+
+def _check_augmentation(recipe: AugmentationRecipe) -> None:
+    if recipe.band_share + recipe.codec_share + recipe.clipping_share > 1:
+        raise UsageError(
+            "augmentation.band_share, codec_share and clipping_share are more than 1 together: "
+            "lower them"
+        )
+    if recipe.noise_share and not any(asdict(recipe.noises).values()):
+        raise UsageError("augmentation.noises are all 0: raise one, or set noise_share to 0")
+    if recipe.codec_share and not any(asdict(recipe.codecs).values()):
+        raise UsageError("augmentation.codecs are all 0: raise one, or set codec_share to 0")
+
+
+def _weights(recipe: ObjectiveRecipe) -> tuple[float, ...]:
+    """Return the weights of the objectives that shape the vector."""
+    return recipe.distillation, recipe.margin, recipe.contrastive, recipe.ge2e
