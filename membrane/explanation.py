@@ -313,8 +313,8 @@ def _strangers(judge: Judge, voice: Vector, alike: float) -> Strangers | None:
 
 def _stretches(match: VoiceMatch, vector: Vector, examined: Examined) -> tuple[Stretch, ...]:
     from membrane.audio.utterance import SAMPLE_RATE
-    from membrane.voice.dvector import PARTIAL_FRAMES, partial_starts
     from membrane.voice.mels import STEP
+    from membrane.voice.partials import PARTIAL_FRAMES, partial_starts
 
     alike = similarities(examined.embedding.partials, vector)
     frame_s = STEP / SAMPLE_RATE

@@ -42,7 +42,8 @@ LIBRARIES = (
 
 SOUND_TO_VECTOR = (
     *("audio/*.py", "evidence.py", "inference.py"),
-    *("voice/encoder.py", "voice/dvector.py", "voice/mels.py", "voice/trimming.py"),
+    *("voice/encoder.py", "voice/dvector.py", "voice/robust.py"),
+    *("voice/mels.py", "voice/partials.py", "voice/trimming.py"),
     *("evaluation/conditions.py", "evaluation/codecs.py", "evaluation/disturbances.py"),
     *("evaluation/recordings.py", "evaluation/voices.py"),
 )

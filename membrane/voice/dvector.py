@@ -13,51 +13,22 @@ from typing import Any
 import numpy as np
 
 from membrane import models
-from membrane.audio.utterance import SAMPLE_RATE, Samples
+from membrane.audio.utterance import Samples
 from membrane.errors import PoorQuality
 from membrane.voice.encoder import Embedding, Vector
 from membrane.voice.mels import STEP, mel_spectrogram
-from membrane.voice.trimming import raise_volume, trim_silences
-
-PARTIAL_FRAMES = 160
-"""Mel frames of a partial, 1.6 s: ``partials_n_frames`` (resemblyzer/hparams.py)."""
-
-PARTIALS_PER_SECOND = 1.3
-"""``rate`` of ``VoiceEncoder.embed_utterance``."""
-
-LEAST_COVERAGE = 0.75
-"""Share of the last partial that must be sound: ``min_coverage`` of ``embed_utterance``."""
-
-BATCH = 32
-"""Partials that go through the network at once, so that an hour needs no more memory than 25 s."""
+from membrane.voice.partials import (
+    AT_ONCE,
+    NO_SPEECH,
+    PARTIAL_FRAMES,
+    PARTIALS_PER_SECOND,
+    partial_starts,
+    speech_of,
+)
 
 DENOISE_BELOW_DB = 25.0
 """Without added noise (30 dB and more) denoising raises the equal error rate, from 2.0 to 3.0 %; in
 pink noise at 25 dB it lowers it from 5.4 to 4.0 % (``benchmarks/denoising.py --part choose``)."""
-
-NO_SPEECH = "I heard no speech: speak closer to the microphone, or somewhere quieter"
-
-
-def partial_starts(sample_count: int) -> range:
-    """Return the first mel frame of each partial, as ``VoiceEncoder.compute_partial_slices``.
-
-    Parameters
-    ----------
-    sample_count : int
-        Length of the trimmed utterance in samples at 16 kHz.
-
-    Returns
-    -------
-    range
-        At least one start. The last partial may reach beyond the end, into silence.
-    """
-    frames = -(-(sample_count + 1) // STEP)
-    step = round(SAMPLE_RATE / PARTIALS_PER_SECOND / STEP)
-    starts = range(0, max(1, frames - PARTIAL_FRAMES + step + 1), step)
-    covered = sample_count / STEP - starts[-1]
-    if covered < LEAST_COVERAGE * PARTIAL_FRAMES and len(starts) > 1:
-        return starts[:-1]
-    return starts
 
 
 def partials_of(samples: Samples) -> np.ndarray:
@@ -79,6 +50,7 @@ class DVectorEncoder:
     name = "resemblyzer"
     dimension = 256
     denoise_below_db = DENOISE_BELOW_DB
+    partials_per_second = PARTIALS_PER_SECOND
 
     @cached_property
     def session(self) -> Any:
@@ -108,12 +80,7 @@ class DVectorEncoder:
             If the network's file is missing or is not the registered one, or ONNX Runtime cannot
             run here.
         """
-        if not np.isfinite(samples).all():
-            raise PoorQuality("the recording holds numbers that are not finite: record it again")
-        speech = trim_silences(raise_volume(samples))
-        if not len(speech):
-            raise PoorQuality(NO_SPEECH)
-        partials = self.run(partials_of(speech))
+        partials = self.run(partials_of(speech_of(samples)))
         mean = partials.mean(axis=0)
         vector = mean / np.linalg.norm(mean)
         if not np.isfinite(vector).all():
@@ -131,5 +98,5 @@ class DVectorEncoder:
         -------
         np.ndarray, shape (n, 256), float32
         """
-        batches = [mels[at : at + BATCH] for at in range(0, len(mels), BATCH)]
+        batches = [mels[at : at + AT_ONCE] for at in range(0, len(mels), AT_ONCE)]
         return np.concatenate([self.session.run(None, {"mels": batch})[0] for batch in batches])

@@ -54,6 +54,10 @@ class Encoder(Protocol):
         away, and what it leaves behind, is not what such an encoder knows.
         """
 
+    @property
+    def partials_per_second(self) -> float:
+        """How many of the partials of an embedding start in each second of speech."""
+
     def embed(self, samples: Samples) -> Embedding:
         """Return the voice of an utterance.
 

@@ -8,7 +8,8 @@ import soxr
 from membrane import models
 from membrane.audio.files import read_utterance
 from membrane.errors import ModelUnavailable, PoorQuality
-from membrane.voice.dvector import BATCH, DVectorEncoder, partial_starts, partials_of
+from membrane.voice.dvector import DVectorEncoder, partials_of
+from membrane.voice.partials import AT_ONCE
 
 TESTS = Path(__file__).resolve().parents[1]
 RECORDINGS = TESTS / "recordings"
@@ -88,10 +89,12 @@ def test_volume_hardly_matters(encoder, someone):
 
 
 def test_a_long_utterance_gives_the_same_partials_in_batches_as_alone(encoder, someone):
-    mels = partials_of(np.tile(someone, 1 + BATCH // 4))
-    assert len(mels) > BATCH
+    mels = partials_of(np.tile(someone, 1 + AT_ONCE // 4))
+    assert len(mels) > AT_ONCE
     together = encoder.run(mels)
-    np.testing.assert_allclose(encoder.run(mels[BATCH : BATCH + 1])[0], together[BATCH], atol=1e-5)
+    np.testing.assert_allclose(
+        encoder.run(mels[AT_ONCE : AT_ONCE + 1])[0], together[AT_ONCE], atol=1e-5
+    )
 
 
 @pytest.mark.parametrize(
@@ -117,21 +120,6 @@ def test_a_voice_that_the_network_finds_nothing_in_is_refused(encoder, someone, 
     monkeypatch.setattr(DVectorEncoder, "run", lambda self, mels: nothing)
     with pytest.raises(PoorQuality):
         encoder.embed(someone)
-
-
-@pytest.mark.parametrize(
-    ("sample_count", "starts"),
-    [
-        (1, [0]),
-        (25_600, [0]),
-        (25_600 + 77 * 160, [0, 77]),
-        (77 * 160 + 19_199, [0]),
-        (77 * 160 + 19_200, [0, 77]),
-        (80_000, [0, 77, 154, 231, 308]),
-    ],
-)
-def test_the_last_partial_counts_if_three_quarters_of_it_are_sound(sample_count, starts):
-    assert list(partial_starts(sample_count)) == starts
 
 
 def test_the_network_is_not_loaded_before_it_is_needed(monkeypatch, tmp_path):
