@@ -11,7 +11,7 @@ import numpy as np
 
 from membrane.audio.preparation import Prepared, at_voice_level, prepare
 from membrane.audio.quality import require
-from membrane.audio.utterance import SAMPLE_RATE, Utterance
+from membrane.audio.utterance import SAMPLE_RATE, Samples, Utterance
 from membrane.errors import PoorQuality, UsageError
 from membrane.phrase.matching import normalise
 from membrane.phrase.recognizer import PhraseMatch, Recognizer, load_recognizer
@@ -42,6 +42,8 @@ class Examined:
         None where nothing was expected.
     embedding : Embedding
     timings : dict of str to float, seconds
+    enrolling : bool
+        Whether the voice is to be stored, see `Examiner.examine`.
     """
 
     utterance: Utterance
@@ -49,6 +51,16 @@ class Examined:
     words: PhraseMatch | None
     embedding: Embedding
     timings: dict[str, float]
+    enrolling: bool = False
+
+    @property
+    def denoised_for(self) -> tuple[str, ...]:
+        """What was taken from the sound without its noise: ``words``, ``voice``, both, neither."""
+        found = {
+            "words": self.words is not None and self.prepared.words_denoised,
+            "voice": self.prepared.voice_denoised,
+        }
+        return tuple(name for name, denoised in found.items() if denoised)
 
 
 class Examiner:
@@ -62,6 +74,7 @@ class Examiner:
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or load_settings()
+        self._others: dict[str, Encoder] = {}
 
     @cached_property
     def encoder(self) -> Encoder:
@@ -131,40 +144,46 @@ class Examiner:
             If an engine or a model is missing.
         """
         started = perf_counter()
-        prepared = self._prepare(utterance, gate=gate)
+        prepared = self._prepare(utterance, gate=gate).for_encoder(self.encoder.denoise_below_db)
+        voices = _voices_in(prepared, enrolling=enrolling)
         heard = perf_counter()
         words = None
         if expected:
             words = self.recognizer.match(prepared.samples, expected, strict=self.settings.strict)
         worded = perf_counter()
-        embedding = self._voice(prepared)
-        if enrolling and self.settings.denoise == "auto":
-            embedding = self._with_other_kind(embedding, utterance, prepared)
+        embedding = _embedded(self.encoder, voices)
         timings = {
             "sound": heard - started,
             "words": worded - heard,
             "voice": perf_counter() - worded,
         }
-        return Examined(utterance, prepared, words, embedding, timings)
+        return Examined(utterance, prepared, words, embedding, timings, enrolling)
 
-    def _voice(self, prepared: Prepared) -> Embedding:
-        return self.encoder.embed(at_voice_level(prepared.samples))
+    def voice_of(self, examined: Examined, encoder: str) -> Embedding:
+        """Return the voice of an utterance by another encoder, for a voiceprint that it made.
 
-    def _with_other_kind(
-        self, embedding: Embedding, utterance: Utterance, prepared: Prepared
-    ) -> Embedding:
-        """Return the voice as it was heard and denoised, half and half.
+        Parameters
+        ----------
+        examined : Examined
+            By this examiner.
+        encoder : str
+            One of `membrane.voice.encoder.ENCODERS`.
 
-        A denoised probe differs from a voiceprint of sounds that were not: in pink noise at 20 dB
-        the equal error rate is 5.5 %, with both in the voiceprint 4.0 %
-        (``benchmarks/denoising.py --part choose``).
+        Raises
+        ------
+        PoorQuality
+            If that encoder finds no voice in it.
+        UsageError
+            If there is no such encoder.
+        Unavailable
+            If it cannot run here.
         """
-        other = prepare(utterance, denoising="never" if prepared.denoised else "always")
-        if other.denoised == prepared.denoised:
-            return embedding  # there is no noise profile
-        partials = np.concatenate([embedding.partials, self._voice(other).partials])
-        mean = partials.mean(axis=0)
-        return Embedding(vector=mean / np.linalg.norm(mean), partials=partials)
+        if encoder == self.encoder.name:
+            return examined.embedding
+        other = self._others.get(encoder) or load_encoder(encoder)
+        self._others[encoder] = other
+        prepared = examined.prepared.for_encoder(other.denoise_below_db)
+        return _embedded(other, _voices_in(prepared, enrolling=examined.enrolling))
 
     def transcribe(self, utterance: Utterance) -> str:
         """Return the words that the recognizer hears.
@@ -204,3 +223,22 @@ class Examiner:
                 f"the recognizer does not know {', '.join(unknown)}: choose other words"
             )
         return passphrase
+
+
+def _voices_in(prepared: Prepared, *, enrolling: bool) -> list[Samples]:
+    return prepared.kinds_of_voice() if enrolling else [prepared.voice]
+
+
+def _embedded(encoder: Encoder, voices: list[Samples]) -> Embedding:
+    """Return the voice of an utterance; of two kinds of it, half and half.
+
+    A denoised probe differs from a voiceprint of sounds that were not: in pink noise at 20 dB the
+    equal error rate is 5.5 %, with both in the voiceprint 4.0 %
+    (``benchmarks/denoising.py --part choose``).
+    """
+    found = [encoder.embed(at_voice_level(voice)) for voice in voices]
+    if len(found) == 1:
+        return found[0]
+    partials = np.concatenate([one.partials for one in found])
+    mean = partials.mean(axis=0)
+    return Embedding(vector=mean / np.linalg.norm(mean), partials=partials)

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from math import inf
 
 import numpy as np
 import pytest
@@ -7,6 +8,8 @@ from membrane.audio.utterance import SAMPLE_RATE, Utterance
 from membrane.errors import PoorQuality, UsageError
 from membrane.evidence import Examiner
 from membrane.settings import Settings, calibration_file
+from membrane.voice.dvector import DVectorEncoder
+from membrane.voice.encoder import ENCODERS
 from membrane.voice.levels import Threshold
 from membrane.voice.scoring import similarity
 
@@ -100,6 +103,65 @@ def test_an_enrolment_that_may_not_be_denoised_is_not(noisy):
     examiner = Examiner(Settings(denoise="never"))
     enrolled, heard = (examiner.examine(noisy, enrolling=each) for each in (True, False))
     np.testing.assert_array_equal(enrolled.embedding.vector, heard.embedding.vector)
+
+
+class RawEncoder(DVectorEncoder):
+    """The d-vector, as if it had learnt to hear through noise."""
+
+    name = "raw"
+    denoise_below_db = -inf
+    session = property(lambda _: DVectorEncoder().session)
+
+
+@pytest.fixture
+def raw_encoder(monkeypatch):
+    monkeypatch.setitem(ENCODERS, "raw", (__name__, "RawEncoder"))
+    return "raw"
+
+
+def same_voice(one, other):
+    return np.array_equal(one.vector, other.vector) and np.array_equal(one.partials, other.partials)
+
+
+@pytest.mark.parametrize("enrolling", [False, True])
+def test_an_encoder_that_wants_the_raw_sound_is_given_it(raw_encoder, noisy, enrolling):
+    examined = Examiner(Settings(encoder=raw_encoder)).examine(noisy, enrolling=enrolling)
+    as_heard = Examiner(Settings(denoise="never")).examine(noisy, enrolling=enrolling)
+    assert same_voice(examined.embedding, as_heard.embedding)
+    assert examined.denoised_for == ()
+
+
+def test_words_are_denoised_all_the_same_for_such_an_encoder(raw_encoder, noisy):
+    examined = Examiner(Settings(encoder=raw_encoder)).examine(noisy, expected="one two three")
+    assert examined.denoised_for == ("words",)
+    assert Examiner(Settings()).examine(noisy, expected="one").denoised_for == ("words", "voice")
+
+
+@pytest.mark.parametrize("enrolling", [False, True])
+def test_another_encoder_hears_an_utterance_as_if_it_were_the_chosen_one(
+    raw_encoder, noisy, enrolling
+):
+    chosen = Examiner(Settings(encoder=raw_encoder))
+    by_other = chosen.voice_of(chosen.examine(noisy, enrolling=enrolling), "resemblyzer")
+    assert same_voice(by_other, Examiner(Settings()).examine(noisy, enrolling=enrolling).embedding)
+
+
+def test_the_voice_by_the_chosen_encoder_is_not_computed_again(examiner, noisy):
+    examined = examiner.examine(noisy)
+    assert examiner.voice_of(examined, "resemblyzer") is examined.embedding
+
+
+def test_another_encoder_is_loaded_once(raw_encoder, noisy, monkeypatch):
+    examiner = Examiner(Settings())
+    examined = examiner.examine(noisy)
+    first = examiner.voice_of(examined, raw_encoder)
+    monkeypatch.setitem(ENCODERS, "raw", ("no.such.module", "RawEncoder"))
+    assert same_voice(examiner.voice_of(examined, raw_encoder), first)
+
+
+def test_the_voice_by_an_unknown_encoder_is_a_usage_error(examiner, noisy):
+    with pytest.raises(UsageError, match="no encoder is called 'ecapa'"):
+        examiner.voice_of(examiner.examine(noisy), "ecapa")
 
 
 def test_a_transcript_has_the_words_that_were_said(examiner, utterance_of):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import isinf
 from typing import Literal
 
 import numpy as np
@@ -15,9 +17,8 @@ from membrane.audio.utterance import SAMPLE_RATE, Samples, Utterance
 Denoising = Literal["auto", "always", "never"]
 
 DENOISE_BELOW_DB = 25.0
-"""`auto` takes noise out of recordings below this signal-to-noise ratio. Without added noise
-(30 dB and more) denoising raises the equal error rate, from 2.0 to 3.0 %; in pink noise at 25 dB
-it lowers it from 5.4 to 4.0 % (``benchmarks/denoising.py --part choose``)."""
+"""`auto` takes noise out of recordings below this signal-to-noise ratio before the recognizer hears
+them; each encoder names its own ratio (``denoise_below_db``)."""
 
 VOICE_LEVEL_DBFS = -20.0
 """Root mean square at which the encoder is given every utterance. Its network hears how loud a
@@ -30,34 +31,119 @@ MARGIN_S = 0.25
 
 
 @dataclass(frozen=True, eq=False)
+class Sound:
+    """What was said, with the noise and without it, from before the first word to after the last.
+
+    Parameters
+    ----------
+    samples : np.ndarray, shape (n,), float32 in [-1, 1], 16 kHz
+        The whole recording.
+    room : np.ndarray, shape (m,), float32, 16 kHz
+        The noise profile; empty where there is none.
+    spoken : slice
+        Of the recording.
+    """
+
+    samples: Samples
+    room: Samples
+    spoken: slice
+
+    @property
+    def heard(self) -> Samples:
+        """The speech as it was heard."""
+        return self.samples[self.spoken]
+
+    @cached_property
+    def denoised(self) -> Samples:
+        """The speech with the room's noise taken out, which is done once and only if asked for."""
+        return denoise.reduce_noise(self.samples, self.room)[self.spoken]
+
+
+@dataclass(frozen=True, eq=False)
 class Prepared:
     """An utterance that is ready to be judged.
 
     Parameters
     ----------
-    samples : np.ndarray, shape (n,), float32 in [-1, 1], 16 kHz
-        From just before the first word to just after the last, denoised if that was chosen.
+    sound : Sound
     quality : Quality
         Of the raw recording.
-    denoised : bool
+    denoising : {"auto", "always", "never"}
+    voice_below_db : float, dB
+        Below which ratio ``auto`` denoises for the encoder.
     """
 
-    samples: Samples
+    sound: Sound
     quality: Quality
-    denoised: bool
+    denoising: Denoising
+    voice_below_db: float
+
+    @property
+    def samples(self) -> Samples:
+        """What the words are taken from, float32 in [-1, 1] at 16 kHz."""
+        return self.sound.denoised if self.words_denoised else self.sound.heard
+
+    @property
+    def voice(self) -> Samples:
+        """What the voice is taken from, float32 in [-1, 1] at 16 kHz."""
+        return self.sound.denoised if self.voice_denoised else self.sound.heard
+
+    @property
+    def words_denoised(self) -> bool:
+        """Whether noise is taken out before the recognizer hears it."""
+        return self._wanted_below(DENOISE_BELOW_DB)
+
+    @property
+    def voice_denoised(self) -> bool:
+        """Whether noise is taken out before the encoder hears it."""
+        return self._wanted_below(self.voice_below_db)
+
+    @property
+    def denoised(self) -> bool:
+        """Whether noise is taken out for either of them."""
+        return self.words_denoised or self.voice_denoised
+
+    def kinds_of_voice(self) -> list[Samples]:
+        """Return what a voiceprint is made of: `voice`, and the other kind that may be compared.
+
+        That is the denoised sound where this one is as it was heard, and the other way round. There
+        is none where the choice is not ``auto``, where there is no noise profile, and for an
+        encoder that is given no denoised sound.
+        """
+        if self.denoising != "auto" or not len(self.sound.room) or isinf(self.voice_below_db):
+            return [self.voice]
+        return [self.voice, self.sound.heard if self.voice_denoised else self.sound.denoised]
+
+    def for_encoder(self, below_db: float) -> Prepared:
+        """Return the same for an encoder that is given denoised sound below another ratio."""
+        return replace(self, voice_below_db=below_db)
+
+    def _wanted_below(self, limit_db: float) -> bool:
+        if not len(self.sound.room):
+            return False
+        noisy = self.quality.speech_s > 0 and self.quality.snr_db < limit_db
+        return self.denoising == "always" or (self.denoising == "auto" and noisy)
 
 
-def prepare(utterance: Utterance, *, denoising: Denoising = "auto") -> Prepared:
-    """Find the speech, measure its quality, and take out the noise.
+def prepare(
+    utterance: Utterance,
+    *,
+    denoising: Denoising = "auto",
+    voice_below_db: float = DENOISE_BELOW_DB,
+) -> Prepared:
+    """Find the speech, measure its quality, and take out the noise where that helps.
 
     The noise profile is the room recorded before the person spoke; a file's is taken from its
-    own non-speech parts.
+    own non-speech parts. Without a noise profile nothing is taken out.
 
     Parameters
     ----------
     utterance : Utterance
     denoising : {"auto", "always", "never"}
-        ``auto`` denoises below `DENOISE_BELOW_DB`. Without a noise profile nothing is taken out.
+        ``auto`` denoises for the recognizer below `DENOISE_BELOW_DB`, for the encoder below
+        `voice_below_db`; the others mean both.
+    voice_below_db : float, dB
+        The ``denoise_below_db`` of the encoder.
 
     Raises
     ------
@@ -70,14 +156,12 @@ def prepare(utterance: Utterance, *, denoising: Denoising = "auto") -> Prepared:
     room = utterance.ambient
     if not len(room):
         room = denoise.room_of(samples, probability, mask)
-    quality = measure(samples, mask, room)
-    wanted = denoising == "always" or (
-        denoising == "auto" and quality.speech_s > 0 and quality.snr_db < DENOISE_BELOW_DB
+    return Prepared(
+        Sound(samples, room, _spoken(mask)),
+        measure(samples, mask, room),
+        denoising,
+        voice_below_db,
     )
-    denoised = wanted and len(room) > 0
-    if denoised:
-        samples = denoise.reduce_noise(samples, room)
-    return Prepared(_trim(samples, mask), quality, denoised)
 
 
 def at_voice_level(samples: Samples) -> Samples:
@@ -85,10 +169,10 @@ def at_voice_level(samples: Samples) -> Samples:
     return at_level(samples, VOICE_LEVEL_DBFS)
 
 
-def _trim(samples: Samples, mask: activity.Mask) -> Samples:
+def _spoken(mask: activity.Mask) -> slice:
     voiced = np.flatnonzero(mask)
     if not len(voiced):
-        return samples[:0]
+        return slice(0)
     margin = int(MARGIN_S * SAMPLE_RATE)
     start = max(0, int(voiced[0]) * activity.CHUNK - margin)
-    return samples[start : (int(voiced[-1]) + 1) * activity.CHUNK + margin]
+    return slice(start, (int(voiced[-1]) + 1) * activity.CHUNK + margin)

@@ -1,3 +1,5 @@
+from math import inf
+
 import numpy as np
 import pytest
 
@@ -121,3 +123,70 @@ def test_silence_leaves_nothing_and_fails_nowhere(denoising, seconds):
 def test_quality_is_that_of_the_raw_recording(noisy):
     utterance = noisy(10)
     assert prepare(utterance, denoising="always").quality.snr_db == pytest.approx(10, abs=2)
+
+
+@pytest.fixture
+def times_denoised(monkeypatch):
+    """The recordings that noise was taken out of."""
+    seen = []
+    monkeypatch.setattr(
+        "membrane.audio.denoise.reduce_noise",
+        lambda samples, room: (seen.append(samples), samples / 2)[1],
+    )
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("snr_db", "voice_below_db", "words", "voice"),
+    [
+        (DENOISE_BELOW_DB - 5, DENOISE_BELOW_DB, True, True),
+        (DENOISE_BELOW_DB - 5, -inf, True, False),
+        (DENOISE_BELOW_DB + 5, -inf, False, False),
+        (DENOISE_BELOW_DB + 5, inf, False, True),
+    ],
+)
+def test_words_and_voice_are_denoised_each_below_a_ratio_of_their_own(
+    noisy, times_denoised, snr_db, voice_below_db, words, voice
+):
+    prepared = prepare(noisy(snr_db), voice_below_db=voice_below_db)
+    assert (prepared.words_denoised, prepared.voice_denoised) == (words, voice)
+    assert prepared.denoised == (words or voice)
+    heard = prepared.sound.heard
+    np.testing.assert_array_equal(prepared.samples, heard / 2 if words else heard)
+    np.testing.assert_array_equal(prepared.voice, heard / 2 if voice else heard)
+
+
+@pytest.mark.parametrize(("denoising", "denoised"), [("always", True), ("never", False)])
+@pytest.mark.parametrize("voice_below_db", [-inf, inf])
+def test_always_and_never_are_for_words_and_voice_alike(clean, denoising, denoised, voice_below_db):
+    prepared = prepare(clean, denoising=denoising, voice_below_db=voice_below_db)
+    assert (prepared.words_denoised, prepared.voice_denoised) == (denoised, denoised)
+
+
+def test_noise_is_taken_out_once_and_not_before_it_is_asked_for(noisy, times_denoised):
+    prepared = prepare(noisy(10))
+    raw = prepared.for_encoder(-inf)
+    assert len(raw.voice)
+    assert not times_denoised
+    assert prepared.samples is prepared.voice is raw.samples
+    assert len(times_denoised) == 1
+
+
+@pytest.mark.parametrize("snr_db", [10, DENOISE_BELOW_DB + 5])
+def test_a_voiceprint_is_made_of_both_kinds_of_sound(noisy, times_denoised, snr_db):
+    prepared = prepare(noisy(snr_db))
+    kinds = prepared.kinds_of_voice()
+    np.testing.assert_array_equal(kinds[0], prepared.voice)
+    levels = {decibels(kind) for kind in kinds}
+    expected = {decibels(prepared.sound.heard), decibels(prepared.sound.denoised)}
+    assert levels == expected
+
+
+@pytest.mark.parametrize(
+    ("denoising", "voice_below_db"),
+    [("never", DENOISE_BELOW_DB), ("always", DENOISE_BELOW_DB), ("auto", -inf)],
+)
+def test_a_voiceprint_is_made_of_one_kind_where_there_is_no_other(noisy, denoising, voice_below_db):
+    prepared = prepare(noisy(10), denoising=denoising, voice_below_db=voice_below_db)
+    (only,) = prepared.kinds_of_voice()
+    np.testing.assert_array_equal(only, prepared.voice)
