@@ -97,7 +97,11 @@ class RobustEncoder:
             If the network's file is missing or is not the registered one, or ONNX Runtime cannot
             run here.
         """
-        partials, weights = self.run(speech_of(samples))
+        return self.embed_speech(speech_of(samples))
+
+    def embed_speech(self, speech: Samples) -> Embedding:
+        """Return the voice of an utterance that `speech_of` has trimmed, as `embed` does."""
+        partials, weights = self.run(speech)
         share = np.exp(weights - weights.max())
         mean = (share / share.sum()) @ partials
         length = np.linalg.norm(mean)
