@@ -1,13 +1,17 @@
-"""Embedding throughput: Membrane's d-vector beside the Resemblyzer package, on the same files.
+"""What embedding costs: the encoders side by side, and beside the Resemblyzer package.
 
-Each reads and embeds the files in a process of its own, by turns, so that a busy machine slows
-both. Twice: on one core (``OMP_NUM_THREADS=1``), where both spend nearly all their time in the same
+First the encoders, by turns in one process: the CPU time of `--seconds` of speech, and how many
+times that of the first encoder each takes, with a 95 % interval over the rounds.
+
+Then Membrane's d-vector and the package, which is left out where it is not installed. Each reads
+and embeds the files in a process of its own, by turns, so that a busy machine slows both. Twice: on
+one core (``OMP_NUM_THREADS=1``), where both spend nearly all their time in the same
 multiplications, so little can be won; and on all cores, each as it comes: the package with torch's
 threads, Membrane with a file on each core. "warm" leaves out the imports, the models and the first
 file, "whole" is the process from start to end. Run from the project's root, after `make parity`,
 which sets up the reference::
 
-    .venv/bin/python benchmarks/embedding.py
+    .venv/bin/python -m benchmarks.embedding
 """
 
 from __future__ import annotations
@@ -17,8 +21,18 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import median
+
+import numpy as np
+
+from membrane.audio.files import read_utterance
+from membrane.audio.preparation import at_voice_level
+from membrane.audio.utterance import SAMPLE_RATE, Samples
+from membrane.errors import Unavailable
+from membrane.evaluation.intervals import Estimate
+from membrane.voice.encoder import ENCODERS, Encoder, load_encoder
 
 ROOT = Path(__file__).resolve().parents[1]
 SPEECH = ROOT.parent / "shared" / "speech" / "librispeech"
@@ -59,6 +73,65 @@ def files_to_embed(count: int) -> list[Path]:
     return [files[number % len(files)] for number in range(count)]
 
 
+def clips(seconds: float, count: int) -> list[Samples]:
+    """Return so many stretches of speech of this length, joined of files that are shorter."""
+    length = int(seconds * SAMPLE_RATE)
+    files = files_to_embed(2 * count)
+    speech = np.concatenate([read_utterance(file).samples for file in files])
+    whole = np.resize(speech, length * max(count, len(speech) // length))
+    return [at_voice_level(clip) for clip in whole.reshape(-1, length)[:count]]
+
+
+def encoders_here(names: Iterable[str]) -> list[Encoder]:
+    """Return the encoders that can be used, each tried out; of the others say why not."""
+    found = []
+    for name in names:
+        try:
+            encoder = load_encoder(name)
+            encoder.embed(clips(2.0, 1)[0])
+        except Unavailable as error:
+            print(f"  {name} is left out: {error}")
+        else:
+            found.append(encoder)
+    return found
+
+
+def cpu_of(encoders: Sequence[Encoder], *, seconds: float, rounds: int) -> np.ndarray:
+    """Return the CPU seconds of every thread that each encoder takes, shape (rounds, encoders).
+
+    The encoders take turns on the same clip, so that whatever else the machine does slows all.
+    """
+    spent = np.zeros((rounds, len(encoders)))
+    for clip, row in zip(clips(seconds, rounds), spent, strict=True):
+        for place, encoder in enumerate(encoders):
+            start = time.process_time()
+            encoder.embed(clip)
+            row[place] = time.process_time() - start
+    return spent
+
+
+def ratio_of(tested: np.ndarray, reference: np.ndarray, *, resamples: int = 1000) -> Estimate:
+    """Return the median of the ratios of all rounds, with a 95 % interval over the rounds."""
+    ratios = tested / reference
+    chance = np.random.default_rng(0)
+    medians = np.median(chance.choice(ratios, (resamples, len(ratios))), axis=1)
+    low, high = np.percentile(medians, [2.5, 97.5])
+    return Estimate(float(np.median(ratios)), float(low), float(high))
+
+
+def compare_encoders(names: Iterable[str], seconds: float, rounds: int) -> None:
+    """Print the CPU time of every encoder, and how many times that of the first it is."""
+    print(f"encoders, {seconds:g} s of speech, CPU time, median of {rounds} rounds", flush=True)
+    encoders = encoders_here(names)
+    spent = cpu_of(encoders, seconds=seconds, rounds=rounds)
+    for place, encoder in enumerate(encoders):
+        ratio = ratio_of(spent[:, place], spent[:, 0])
+        print(
+            f"  {encoder.name:15} {1000 * np.median(spent[:, place]):6.1f} ms: "
+            f"{ratio.value:.2f} ({ratio.low:.2f}–{ratio.high:.2f}) of {encoders[0].name}"
+        )
+
+
 def measure(python: Path, program: str, files: list[Path], threads: str) -> tuple[float, ...]:
     """Return the seconds of a program over the files, as in `FIGURES`."""
     command = [python, "-W", "ignore", "-c", program + MEASURE, *files]
@@ -90,15 +163,20 @@ def compare(reference: Path, files: list[Path], rounds: int, threads: str) -> No
 
 
 def main() -> None:
-    """Compare on one core, then on all."""
+    """Compare the encoders, then with the package on one core and on all."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--encoder", nargs="+", choices=ENCODERS, default=list(ENCODERS))
+    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--clips", type=int, default=30, help="rounds of the encoders")
     reference = ROOT / ".venv-reference" / "bin" / "python"
     parser.add_argument("--reference", type=Path, default=reference, metavar="PYTHON")
     parser.add_argument("--files", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
+    compare_encoders(options.encoder, options.seconds, options.clips)
     if not options.reference.exists():
-        parser.error(f"{options.reference} is missing: run `make parity`, or give --reference")
+        print(f"the package is left out: {options.reference} is missing, `make parity` makes it")
+        return
     files = files_to_embed(options.files)
     for title, threads in (("one core", "1"), (f"all {os.cpu_count()} cores", "")):
         print(f"{title}, {len(files)} files, median of {options.rounds} rounds", flush=True)
