@@ -1,0 +1,148 @@
+"""Several processes that train one network, each on its rows of the same batch.
+
+Every process computes the whole objective: what the others' rows came to is gathered, and the
+gradient of each row goes back to the process that computed it. So an objective that compares rows
+with each other sees all of them, however many processes there are, and needs not know of it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, distributed
+
+from membrane.errors import EngineUnavailable, UsageError
+
+
+@dataclass(frozen=True)
+class Processes:
+    """The processes of one training, seen from one of them.
+
+    Parameters
+    ----------
+    rank, count : int
+        Which this is, and how many there are.
+    """
+
+    rank: int = 0
+    count: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the one that writes and shows what goes on."""
+        return self.rank == 0
+
+    def rows(self, total: int) -> slice:
+        """Return which rows of a batch are this process's, in the order of the processes.
+
+        Raises
+        ------
+        UsageError
+            If they cannot be shared equally.
+        """
+        if total % self.count:
+            raise UsageError(
+                f"the {total} rows of a batch cannot be shared equally by {self.count} processes: "
+                "change speakers in the recipe, or the number of processes"
+            )
+        share = total // self.count
+        return slice(self.rank * share, (self.rank + 1) * share)
+
+    def gathered(self, rows: Tensor, axis: int = 0) -> Tensor:
+        """Return the rows of all processes; the gradient of one's own comes back to each.
+
+        Parameters
+        ----------
+        rows : torch.Tensor
+            Of the same shape in every process.
+        axis : int
+            Along which they are joined.
+        """
+        if self.count == 1:
+            return rows
+        joined: Tensor = _Gather.apply(rows, axis, self)  # type: ignore[no-untyped-call]
+        return joined
+
+    def add_gradients(self, parameters: Iterable[Tensor]) -> None:
+        """Give each process the sum of the gradients of all."""
+        if self.count == 1:
+            return
+        gradients = [one.grad for one in parameters if one.grad is not None]
+        whole = torch.cat([gradient.flatten() for gradient in gradients])
+        with _others_answer():
+            distributed.all_reduce(whole)
+        parts = torch.split(whole, [gradient.numel() for gradient in gradients])
+        for gradient, part in zip(gradients, parts, strict=True):
+            gradient.copy_(part.view_as(gradient))
+
+    def agreed(self, value: Any) -> Any:
+        """Return what the first process says, in all of them."""
+        if self.count == 1:
+            return value
+        values = [value]
+        with _others_answer():
+            distributed.broadcast_object_list(values)
+        return values[0]
+
+
+class _Gather(torch.autograd.Function):
+    """Joined rows of all processes, whose gradient is the same in each of them."""
+
+    @staticmethod
+    def forward(context: Any, rows: Tensor, axis: int, processes: Processes) -> Tensor:
+        context.axis, context.own = axis, processes.rows(rows.shape[axis] * processes.count)
+        parts = [torch.empty_like(rows) for _ in range(processes.count)]
+        with _others_answer():
+            distributed.all_gather(parts, rows.contiguous())
+        return torch.cat(parts, axis)
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        own = context.own
+        return gradient.narrow(context.axis, own.start, own.stop - own.start), None, None
+
+
+@contextmanager
+def _others_answer() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        raise EngineUnavailable(
+            f"another process of this training has ended ({_in_one_line(error)}): start all anew "
+            "with --resume"
+        ) from None
+
+
+@contextmanager
+def joined() -> Iterator[Processes]:
+    """Join the processes that ``torchrun`` started; be the only one without it.
+
+    Raises
+    ------
+    EngineUnavailable
+        If the others cannot be reached.
+    """
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count == 1:
+        yield Processes()
+        return
+    try:
+        distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    except (RuntimeError, ValueError) as error:
+        raise EngineUnavailable(
+            f"the other processes cannot be reached ({_in_one_line(error)}): start all "
+            "of them with torchrun"
+        ) from None
+    try:
+        yield Processes(distributed.get_rank(), distributed.get_world_size())
+    finally:
+        distributed.destroy_process_group()
+
+
+def _in_one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
