@@ -1,0 +1,306 @@
+"""What training makes small: how far voices in noise are from where they should be.
+
+Conventions
+-----------
+Vectors have unit length, so their inner product is their cosine. Speakers are numbers that are
+equal where the speaker is, in any order, so that rows which several processes computed can be
+judged together. Every loss is a mean over what it counts, a tensor with a gradient.
+
+Losses
+------
+- `distillation`: to the teacher's vector of the clean utterance (self-distillation; Hinton et al.,
+  "Distilling the knowledge in a neural network", 2015, with the cosine in place of their softmax)
+- `contrastive`: to the speaker's other utterance, away from all others (symmetric InfoNCE; van den
+  Oord et al., "Representation learning with contrastive predictive coding", 2018)
+- `ge2e`: to the mean of the speaker's other utterances, away from those of others (Wan et al.,
+  "Generalized end-to-end loss for speaker verification", ICASSP 2018)
+- `margin_softmax`: to a learnt prototype of the speaker, away from all others' by a margin (Deng et
+  al., "ArcFace: additive angular margin loss for deep face recognition", CVPR 2019)
+- `mask_distance`: from the cleaned spectrogram to that of the speech alone
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from membrane.errors import UsageError
+from membrane.training.network import LEAST_POWER, Voiced, sounding
+from membrane.training.recipe import ObjectiveRecipe
+from membrane.training.teacher import Targets
+from membrane.voice.partials import PARTIAL_FRAMES
+
+LEAST_SOUND = 0.5
+"""Share of a partial that must be sound for it to be held against the teacher's vector."""
+
+GE2E_SCALE = 10.0
+"""Initial scale of the cosines: w of section 2.1 of Wan et al."""
+
+LOUDNESS = 0.3
+"""Exponent that turns power into about how loud it is heard (Stevens, "The measurement of
+loudness", 1955), so that soft sounds count beside loud ones."""
+
+STEEPEST = 1e-6
+"""How near a cosine may come to 1 or -1, where the gradient of its angle has no end."""
+
+
+class Rows(Protocol):
+    """A batch as `membrane.training.batches.Batch` has it, in tensors."""
+
+    @property
+    def wanted(self) -> Tensor:
+        """Mel power of the speech alone, shape (b, t, 40)."""
+
+    @property
+    def lengths(self) -> Tensor:
+        """Frames that are sound, shape (b,), int64."""
+
+    @property
+    def speakers(self) -> Tensor:
+        """Places of the speakers in the material, shape (b,), int64."""
+
+    @property
+    def utterances(self) -> Tensor:
+        """Places of the utterances among those of the speaker, shape (b,), int64."""
+
+
+class Loss(NamedTuple):
+    """What is made small.
+
+    Parameters
+    ----------
+    total : torch.Tensor, shape ()
+        The weighted sum of the parts.
+    parts : dict of str to torch.Tensor, shape ()
+        By the name of the objective, unweighted.
+    """
+
+    total: Tensor
+    parts: dict[str, Tensor]
+
+
+class Objective(nn.Module):
+    """The weighted sum of all losses that weigh anything.
+
+    Parameters
+    ----------
+    recipe : ObjectiveRecipe
+    targets : Targets
+        The teacher's vectors of the material that the batches are made of.
+    """
+
+    def __init__(self, recipe: ObjectiveRecipe, targets: Targets) -> None:
+        super().__init__()
+        self.recipe = recipe
+        self._hold(targets)
+        if recipe.margin:
+            self.prototypes = nn.Parameter(self.speaker_targets.clone())
+        if recipe.ge2e:
+            self.log_scale = nn.Parameter(torch.tensor(math.log(GE2E_SCALE)))
+
+    def _hold(self, targets: Targets) -> None:
+        """Keep the targets beside the parameters, but out of checkpoints: they are material."""
+        counts = [len(matrix) for matrix in targets.utterances]
+        firsts = torch.tensor([0, *np.cumsum(counts)[:-1]])
+        utterances = torch.from_numpy(np.concatenate(targets.utterances))
+        self.speaker_targets: Tensor
+        self.utterance_targets: Tensor
+        self.firsts: Tensor
+        self.register_buffer("firsts", firsts, persistent=False)
+        self.register_buffer("utterance_targets", utterances, persistent=False)
+        speakers = torch.from_numpy(targets.speakers)
+        self.register_buffer("speaker_targets", speakers, persistent=False)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the parts of the loss."""
+        return tuple(name for name, weight in self._weights().items() if weight)
+
+    def _weights(self) -> dict[str, float]:
+        names = ("distillation", "contrastive", "ge2e", "margin", "mask")
+        return {name: getattr(self.recipe, name) for name in names}
+
+    def forward(self, batch: Rows, voiced: Voiced, starts: Sequence[int]) -> Loss:
+        """Return the loss of a whole batch.
+
+        Parameters
+        ----------
+        batch : Rows
+        voiced : Voiced
+            What the network makes of it.
+        starts : sequence of int
+            First frames of the partials.
+
+        Raises
+        ------
+        UsageError
+            If the contrastive loss is asked for and a speaker has not exactly two utterances.
+        """
+        judges = {
+            "distillation": lambda: self._distillation(batch, voiced, starts),
+            "contrastive": lambda: contrastive(
+                voiced.pooled, batch.speakers, self.recipe.contrastive_scale
+            ),
+            "ge2e": lambda: ge2e(voiced.pooled, batch.speakers, self.log_scale.exp()),
+            "margin": lambda: self._margin(batch, voiced),
+            "mask": lambda: mask_distance(voiced.cleaned, batch.wanted, batch.lengths),
+        }
+        parts = {name: judges[name]() for name in self.names}
+        weights = self._weights()
+        total = torch.stack([weights[name] * part for name, part in parts.items()]).sum()
+        return Loss(total, parts)
+
+    def _distillation(self, batch: Rows, voiced: Voiced, starts: Sequence[int]) -> Tensor:
+        sound = mostly_sound(batch.lengths, starts)
+        return distillation(voiced, self.targets(batch.speakers, batch.utterances), sound)
+
+    def _margin(self, batch: Rows, voiced: Voiced) -> Tensor:
+        scale, margin = self.recipe.margin_scale, self.recipe.margin_angle
+        cosines = voiced.pooled @ functional.normalize(self.prototypes, dim=1).T
+        return margin_softmax(cosines, batch.speakers, scale=scale, margin=margin)
+
+    def targets(self, speakers: Tensor, utterances: Tensor) -> Tensor:
+        """Return where rows should be: between the utterance's own vector and its speaker's mean.
+
+        Parameters
+        ----------
+        speakers, utterances : torch.Tensor, shape (b,), int64
+
+        Returns
+        -------
+        torch.Tensor, shape (b, 256), unit length
+        """
+        own = self.utterance_targets[self.firsts[speakers] + utterances]
+        blend = self.recipe.speaker_blend
+        return functional.normalize(torch.lerp(own, self.speaker_targets[speakers], blend), dim=1)
+
+
+def mostly_sound(lengths: Tensor, starts: Sequence[int]) -> Tensor:
+    """Return which partials are sound for `LEAST_SOUND` of them at least.
+
+    Parameters
+    ----------
+    lengths : torch.Tensor, shape (b,), int64
+        Frames that are sound.
+    starts : sequence of int
+        First frames of the p partials.
+
+    Returns
+    -------
+    torch.Tensor, shape (p, b), bool
+    """
+    left = lengths - torch.tensor(starts, device=lengths.device)[:, None]
+    return left >= LEAST_SOUND * PARTIAL_FRAMES
+
+
+def distillation(voiced: Voiced, targets: Tensor, sound: Tensor) -> Tensor:
+    """Return one minus the cosine to the target: half of the whole, half of its partials.
+
+    Parameters
+    ----------
+    voiced : Voiced
+    targets : torch.Tensor, shape (b, 256), unit length
+    sound : torch.Tensor, shape (p, b), bool
+        The partials that count.
+    """
+    whole = 1 - (voiced.pooled * targets).sum(1)
+    partials = (1 - (voiced.partials * targets).sum(2)) * sound
+    return (whole.mean() + partials.sum() / sound.sum().clamp(min=1)) / 2
+
+
+def contrastive(vectors: Tensor, speakers: Tensor, scale: float) -> Tensor:
+    """Return the symmetric InfoNCE loss between the two utterances of each speaker.
+
+    Parameters
+    ----------
+    vectors : torch.Tensor, shape (2 k, 256), unit length
+    speakers : torch.Tensor, shape (2 k,), int64
+        Each twice.
+    scale : float
+        Of the cosines: one over the temperature.
+
+    Raises
+    ------
+    UsageError
+        If a speaker has not exactly two utterances.
+    """
+    names, counts = torch.unique(speakers, return_counts=True)
+    if not bool((counts == 2).all()):
+        raise UsageError("the contrastive loss compares two utterances a speaker: give it two")
+    first, second = vectors[torch.argsort(speakers, stable=True)].view(len(names), 2, -1).unbind(1)
+    logits = scale * first @ second.T
+    own = torch.arange(len(names), device=logits.device)
+    return (functional.cross_entropy(logits, own) + functional.cross_entropy(logits.T, own)) / 2
+
+
+def ge2e(vectors: Tensor, speakers: Tensor, scale: Tensor) -> Tensor:
+    """Return the softmax form of the generalised end-to-end loss (equations 5, 6 and 8).
+
+    The paper also learns an offset of the cosines, which the softmax takes out again.
+
+    Parameters
+    ----------
+    vectors : torch.Tensor, shape (b, 256), unit length
+    speakers : torch.Tensor, shape (b,), int64
+        Any number of utterances each; a single one has no others to be near to, so that others
+        are only kept away from it.
+    scale : torch.Tensor, shape (), positive
+        Learnt.
+    """
+    names, who = torch.unique(speakers, return_inverse=True)
+    own = functional.one_hot(who, len(names)).to(vectors.dtype)
+    sums = own.T @ vectors
+    cosines = vectors @ functional.normalize(sums, dim=1).T
+    # A vector is left out of the mean that it is compared with; else being itself would suffice.
+    without = (vectors * functional.normalize(sums[who] - vectors, dim=1)).sum(1, keepdim=True)
+    logits = scale * torch.where(own.bool(), without, cosines)
+    losses = functional.cross_entropy(logits, who, reduction="none")
+    several = (own.sum(0) > 1)[who]
+    return (losses * several).sum() / several.sum().clamp(min=1)
+
+
+def margin_softmax(cosines: Tensor, speakers: Tensor, *, scale: float, margin: float) -> Tensor:
+    """Return the softmax loss with an additive angular margin (equation 3 of Deng et al.).
+
+    Parameters
+    ----------
+    cosines : torch.Tensor, shape (b, s)
+        Of vectors to the prototypes of all speakers.
+    speakers : torch.Tensor, shape (b,), int64
+        Whose prototype each should be near.
+    scale : float
+        Of the cosines: s of the paper.
+    margin : float, radians
+        By how much nearer: m of the paper. Where the angle and the margin are over half a turn
+        together, the cosine falls on as a straight line, as in the authors' code.
+    """
+    cosine = cosines.gather(1, speakers[:, None]).clamp(STEEPEST - 1, 1 - STEEPEST)
+    sine = torch.sqrt(1 - cosine**2)
+    nearer = cosine * math.cos(margin) - sine * math.sin(margin)
+    straight = cosine - margin * math.sin(margin)
+    wanted = torch.where(cosine > -math.cos(margin), nearer, straight)
+    logits = scale * cosines.scatter(1, speakers[:, None], wanted)
+    return functional.cross_entropy(logits, speakers)
+
+
+def mask_distance(cleaned: Tensor, wanted: Tensor, lengths: Tensor) -> Tensor:
+    """Return how far loudness is from that of the speech alone, relative to the mean of that.
+
+    Parameters
+    ----------
+    cleaned, wanted : torch.Tensor, shape (b, t, 40)
+        Mel power.
+    lengths : torch.Tensor, shape (b,), int64
+        Frames that are sound; the others do not count.
+    """
+    sound = sounding(lengths, wanted.shape[1])
+    heard, clean = ((power + LEAST_POWER) ** LOUDNESS * sound for power in (cleaned, wanted))
+    usual = clean.mean(2).sum(1) / lengths
+    apart = (heard - clean).abs().mean(2).sum(1) / usual
+    return apart.sum() / lengths.sum()

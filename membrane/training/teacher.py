@@ -1,0 +1,138 @@
+"""The teacher: Resemblyzer's vectors of clean speech, which the network learns to find in noise."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from membrane.audio.utterance import Samples
+from membrane.evaluation.keeping import Kept, source_hash
+from membrane.evaluation.parallel import as_they_finish
+from membrane.evaluation.voices import cache_folder
+from membrane.models import find, path_of
+from membrane.training.augmentation import at_speed
+from membrane.training.material import HalfSamples, Voice
+from membrane.voice.dvector import DVectorEncoder, partials_of
+from membrane.voice.encoder import Vector
+from membrane.voice.trimming import raise_volume
+
+WAY = (
+    *("voice/dvector.py", "voice/mels.py", "voice/partials.py", "voice/trimming.py"),
+    *("training/augmentation.py", "training/teacher.py"),
+)
+LIBRARIES = ("numpy", "onnxruntime")
+"""What decides a target, besides the speech and the teacher's weights."""
+
+LEAST_LENGTH = 1e-6
+"""What the length of a vector is at least taken for, so that no voice is zero, not not-a-number."""
+
+Progress = Callable[[int, int], None]
+Version = tuple[Voice, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """What the teacher hears in the material.
+
+    Parameters
+    ----------
+    utterances : tuple of np.ndarray, shape (u, 256), float32, unit length
+        A matrix for each speaker, as `Batch.speakers` counts them, with a row for each utterance;
+        zero where the teacher finds no voice.
+    speakers : np.ndarray, shape (s, 256), float32, unit length
+        The mean of each.
+    """
+
+    utterances: tuple[Vector, ...]
+    speakers: Vector
+
+
+def targets_of(
+    voices: Sequence[Voice],
+    *,
+    speeds: Sequence[float] = (1.0,),
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Targets:
+    """Return the teacher's vectors of all utterances, computed in parallel and kept.
+
+    Parameters
+    ----------
+    voices : sequence of Voice
+    speeds : sequence of float
+        At which they are heard; at each, they are other speakers, counted after those before.
+    workers : int, optional
+        Processes; by default one for each core.
+    progress : callable, optional
+        Told how many speakers are ready, and of how many.
+
+    Raises
+    ------
+    EngineUnavailable
+        If a worker died.
+    ModelUnavailable
+        If the teacher's weights are missing or not the registered ones.
+    """
+    path_of(DVectorEncoder.name)  # a missing file is told of here rather than by every worker
+    versions = [(voice, speed) for speed in speeds for voice in voices]
+    found: dict[int, Vector] = {}
+    with closing(_vectors(versions, workers)) as vectors:
+        for place, matrix in vectors:
+            found[place] = matrix
+            if progress:
+                progress(len(found), len(versions))
+    utterances = tuple(found[place] for place in range(len(versions)))
+    return Targets(utterances, np.stack([_unit(matrix.sum(axis=0)) for matrix in utterances]))
+
+
+def _vectors(versions: Sequence[Version], workers: int | None) -> Generator[tuple[int, Vector]]:
+    """Yield what is kept, then the rest as it is computed and kept."""
+    kept = Kept(cache_folder().with_name("targets"), "the teacher's vectors", ".targets")
+    keys = [_key(*version) for version in versions]
+    missing = []
+    for place, (voice, speed) in enumerate(versions):
+        content = kept.get(keys[place])
+        if content is None:
+            missing.append((place, [one.speech for one in voice.utterances], speed))
+        else:
+            yield place, np.frombuffer(content, np.float32).reshape(-1, DVectorEncoder.dimension)
+    with closing(as_they_finish(_taught, missing, workers=workers)) as computed:
+        for place, matrix in computed:
+            kept.put(keys[place], matrix.tobytes())
+            yield place, matrix
+
+
+def _key(voice: Voice, speed: float) -> str:
+    """Return a hash of all that decides the vectors of a speaker's utterances."""
+    way = f"{source_hash(WAY, LIBRARIES)} {find(DVectorEncoder.name).sha256} {speed}"
+    digest = hashlib.sha256(way.encode())
+    for utterance in voice.utterances:
+        digest.update(hashlib.sha256(utterance.speech.tobytes()).digest())
+    return digest.hexdigest()
+
+
+@cache
+def _encoder() -> DVectorEncoder:
+    """Return the teacher of this process."""
+    return DVectorEncoder()
+
+
+def _taught(place: int, utterances: Sequence[HalfSamples], speed: float) -> tuple[int, Vector]:
+    """Return the vectors of the trimmed utterances of the speaker in a place."""
+    return place, np.stack([_vector(speech.astype(np.float32), speed) for speech in utterances])
+
+
+def _vector(speech: Samples, speed: float) -> Vector:
+    heard = speech if speed == 1.0 else at_speed(speech, speed)
+    partials = _encoder().run(partials_of(raise_volume(heard)))
+    return _unit(np.nan_to_num(partials).mean(axis=0))
+
+
+def _unit(vector: Vector) -> Vector:
+    unit: Vector = vector / max(float(np.linalg.norm(vector)), LEAST_LENGTH)
+    return unit
