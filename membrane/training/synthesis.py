@@ -1,0 +1,164 @@
+"""Noises that are computed: coloured, tonal, and in bursts, each different from the last."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from membrane.audio.level import at_level
+from membrane.audio.utterance import SAMPLE_RATE, Samples
+
+EXPONENTS = (-1.0, 2.2)
+"""The power of coloured noise falls with the frequency to between these: from blue (-1) over white
+(0) and pink (1) to nearly brown (2)."""
+
+FLAT_BELOW_HZ = (20.0, 50.0, 100.0)
+"""Below one of these coloured noise is flat, or rumble would be all of it."""
+
+LOUDEST_PARTIAL_HZ = SAMPLE_RATE / 2
+
+MAINS_HZ = (50.0, 60.0)
+"""The mains of Europe and of America, which hum from every badly shielded cable."""
+
+LOWEST_NOTE_HZ = 110.0
+
+
+def coloured(length: int, chance: np.random.Generator) -> Samples:
+    """Return noise of a random colour, now and then uneven in frequency or in time.
+
+    Parameters
+    ----------
+    length : int
+        Samples.
+    chance : np.random.Generator
+
+    Returns
+    -------
+    np.ndarray, shape (length,), float32, 16 kHz
+        Of mean power 1.
+    """
+    spectrum = np.fft.rfft(chance.standard_normal(length, dtype=np.float32))
+    hertz = np.fft.rfftfreq(length, 1 / SAMPLE_RATE).astype(np.float32)
+    exponent = chance.uniform(*EXPONENTS)
+    gain = np.maximum(hertz, np.float32(chance.choice(FLAT_BELOW_HZ))) ** np.float32(-exponent / 2)
+    if chance.random() < 0.4:
+        gain = gain * uneven(hertz, 6.0, chance)
+    noise = np.fft.irfft(spectrum * gain, length)
+    if chance.random() < 0.35:
+        noise *= _swell(length, chance)
+    return _of_power_one(noise)
+
+
+def tonal(length: int, chance: np.random.Generator) -> Samples:
+    """Return a hum of many harmonics, or notes that fade, as of music.
+
+    Parameters
+    ----------
+    length : int
+        Samples.
+    chance : np.random.Generator
+
+    Returns
+    -------
+    np.ndarray, shape (length,), float32, 16 kHz
+        Of mean power 1.
+    """
+    noise = _hum(length, chance) if chance.random() < 0.5 else _notes(length, chance)
+    return _of_power_one(noise)
+
+
+def bursts(length: int, chance: np.random.Generator) -> Samples:
+    """Return short noises that come at once and fade, as of doors, steps and dishes.
+
+    Parameters
+    ----------
+    length : int
+        Samples.
+    chance : np.random.Generator
+
+    Returns
+    -------
+    np.ndarray, shape (length,), float32, 16 kHz
+        Of mean power 1, with a steady noise 26 dB below.
+    """
+    noise = np.zeros(length, np.float32)
+    per_second = chance.uniform(0.5, 5.0)
+    for _ in range(max(1, chance.poisson(length / SAMPLE_RATE * per_second))):
+        start = chance.integers(length)
+        burst = _burst(chance)[: length - start]
+        noise[start : start + len(burst)] += burst * np.float32(chance.exponential())
+    return _of_power_one(_of_power_one(noise) + 0.05 * coloured(length, chance))
+
+
+def uneven(hertz: np.ndarray, spread_db: float, chance: np.random.Generator) -> np.ndarray:
+    """Return a smooth random gain over frequency.
+
+    Parameters
+    ----------
+    hertz : np.ndarray, shape (n,), Hz
+    spread_db : float, dB
+        Standard deviation of the gain at each of ten frequencies, on a logarithmic scale.
+    chance : np.random.Generator
+
+    Returns
+    -------
+    np.ndarray, shape (n,), float32
+    """
+    corners = np.geomspace(50.0, SAMPLE_RATE / 2, 10)
+    gain_db = np.interp(hertz, corners, chance.normal(0.0, spread_db, len(corners)))
+    gain: np.ndarray = np.float32(10) ** (gain_db.astype(np.float32) / 20)
+    return gain
+
+
+def _swell(length: int, chance: np.random.Generator) -> np.ndarray:
+    """Return a gain that wanders, between one place in two seconds and eight a second."""
+    places = max(4, int(length / SAMPLE_RATE * chance.uniform(0.5, 8.0)))
+    at = np.linspace(0, places - 1, length)
+    swell: np.ndarray = np.exp(np.interp(at, np.arange(places), chance.normal(0, 0.9, places)))
+    return swell
+
+
+def _hum(length: int, chance: np.random.Generator) -> np.ndarray:
+    choices = (*MAINS_HZ, chance.uniform(25.0, 200.0))
+    harmonics = np.arange(1, chance.integers(4, 26))
+    weights = chance.exponential(1 / harmonics)
+    return _harmonics(length, float(chance.choice(choices)), weights, chance)
+
+
+def _notes(length: int, chance: np.random.Generator) -> np.ndarray:
+    noise = np.zeros(length)
+    start = 0
+    while start < length:
+        stop = start + int(SAMPLE_RATE * chance.uniform(0.1, 0.6))
+        part = noise[start:stop]
+        fading = np.exp(-np.arange(len(part)) / SAMPLE_RATE * chance.uniform(0.0, 8.0))
+        for _ in range(chance.integers(1, 4)):
+            note = LOWEST_NOTE_HZ * 2 ** (chance.integers(36) / 12)
+            harmonics = np.arange(1, chance.integers(2, 10))
+            weights = chance.uniform(0.0, 1.0, len(harmonics)) / harmonics
+            part += fading * _harmonics(len(part), note, weights, chance)
+        start = stop
+    return noise
+
+
+def _harmonics(
+    length: int, hertz: float, weights: np.ndarray, chance: np.random.Generator
+) -> np.ndarray:
+    """Return the sum of a tone's harmonics, each of random phase.
+
+    Powers of one rotation are harmonics without a sine each.
+    """
+    heard = weights[: int(LOUDEST_PARTIAL_HZ / hertz)]
+    phases = np.exp(2j * np.pi * chance.random(len(heard)))
+    rotation = np.exp(2j * np.pi * hertz / SAMPLE_RATE * np.arange(length))
+    total: np.ndarray = np.polynomial.polynomial.polyval(rotation, [0, *(heard * phases)])
+    return total.imag
+
+
+def _burst(chance: np.random.Generator) -> Samples:
+    length = max(64, int(SAMPLE_RATE * 10 ** chance.uniform(-2.5, -0.3)))
+    fading = np.exp(-np.linspace(0.0, chance.uniform(1.0, 6.0), length, dtype=np.float32))
+    return coloured(length, chance) * fading
+
+
+def _of_power_one(noise: np.ndarray) -> Samples:
+    return at_level(noise.astype(np.float32, copy=False), 0.0)
