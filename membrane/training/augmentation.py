@@ -1,0 +1,263 @@
+"""Augmentation: speech as it may reach a microphone, and as it would without noise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+
+import numpy as np
+
+from membrane.audio.level import at_level
+from membrane.audio.utterance import SAMPLE_RATE, Samples
+from membrane.evaluation.codecs import check_codec, coded
+from membrane.training.material import HalfSamples, Material, Voice
+from membrane.training.recipe import AugmentationRecipe
+from membrane.training.rooms import in_room, simulated_response
+from membrane.training.synthesis import bursts, coloured, tonal, uneven
+
+INAUDIBLE = 1e-10
+"""Power (-100 dBFS) below which nothing is heard, and nothing can be scaled to a ratio."""
+
+LOUD = 0.1
+"""Of the root mean square, above which samples count as speech when noise is added."""
+
+CODED_PEAK = 0.5
+"""Of full scale, at which a signal goes into a codec: as people speak into a telephone."""
+
+NOISE_SPEEDS = (0.6, 1.7)
+
+COMMON_PITCHES = 0.3
+"""Share of noise files that are heard at another speed."""
+
+
+class Augmentation:
+    """What a recipe does to speech.
+
+    Parameters
+    ----------
+    recipe : AugmentationRecipe
+    material : Material
+        The noises and rooms, and the speakers that a babble is made of.
+
+    Raises
+    ------
+    UsageError
+        If a codec is to be used that the libsndfile of this computer lacks.
+    """
+
+    def __init__(self, recipe: AugmentationRecipe, material: Material) -> None:
+        self.recipe = recipe
+        self.noises = material.noises
+        self.rooms = material.rooms
+        # Words of a second, repeated, are no babble that anybody hears.
+        talkers = [voice for voice in material.voices if not voice.brief]
+        self.talkers = talkers or list(material.voices)
+        self._codecs, self._codec_shares = _shares(asdict(recipe.codecs))
+        self._kinds, self._kind_shares = _shares(asdict(recipe.noises))
+        for name in self._codecs if recipe.codec_share else ():
+            check_codec(name)
+
+    def __call__(
+        self, samples: Samples, chance: np.random.Generator, speaker: str = ""
+    ) -> tuple[Samples, Samples]:
+        """Return speech as it is heard, and as it is wanted: in the same room, without noise.
+
+        Parameters
+        ----------
+        samples : np.ndarray, shape (n,), float32, 16 kHz
+        chance : np.random.Generator
+        speaker : str
+            Who speaks, and is therefore in no babble.
+
+        Returns
+        -------
+        heard, wanted : np.ndarray, shape (n,), float32, 16 kHz
+            The same array where nothing separates them.
+        """
+        recipe = self.recipe
+        clean = chance.random() < recipe.clean_share
+        if chance.random() < recipe.colour_share:
+            samples = _coloured_speech(samples, chance.uniform(*recipe.colour_db), chance)
+        heard = wanted = samples
+        if not clean:
+            if chance.random() < recipe.room_share:
+                heard = wanted = in_room(samples, self._response(chance))
+            if chance.random() < recipe.noise_share:
+                heard = self._in_noise(wanted, chance, speaker)
+            heard, wanted = self._through_channel(heard, wanted, chance)
+        return _levelled(heard, wanted, chance.uniform(*recipe.level_dbfs))
+
+    def noise(self, length: int, chance: np.random.Generator, speaker: str = "") -> Samples:
+        """Return noise of one of the recipe's kinds, of mean power 1."""
+        kind = chance.choice(self._kinds, p=self._kind_shares)
+        if kind == "babble":
+            return self.babble(length, chance, speaker)
+        if kind == "files" and self.noises:
+            return self._from_file(length, chance)
+        made = {"tonal": tonal, "bursts": bursts}.get(kind, coloured)
+        return made(length, chance)
+
+    def babble(self, length: int, chance: np.random.Generator, speaker: str = "") -> Samples:
+        """Return people who talk at once, of mean power 1, one speaker not among them.
+
+        Where there is nobody else, it is coloured noise.
+        """
+        others = [talker for talker in self.talkers if talker.speaker != speaker]
+        if not others:
+            return coloured(length, chance)
+        babble = np.zeros(length, np.float32)
+        fewest, most = map(round, self.recipe.voices)
+        for _ in range(chance.integers(fewest, most + 1)):
+            voice = _stretch_of(others[chance.integers(len(others))], length, chance)
+            babble += at_level(voice, 0.0) * np.float32(np.exp(chance.normal(0.0, 0.3)))
+        if chance.random() < 0.4:
+            babble = in_room(babble, self._response(chance))
+        return at_level(babble, 0.0)
+
+    def _from_file(self, length: int, chance: np.random.Generator) -> Samples:
+        recorded = self.noises[chance.integers(len(self.noises))]
+        if chance.random() < COMMON_PITCHES:
+            speed = chance.uniform(*NOISE_SPEEDS)
+            noise = at_speed(stretch(recorded, int(length * speed) + 2, chance), speed)[:length]
+        else:
+            noise = stretch(recorded, length, chance)
+        if chance.random() < 0.4:
+            noise = _coloured_speech(noise, chance.uniform(0.0, 6.0), chance)
+        return at_level(noise, 0.0) if _power(noise) > INAUDIBLE else coloured(length, chance)
+
+    def _response(self, chance: np.random.Generator) -> Samples:
+        if self.rooms and chance.random() < self.recipe.room_files_share:
+            return self.rooms[chance.integers(len(self.rooms))]
+        return simulated_response(chance)
+
+    def _in_noise(self, speech: Samples, chance: np.random.Generator, speaker: str) -> Samples:
+        snr_db = chance.uniform(*self.recipe.snr_db)
+        loudness = _speech_power(speech)
+        heard = speech
+        ratios = [snr_db]
+        if chance.random() < self.recipe.second_noise_share:
+            ratios.append(snr_db + self.recipe.second_noise_db)
+        for ratio in ratios:
+            gain = np.float32(np.sqrt(loudness / 10 ** (ratio / 10)))
+            heard = heard + gain * self.noise(len(speech), chance, speaker)
+        return heard
+
+    def _through_channel(
+        self, heard: Samples, wanted: Samples, chance: np.random.Generator
+    ) -> tuple[Samples, Samples]:
+        """Return both as a narrow band, a codec or an overdriven microphone leaves them."""
+        recipe = self.recipe
+        draw = chance.random()
+        if draw < recipe.band_share:
+            return _filtered(heard, wanted, chance)
+        draw -= recipe.band_share
+        if draw < recipe.codec_share:
+            return _coded(heard, wanted, str(chance.choice(self._codecs, p=self._codec_shares)))
+        if draw - recipe.codec_share < recipe.clipping_share:
+            most = float(np.abs(heard).max(initial=0)) * chance.uniform(0.2, 0.8)
+            return np.clip(heard, -most, most), wanted
+        return heard, wanted
+
+
+def stretch(samples: Samples | HalfSamples, length: int, chance: np.random.Generator) -> Samples:
+    """Return a stretch from a random place, going on at the beginning after the end.
+
+    Parameters
+    ----------
+    samples : np.ndarray, shape (n,), float16 or float32
+        At least one.
+    length : int
+        Samples.
+    chance : np.random.Generator
+
+    Returns
+    -------
+    np.ndarray, shape (length,), float32
+    """
+    spare = len(samples) - length
+    start = int(chance.integers(spare + 1 if spare >= 0 else len(samples)))
+    if spare >= 0:
+        return samples[start : start + length].astype(np.float32)
+    found: Samples = np.take(samples, np.arange(start, start + length), mode="wrap")
+    return found.astype(np.float32)
+
+
+def at_speed(samples: Samples, factor: float) -> Samples:
+    """Return a signal played faster, and so higher, or slower.
+
+    Parameters
+    ----------
+    samples : np.ndarray, shape (n,), float32
+    factor : float
+        Of the speed; 1.1 makes it a tenth faster.
+
+    Returns
+    -------
+    np.ndarray, shape (floor(n / factor),), float32
+    """
+    places = np.arange(int(len(samples) / factor)) * factor
+    return np.asarray(np.interp(places, np.arange(len(samples)), samples), np.float32)
+
+
+def _stretch_of(voice: Voice, length: int, chance: np.random.Generator) -> Samples:
+    utterance = voice.utterances[chance.integers(len(voice.utterances))]
+    return stretch(utterance.speech, length, chance)
+
+
+def _coloured_speech(samples: Samples, spread_db: float, chance: np.random.Generator) -> Samples:
+    """Return a signal as a microphone of another timbre hears it."""
+    hertz = np.fft.rfftfreq(len(samples), 1 / SAMPLE_RATE)
+    spectrum = np.fft.rfft(samples) * uneven(hertz, spread_db, chance)
+    return np.asarray(np.fft.irfft(spectrum, len(samples)), np.float32)
+
+
+def _filtered(
+    heard: Samples, wanted: Samples, chance: np.random.Generator
+) -> tuple[Samples, Samples]:
+    """Return a band of both, of any width between a telephone's and nearly all."""
+    from scipy.signal import butter, sosfilt
+
+    order = int(chance.integers(1, 5))
+    band = [chance.uniform(50.0, 400.0), chance.uniform(2_800.0, 7_000.0)]
+    filters = butter(order, band, "bandpass", fs=SAMPLE_RATE, output="sos")
+    return _on_both(heard, wanted, lambda samples: sosfilt(filters, samples))
+
+
+def _coded(heard: Samples, wanted: Samples, codec: str) -> tuple[Samples, Samples]:
+    gain = np.float32(CODED_PEAK / max(1e-3, float(np.abs(heard).max(initial=0))))
+    return _on_both(
+        *(heard, wanted), lambda samples: coded(np.clip(samples * gain, -1, 1), codec) / gain
+    )
+
+
+def _on_both(
+    heard: Samples, wanted: Samples, change: Callable[[Samples], Samples]
+) -> tuple[Samples, Samples]:
+    """Return both changed, and once only where they are the same."""
+    changed = np.asarray(change(heard), np.float32)
+    same = heard is wanted
+    return changed, changed if same else np.asarray(change(wanted), np.float32)
+
+
+def _levelled(heard: Samples, wanted: Samples, level_dbfs: float) -> tuple[Samples, Samples]:
+    """Return both amplified by what brings the first to a level."""
+    loudness = _power(heard)
+    gain = np.float32(10 ** (level_dbfs / 20) / np.sqrt(loudness)) if loudness else np.float32(1)
+    return _on_both(heard, wanted, lambda samples: samples * gain)
+
+
+def _power(samples: Samples) -> float:
+    return float(samples @ samples) / len(samples) if len(samples) else 0.0
+
+
+def _speech_power(samples: Samples) -> float:
+    """Return the power of what is loud, so that pauses do not make speech seem weak."""
+    loud = samples[np.abs(samples) > LOUD * np.sqrt(_power(samples))]
+    return _power(loud)
+
+
+def _shares(weights: Mapping[str, float]) -> tuple[list[str], np.ndarray]:
+    """Return the names of some weight, and their shares."""
+    names = [name for name, weight in weights.items() if weight]
+    chosen = np.array([weights[name] for name in names])
+    return names, chosen / chosen.sum()

@@ -1,0 +1,289 @@
+"""Batches: what the network hears at each step, which the recipe's seed and the step decide."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from membrane.audio.utterance import Samples
+from membrane.errors import EngineUnavailable, UsageError
+from membrane.training.augmentation import Augmentation, at_speed
+from membrane.training.material import Material, Voice
+from membrane.training.recipe import Recipe
+from membrane.training.shelf import shelve, unshelved
+from membrane.voice.mels import STEP, mel_spectrogram
+
+MOST_JOINED = 6
+"""Utterances that a stretch is made of at most."""
+
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+"""What numpy's libraries read at their start."""
+
+Spectrogram = npt.NDArray[np.float32]
+Numbers = npt.NDArray[np.int64]
+ALL = slice(None)
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """What is learnt from in one step: rows 2k and 2k + 1 are two stretches of one speaker.
+
+    Parameters
+    ----------
+    heard, wanted : np.ndarray, shape (rows, frames, 40), float32
+        Mel power spectrograms of the stretch as it is heard, and without its noise; 0 after the
+        end.
+    lengths : np.ndarray, shape (rows,), int64
+        Frames that are sound.
+    speakers : np.ndarray, shape (rows,), int64
+        Places in `Material.voices`; that many and more for voices at another speed
+        (`Batches.classes`).
+    utterances : np.ndarray, shape (rows,), int64
+        Places in `Voice.utterances`, of the one that each stretch begins with.
+    """
+
+    heard: Spectrogram
+    wanted: Spectrogram
+    lengths: Numbers
+    speakers: Numbers
+    utterances: Numbers
+
+
+class Batches:
+    """All batches of a training; each depends on the material, the recipe and its step alone.
+
+    Parameters
+    ----------
+    material : Material
+    recipe : Recipe
+
+    Raises
+    ------
+    UsageError
+        If there are fewer speakers than a batch has, or a codec is missing.
+    """
+
+    def __init__(self, material: Material, recipe: Recipe) -> None:
+        if len(material.voices) < recipe.speakers:
+            raise UsageError(
+                f"a batch has {recipe.speakers} speakers, but there are {len(material.voices)} to "
+                "learn from: give more speech, or set speakers in the recipe lower"
+            )
+        self.material = material
+        self.recipe = recipe
+        self._augmentation = Augmentation(recipe.augmentation, material)
+        weights = np.array([recipe.short_share if v.brief else 1.0 for v in material.voices])
+        self._shares = weights / weights.sum()
+
+    @property
+    def rows(self) -> int:
+        """Rows of a whole batch."""
+        return 2 * self.recipe.speakers
+
+    @property
+    def classes(self) -> int:
+        """Different numbers that `Batch.speakers` may hold: voices, and those at both speeds."""
+        versions = 3 if self.recipe.augmentation.speed_share else 1
+        return versions * len(self.material.voices)
+
+    def at(self, step: int, rows: slice = ALL) -> Batch:
+        """Return the batch of a step, or some rows of it.
+
+        Parameters
+        ----------
+        step : int
+            From 0.
+        rows : slice
+        """
+        speakers = self._speakers(step)
+        places = range(self.rows)[rows]
+        made = [self._row(step, row, int(speakers[row // 2])) for row in places]
+        return Batch(
+            np.stack([self._filled(row.heard) for row in made]),
+            np.stack([self._filled(row.wanted) for row in made]),
+            np.array([len(row.heard) for row in made], np.int64),
+            np.array([speakers[place // 2] for place in places], np.int64),
+            np.array([row.utterance for row in made], np.int64),
+        )
+
+    def iterate(
+        self, first: int, last: int, *, workers: int = 1, rows: slice = ALL
+    ) -> Generator[Batch]:
+        """Yield the batches of steps, made ahead by other processes.
+
+        Whoever stops early, is interrupted or killed leaves no process behind.
+
+        Parameters
+        ----------
+        first, last : int
+            The steps ``range(first, last)``.
+        workers : int
+            Processes; with 0 each batch is made when it is asked for.
+        rows : slice
+            Of each batch.
+
+        Raises
+        ------
+        EngineUnavailable
+            If a process died.
+        """
+        if workers < 1 or first >= last:
+            yield from (self.at(step, rows) for step in range(first, last))
+            return
+        with _started(
+            self, [range(first + n, last, workers) for n in range(workers)], rows
+        ) as ends:
+            for step in range(first, last):
+                yield _received(ends[(step - first) % workers])
+
+    def _speakers(self, step: int) -> Numbers:
+        """Return the speakers of a batch, each once; at another speed they are others."""
+        recipe = self.recipe.augmentation
+        chance = np.random.default_rng([self.recipe.seed, step])
+        count = len(self.material.voices)
+        drawn = chance.choice(count, self.recipe.speakers, replace=False, p=self._shares)
+        changed = chance.random(len(drawn)) < recipe.speed_share
+        version = np.where(changed, chance.integers(1, 3, len(drawn)), 0)
+        return np.asarray(drawn + count * version, np.int64)
+
+    def _row(self, step: int, row: int, speaker: int) -> _Row:
+        chance = np.random.default_rng([self.recipe.seed, step, row])
+        version, place = divmod(speaker, len(self.material.voices))
+        voice = self.material.voices[place]
+        factor = (1.0, *self.recipe.augmentation.speeds)[version]
+        samples, utterance = self._stretch(voice, factor, chance)
+        heard, wanted = self._augmentation(samples, chance, voice.speaker)
+        spectrogram = mel_spectrogram(heard)
+        apart = heard is not wanted
+        return _Row(spectrogram, mel_spectrogram(wanted) if apart else spectrogram, utterance)
+
+    def _stretch(
+        self, voice: Voice, factor: float, chance: np.random.Generator
+    ) -> tuple[Samples, int]:
+        """Return speech of one person, as long as a row if there is enough, and where it begins."""
+        wanted = (self.recipe.frames - 1) * STEP
+        raw = bool(chance.random() < self.recipe.raw_share)
+        first = int(chance.integers(len(voice.utterances)))
+        parts = [_at_speed(voice, first, raw, factor)]
+        while (
+            sum(map(len, parts)) < wanted
+            and len(voice.utterances) > 1
+            and len(parts) < MOST_JOINED
+            and chance.random() < self.recipe.join_share
+        ):
+            parts.append(_at_speed(voice, int(chance.integers(len(voice.utterances))), raw, factor))
+        whole = np.concatenate(parts)
+        start = int(chance.integers(max(0, len(whole) - wanted) + 1))
+        return whole[start : start + wanted], first
+
+    def _filled(self, spectrogram: Spectrogram) -> Spectrogram:
+        return np.pad(spectrogram, ((0, self.recipe.frames - len(spectrogram)), (0, 0)))
+
+
+@dataclass(frozen=True, eq=False)
+class _Row:
+    heard: Spectrogram
+    wanted: Spectrogram
+    utterance: int
+
+
+def _at_speed(voice: Voice, utterance: int, raw: bool, factor: float) -> Samples:
+    spoken = voice.utterances[utterance]
+    samples = (spoken.whole if raw else spoken.speech).astype(np.float32)
+    return samples if factor == 1.0 else at_speed(samples, factor)
+
+
+@contextmanager
+def _started(batches: Batches, shares: Sequence[range], rows: slice) -> Iterator[list[Connection]]:
+    """Yield the ends of pipes at whose other ends processes make batches, each its steps."""
+    context = multiprocessing.get_context("spawn")
+    with ExitStack() as running:
+        with TemporaryDirectory(prefix="membrane-") as folder:
+            shelf = Path(folder) / "batches"
+            shelve(batches, shelf)
+            ends = [
+                running.enter_context(_process(context, shelf, steps, rows)) for steps in shares
+            ]
+            for end in ends:
+                _received(end)
+        # They have the file open: nothing of it is left, however this process ends.
+        yield ends
+
+
+@contextmanager
+def _process(context: Any, shelf: Path, steps: range, rows: slice) -> Iterator[Connection]:
+    ours, theirs = context.Pipe(duplex=False)
+    process: BaseProcess = context.Process(
+        target=_make, args=(shelf, steps, rows, theirs), daemon=True
+    )
+    with _quiet_start():
+        process.start()
+    theirs.close()
+    try:
+        yield ours
+    finally:
+        ours.close()
+        process.terminate()
+        process.join()
+
+
+@contextmanager
+def _quiet_start() -> Iterator[None]:
+    """Let processes that start now compute in one thread each, and leave Ctrl-C to this one."""
+    before = {name: os.environ.get(name) for name in THREADS}
+    os.environ.update(dict.fromkeys(THREADS, "1"))
+    try:
+        with _deaf_to_interrupts():
+            yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Ignore Ctrl-C, which processes inherit: they would print where they were."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _make(shelf: Path, steps: range, rows: slice, end: Connection) -> None:
+    """Make batches until all are made, or nobody takes them any more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    batches: Batches = unshelved(shelf)
+    # A pipe holds less than a batch: this waits until the one before was taken.
+    with suppress(BrokenPipeError, ConnectionResetError):
+        end.send(None)
+        for step in steps:
+            end.send(batches.at(step, rows))
+
+
+def _received(end: Connection) -> Any:
+    try:
+        return end.recv()
+    except (EOFError, ConnectionResetError):
+        raise EngineUnavailable(
+            "a process that made batches died, perhaps for want of memory: use fewer workers"
+        ) from None

@@ -1,0 +1,360 @@
+"""Material: the speech, noises and rooms that a training learns from, decoded once and kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from membrane.audio.files import read_utterance
+from membrane.audio.level import at_level
+from membrane.audio.preparation import VOICE_LEVEL_DBFS, at_voice_level, prepare
+from membrane.audio.utterance import SAMPLE_RATE, Samples
+from membrane.errors import NoSuchFile, UnusableRecording, UsageError
+from membrane.evaluation.folders import find_sounds
+from membrane.evaluation.keeping import Kept, source_hash
+from membrane.evaluation.labels import counted, shown
+from membrane.evaluation.parallel import as_they_finish
+from membrane.evaluation.recordings import Recording
+from membrane.evaluation.voices import cache_folder
+from membrane.models import registry
+from membrane.training.layouts import find_speech, without_listed
+from membrane.training.rooms import measured_response
+from membrane.voice.trimming import raise_volume, trim_silences
+
+SHORTEST_S = 0.25
+"""Seconds of speech below which an utterance is left out: less than a syllable or two."""
+
+SHORT_S = 1.0
+"""Seconds of speech in half of a speaker's utterances below which they are single words."""
+
+PREPARATION = ("audio/*.py", "voice/trimming.py", "training/material.py")
+LIBRARIES = ("numpy", "onnxruntime", "soundfile", "soxr", "webrtcvad-wheels")
+"""What decides how sound is prepared, besides the sound."""
+
+HalfSamples = npt.NDArray[np.float16]
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Spoken:
+    """One utterance, at the level of a voice.
+
+    Parameters
+    ----------
+    whole : np.ndarray, shape (n,), float16, 16 kHz
+        From just before the first word to just after the last.
+    speech : np.ndarray, shape (m,), float16, 16 kHz
+        The same without its long silences, as the encoder hears it.
+    """
+
+    whole: HalfSamples
+    speech: HalfSamples
+
+
+@dataclass(frozen=True, eq=False)
+class Voice:
+    """One speaker.
+
+    Parameters
+    ----------
+    speaker : str
+        ``corpus/name``.
+    corpus : str
+    utterances : tuple of Spoken
+        At least one.
+    """
+
+    speaker: str
+    corpus: str
+    utterances: tuple[Spoken, ...]
+
+    @property
+    def brief(self) -> bool:
+        """Whether most utterances are single words."""
+        lengths = [len(one.speech) for one in self.utterances]
+        return bool(np.median(lengths) < SHORT_S * SAMPLE_RATE)
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """What is learnt from; about 200 MB an hour of speech.
+
+    Parameters
+    ----------
+    voices : tuple of Voice
+        By corpus, then by speaker.
+    noises : tuple of np.ndarray, shape (n,), float16, 16 kHz
+    rooms : tuple of np.ndarray, shape (n,), float32, 16 kHz
+        Impulse responses; the direct sound is the first sample, and 1.
+    notes : tuple of str
+        What was left out and why, a sentence each.
+    """
+
+    voices: tuple[Voice, ...]
+    noises: tuple[HalfSamples, ...] = ()
+    rooms: tuple[Samples, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def seconds(self) -> float:
+        """How much speech there is, without its silences."""
+        return sum(len(o.speech) for v in self.voices for o in v.utterances) / SAMPLE_RATE
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where the material comes from.
+
+    Parameters
+    ----------
+    speech : tuple of Path
+        Folders, a corpus each, as `membrane.training.layouts.find_speech` reads them.
+    noises, rooms : tuple of Path
+        Folders of noises, and of the impulse responses of rooms.
+    without : Path or None
+        A list of speakers and files that are left out, for measuring with them.
+    """
+
+    speech: tuple[Path, ...]
+    noises: tuple[Path, ...] = ()
+    rooms: tuple[Path, ...] = ()
+    without: Path | None = None
+
+
+def gather(
+    sources: Sources, *, workers: int | None = None, progress: Progress | None = None
+) -> Material:
+    """Find all sound, decode it in parallel and keep it, so that another start is quick.
+
+    What was decoded before an error or Ctrl-C is kept.
+
+    Parameters
+    ----------
+    sources : Sources
+    workers : int, optional
+        Processes that decode; by default one for each core.
+    progress : callable, optional
+        Told how many recordings of speech are ready, and of how many.
+
+    Raises
+    ------
+    NoSuchFile
+        If a folder or the list is not there.
+    UsageError
+        If a folder holds no sound that can be used, or there are fewer than two speakers.
+    EngineUnavailable, ModelUnavailable
+        If a worker died, or the voice activity detector is missing.
+    """
+    notes: list[str] = []
+    recordings = find_speech(sources.speech, without=sources.without, notes=notes)
+    # The short work comes first: whoever mistyped a folder learns of it at once.
+    noises = _heard(_paths(sources.noises, sources.without, notes), "noises", notes)
+    rooms = _heard(_paths(sources.rooms, sources.without, notes), "room responses", notes)
+    spoken = _spoken(recordings, _Decoding(workers, progress, notes))
+    voices = _voices(recordings, spoken)
+    if len(voices) < 2:
+        raise UsageError(
+            f"the speech is of {counted(len(voices), 'speaker')} only: an encoder learns from "
+            "telling several apart, so give a folder with more"
+        )
+    return Material(
+        voices,
+        tuple(at_level(noise, VOICE_LEVEL_DBFS).astype(np.float16) for noise in noises),
+        tuple(map(measured_response, rooms)),
+        tuple(notes),
+    )
+
+
+def split(material: Material, seed: int, share: float) -> tuple[Material, Material]:
+    """Part the material by speakers and by noises, so that nothing of one is in the other.
+
+    Parameters
+    ----------
+    material : Material
+    seed : int
+    share : float
+        Of the speakers of each corpus, and of the noises, that go to the second part; at least one
+        where there are two or more. Rooms go to both.
+
+    Returns
+    -------
+    training, validation : Material
+    """
+    chance = np.random.default_rng(seed)
+    apart: set[int] = set()
+    for _, group in groupby(range(len(material.voices)), lambda v: material.voices[v].corpus):
+        apart |= _drawn(list(group), share, chance)
+    silent = _drawn(range(len(material.noises)), share, chance)
+    both = (False, True)
+    first, second = (
+        replace(
+            material,
+            voices=tuple(v for n, v in enumerate(material.voices) if (n in apart) is validation),
+            noises=tuple(x for n, x in enumerate(material.noises) if (n in silent) is validation),
+        )
+        for validation in both
+    )
+    return first, second
+
+
+def _drawn(places: Sequence[int], share: float, chance: np.random.Generator) -> set[int]:
+    """Return a share of some places: one at least, if one remains."""
+    count = max(1, round(share * len(places))) if share else 0
+    return set(chance.permutation(places)[: min(count, len(places) - 1)].tolist())
+
+
+def _paths(folders: Sequence[Path], without: Path | None, notes: list[str]) -> list[Path]:
+    if not folders:
+        return []
+    kept = without_listed(find_sounds(folders, notes), without)
+    if not kept:
+        raise UsageError(
+            f"{shown(without or '')} leaves nothing of {shown(folders[0])}: give another folder"
+        )
+    return [sound.path for sound in kept]
+
+
+def _heard(paths: Sequence[Path], what: str, notes: list[str]) -> list[Samples]:
+    """Return the sound of the files in which there is any."""
+    problems: list[str] = []
+    found = [samples for path in paths if (samples := _audible(path, problems)) is not None]
+    _note_problems(problems, what, notes)
+    if paths and not found:
+        raise UsageError(f"none of the {what} can be used, such as {problems[0]}: give others")
+    return found
+
+
+def _audible(path: Path, problems: list[str]) -> Samples | None:
+    try:
+        samples = read_utterance(path).samples
+    except (NoSuchFile, UnusableRecording) as error:
+        problems.append(str(error))
+        return None
+    if not samples.any():
+        problems.append(f"{shown(path)} is silent")
+        return None
+    return samples
+
+
+def _note_problems(problems: Sequence[str], what: str, notes: list[str]) -> None:
+    if problems:
+        notes.append(f"Left out: {len(problems):,} {what} that cannot be used, as {problems[0]}.")
+
+
+@dataclass(frozen=True)
+class _Decoding:
+    """How the speech is decoded, and who is told of it."""
+
+    workers: int | None
+    progress: Progress | None
+    notes: list[str]
+
+    def tell(self, done: int, total: int) -> None:
+        if self.progress:
+            self.progress(done, total)
+
+
+def kept_speech() -> Kept:
+    """Return where prepared speech is kept, beside the voices."""
+    return Kept(cache_folder().with_name("speech"), "prepared speech", ".speech")
+
+
+def _spoken(recordings: Sequence[Recording], decoding: _Decoding) -> Mapping[Recording, Spoken]:
+    """Return the recordings that are long enough, prepared."""
+    problems: list[str] = []
+    found: dict[Recording, Spoken] = {}
+    short = 0
+    results = _results(_keys(recordings, problems), decoding.workers, decoding.notes)
+    with closing(results):
+        for done, (recording, content, problem) in enumerate(results, len(problems) + 1):
+            decoding.tell(done, len(recordings))
+            if problem:
+                problems.append(problem)
+                continue
+            spoken = _unpacked(content)
+            if len(spoken.speech) < SHORTEST_S * SAMPLE_RATE:
+                short += 1
+            else:
+                found[recording] = spoken
+    _note_problems(problems, "recordings", decoding.notes)
+    if short:
+        decoding.notes.append(
+            f"Left out: {counted(short, 'recording')} of less than {SHORTEST_S:g} s of speech."
+        )
+    return found
+
+
+def _voices(
+    recordings: Iterable[Recording], spoken: Mapping[Recording, Spoken]
+) -> tuple[Voice, ...]:
+    found: dict[tuple[str, str], list[Spoken]] = {}
+    for one in recordings:
+        if one in spoken:
+            found.setdefault((one.corpus, one.speaker), []).append(spoken[one])
+    return tuple(
+        Voice(speaker, corpus, tuple(found[corpus, speaker])) for corpus, speaker in sorted(found)
+    )
+
+
+def _keys(recordings: Iterable[Recording], problems: list[str]) -> dict[Recording, str]:
+    """Return under which name each recording is kept: a hash of all that decides the result."""
+    way = [source_hash(PREPARATION, LIBRARIES), registry()["silero-vad"].sha256]
+    keys: dict[Recording, str] = {}
+    for recording in recordings:
+        try:
+            parts = json.dumps([*way, recording.content_hash()])
+        except NoSuchFile as error:
+            problems.append(str(error))
+        else:
+            keys[recording] = hashlib.sha256(parts.encode()).hexdigest()
+    return keys
+
+
+def _results(
+    keys: Mapping[Recording, str], workers: int | None, notes: list[str]
+) -> Generator[tuple[Recording, bytes, str]]:
+    """Yield what is kept, then the rest as it is decoded and kept; a problem in place of sound."""
+    kept = kept_speech()
+    missing: list[tuple[Recording]] = []
+    for recording, key in keys.items():
+        content = kept.get(key)
+        if content is None:
+            missing.append((recording,))
+        else:
+            yield recording, content, ""
+    with closing(as_they_finish(_decoded, missing, workers=workers)) as decoded:
+        for recording, content, problem in decoded:
+            if not problem:
+                kept.put(keys[recording], content)
+            yield recording, content, problem
+    if kept.problem:
+        notes.append(f"{kept.problem[0].upper()}{kept.problem[1:]}.")
+
+
+def _decoded(recording: Recording) -> tuple[Recording, bytes, str]:
+    try:
+        prepared = prepare(recording.read(), denoising="never")
+    except (NoSuchFile, UnusableRecording) as error:
+        return recording, b"", str(error)
+    whole = at_voice_level(prepared.samples)
+    speech = trim_silences(raise_volume(whole))
+    return recording, _packed(whole, speech), ""
+
+
+def _packed(whole: Samples, speech: Samples) -> bytes:
+    length = np.array([len(whole)], "<u8")
+    return length.tobytes() + b"".join(part.astype("<f2").tobytes() for part in (whole, speech))
+
+
+def _unpacked(content: bytes) -> Spoken:
+    length = int(np.frombuffer(content, "<u8", 1)[0])
+    both = np.frombuffer(content, "<f2", offset=8).astype(np.float16, copy=False)
+    return Spoken(both[:length], both[length:])
