@@ -2,7 +2,7 @@
 
 Runs where requirements-reference.txt is installed::
 
-    .venv-reference/bin/python scripts/export_resemblyzer.py
+    .venv-reference/bin/python -m scripts.export_resemblyzer
 
 The graph is written node by node rather than traced, so that the same weights always give the
 same bytes, and so that it holds nothing but what `resemblyzer.VoiceEncoder.forward` computes:
@@ -23,10 +23,10 @@ from onnx import TensorProto, helper, numpy_helper
 from resemblyzer.hparams import (
     mel_n_channels,
     model_embedding_size,
-    model_hidden_size,
-    model_num_layers,
     partials_n_frames,
 )
+
+from membrane.training.onnx_lstm import lstm_nodes, lstm_weights
 
 OPSET = 17
 IR_VERSION = 8
@@ -43,36 +43,6 @@ def torch_state() -> dict[str, np.ndarray]:
     return {name: tensor.numpy().astype(np.float32) for name, tensor in state.items()}
 
 
-def reorder_gates(stacked: np.ndarray) -> np.ndarray:
-    """Turn PyTorch's gate order (input, forget, cell, output) into ONNX's (i, o, f, c)."""
-    entry, forget, cell, output = np.split(stacked, 4)
-    return np.concatenate([entry, output, forget, cell])
-
-
-def lstm_weights(state: dict[str, np.ndarray], layer: int) -> dict[str, np.ndarray]:
-    """Return the three weight tensors of one ONNX LSTM node, by name."""
-    biases = [reorder_gates(state[f"lstm.bias_{kind}_l{layer}"]) for kind in ("ih", "hh")]
-    return {
-        f"W{layer}": reorder_gates(state[f"lstm.weight_ih_l{layer}"])[None],
-        f"R{layer}": reorder_gates(state[f"lstm.weight_hh_l{layer}"])[None],
-        f"B{layer}": np.concatenate(biases)[None],
-    }
-
-
-def lstm_nodes(layer: int) -> list[onnx.NodeProto]:
-    """Return one LSTM layer; every layer but the last passes on its whole sequence."""
-    last = layer == model_num_layers - 1
-    inputs = [f"frames{layer}", f"W{layer}", f"R{layer}", f"B{layer}"]
-    outputs = ["", "hidden"] if last else [f"sequence{layer}"]
-    node = helper.make_node(
-        "LSTM", inputs, outputs, name=f"lstm{layer}", hidden_size=model_hidden_size
-    )
-    if last:
-        return [node]
-    next_frames = [f"frames{layer + 1}"]
-    return [node, helper.make_node("Squeeze", [f"sequence{layer}", "direction"], next_frames)]
-
-
 def value(name: str, shape: list[str | int]) -> onnx.ValueInfoProto:
     """Return the declaration of an input or output of 32-bit floats."""
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
@@ -81,13 +51,11 @@ def value(name: str, shape: list[str | int]) -> onnx.ValueInfoProto:
 def build(state: dict[str, np.ndarray]) -> onnx.ModelProto:
     """Return the network as an ONNX model."""
     tensors = {"direction": np.array([1], dtype=np.int64), "first": np.array([0], dtype=np.int64)}
-    nodes = [helper.make_node("Transpose", ["mels"], ["frames0"], perm=[1, 0, 2])]
-    for layer in range(model_num_layers):
-        tensors |= lstm_weights(state, layer)
-        nodes += lstm_nodes(layer)
+    tensors |= lstm_weights(state)
     tensors |= {"linear": state["linear.weight"], "offset": state["linear.bias"]}
-    nodes += [
-        helper.make_node("Squeeze", ["hidden", "first"], ["last"]),
+    nodes = [
+        helper.make_node("Transpose", ["mels"], ["frames0"], perm=[1, 0, 2]),
+        *lstm_nodes(),
         helper.make_node("Gemm", ["last", "linear", "offset"], ["raw"], transB=1),
         helper.make_node("Relu", ["raw"], ["positive"]),
         helper.make_node("ReduceL2", ["positive"], ["norm"], axes=[1], keepdims=1),
