@@ -86,8 +86,7 @@ def row_of(task: Task, ours: Ours, others: Sequence[System], folder: Path, resam
 def cell_of(task: Task, name: str, scores: Floats, resamples: int) -> Cell:
     """Return the error rates of the scores of one system, shape (enrolled, probes)."""
     missing = np.isnan(scores)
-    filled = np.where(missing, np.nanmin(scores) - 1.0, scores)
-    scored = scored_trials(task, filled)
+    scored = scored_trials(task, scores)
     found = estimates(scored, threshold=0.0, resamples=resamples)
     return Cell(
         system=name,
@@ -98,11 +97,15 @@ def cell_of(task: Task, name: str, scores: Floats, resamples: int) -> Cell:
 
 
 def scored_trials(task: Task, scores: Floats) -> ScoredTrials:
-    """Return the scores of the trials; nothing is accepted, because no threshold is compared."""
+    """Return the scores of the trials; nothing is accepted, because no threshold is compared.
+
+    What a system could not judge (not-a-number) is the least alike.
+    """
     trials = task.corpus.trials
     number = {speaker: place for place, speaker in enumerate(speakers_of(trials))}
     enrolled, probes = trials.pairs.T
-    values = scores[enrolled, probes]
+    filled = np.where(np.isnan(scores), np.nanmin(scores) - 1.0, scores)
+    values = filled[enrolled, probes]
     return ScoredTrials(
         scores=values,
         similarities=values,

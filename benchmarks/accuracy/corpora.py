@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.accuracy.systems import Corpus
+from membrane.evaluation.codecs import CODECS, check_codec
 from membrane.evaluation.conditions import CLEAN, Condition
 from membrane.evaluation.recordings import Recording, find_recordings
 from membrane.evaluation.trials import enrol_and_probe
@@ -64,6 +65,19 @@ def in_noise(*decibels: float) -> list[Condition]:
 def shortened(*seconds: float) -> list[Condition]:
     """Return conditions of probes that are cut to some seconds."""
     return [Condition(f"{length:g} s", "seconds", seconds=length) for length in seconds]
+
+
+def conditions_of_bars() -> list[Condition]:
+    """Return the conditions that `benchmarks.bars` holds the encoders against each other in."""
+    responses = tuple(sorted((SPEECH / "rir").glob("*.flac")))
+    coded = [Condition(name, "codec", made=check_codec(name)) for name in CODECS]
+    return [
+        CLEAN,
+        *in_noise(10, 0),
+        *coded,
+        Condition("reverb", "reverb", responses),
+        *shortened(2),
+    ]
 
 
 def digit_strings(recordings: Sequence[Recording], digits: int) -> list[Recording]:
