@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from time import perf_counter
@@ -10,20 +11,22 @@ from time import perf_counter
 import numpy as np
 
 from membrane.audio.utterance import Utterance
+from membrane.comparison import Comparer
 from membrane.decision import Candidate, Decision, VoiceMatch, explain
 from membrane.decoy import decoy
 from membrane.errors import (
     Disagreement,
     EncoderMismatch,
     NameTaken,
+    PoorQuality,
     UnknownName,
     UsageError,
 )
-from membrane.evidence import Examined, Examiner
+from membrane.evidence import Examined
 from membrane.explanation import Compared, Explanation, explanation_of
 from membrane.phrase.matching import find_passphrase
 from membrane.settings import Settings
-from membrane.store.gallery import Gallery
+from membrane.store.gallery import Gallery, Rows
 from membrane.store.joblib_store import JoblibStore
 from membrane.store.names import canonical_name
 from membrane.store.voiceprint import (
@@ -35,17 +38,13 @@ from membrane.store.voiceprint import (
 )
 from membrane.voice.calibration import Circumstances
 from membrane.voice.encoder import Vector
-from membrane.voice.judge import RATIO
-from membrane.voice.scoring import metric_named, similarities, similarity, top
+from membrane.voice.scoring import similarity
 from membrane.voice.thresholds import threshold_for
 
 AGREEMENT = "enrolment"
 """Name of the threshold that the phrases of one enrolment must reach; it is lower than a login's,
 because a single phrase is compared with few others, and an honest person should seldom be asked
 again."""
-
-INCOMPARABLE = np.float32(-2)
-"""Stands for the similarity of voiceprints of another encoder: below every cosine."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +63,7 @@ class Enrolment:
     also_known_as: str
 
 
-class Membrane(Examiner):
+class Membrane(Comparer):
     """Voice login: enrol people, and tell whether somebody is who they say they are.
 
     Parameters
@@ -84,6 +83,18 @@ class Membrane(Examiner):
     def store(self) -> JoblibStore:
         """The voiceprint database."""
         return JoblibStore(self.settings.database_path)
+
+    def serving(self, name: str) -> Membrane:
+        """Return the Membrane of somebody's encoder, to preload; this one if nobody is of the name.
+
+        Raises
+        ------
+        InvalidName, EncoderMismatch, StoreError
+        """
+        voiceprint = self.store.get(canonical_name(name))
+        if voiceprint is None:
+            return self
+        return self.by(voiceprint.encoder, whose=voiceprint.name)
 
     # ---- Enrolment
 
@@ -147,32 +158,94 @@ class Membrane(Examiner):
             self.store.replace(voiceprint)
         else:
             self.store.add(voiceprint)
-        return Enrolment(voiceprint, self._sounds_like(voiceprint))
+        return Enrolment(voiceprint, self._sounds_like(voiceprint, phrases))
 
     def add_phrases(self, name: str, phrases: Sequence[Examined]) -> Enrolment:
-        """Add more phrases to somebody who is enrolled.
+        """Add more phrases to somebody who is enrolled, by the encoder they were enrolled with.
+
+        Parameters
+        ----------
+        name : str
+        phrases : sequence of Examined
+            By this Membrane.
 
         Raises
         ------
         UnknownName
             If nobody of that name is enrolled.
         EncoderMismatch
-            If they were enrolled with another encoder.
+            If the encoder that they were enrolled with cannot run here.
         Disagreement
             If the phrases do not sound like them.
         StoreError
             If the database cannot be read or written.
         """
+        person = self._known(name)
+        judging = self.by(person.encoder, whose=person.name)
+        heard = [self._heard_by(person.encoder, phrase) for phrase in phrases]
 
         def extended(voiceprint: Voiceprint) -> Voiceprint:
-            self._require_encoder(voiceprint)
-            for phrase in phrases:
-                self._require_alike(phrase, voiceprint.vector, voiceprint.name)
+            _require_encoder(voiceprint, person.encoder)
+            for phrase in heard:
+                judging._require_alike(phrase, voiceprint.vector, voiceprint.name)
                 voiceprint = voiceprint.with_utterance(_enrolled(phrase))
             return voiceprint
 
         voiceprint = self.store.update(name, extended)
-        return Enrolment(voiceprint, self._sounds_like(voiceprint))
+        return Enrolment(voiceprint, self._sounds_like(voiceprint, phrases))
+
+    def reencode(self, name: str, recordings: Sequence[Utterance]) -> Enrolment:
+        """Make somebody's voiceprint anew with this encoder, out of recordings that were kept.
+
+        Name, passphrase, consent and the date of the enrolment stay.
+
+        Parameters
+        ----------
+        name : str
+        recordings : sequence of Utterance
+            Each must be let in by the voiceprint that there is.
+
+        Raises
+        ------
+        UnknownName
+            If nobody of that name is enrolled.
+        UsageError
+            If the voiceprint is of this encoder already, or there is no recording.
+        PoorQuality
+            If a recording cannot be judged.
+        Disagreement
+            If one does not sound like the person, by the encoder that they were enrolled with, or
+            like the others; then nothing is changed.
+        EncoderMismatch
+            If that encoder cannot run here.
+        StoreError
+            If the database cannot be read or written.
+        """
+        person = self._known(name)
+        if person.encoder == self.encoder.name:
+            raise UsageError(
+                f"{person.name} was enrolled with the encoder {person.encoder} already: "
+                "leave out --reencode"
+            )
+        judging = self.by(person.encoder, whose=person.name)
+        phrases = [self.examine(one, enrolling=True) for one in recordings]
+        probes = [self._heard_by(person.encoder, replace(one, enrolling=False)) for one in phrases]
+
+        def made_anew(voiceprint: Voiceprint) -> Voiceprint:
+            _require_encoder(voiceprint, person.encoder)
+            for probe in probes:
+                judging._require_let_in(probe, voiceprint)
+            self._require_agreement(phrases)
+            return voiceprint.reencoded(self.encoder.name, [_enrolled(one) for one in phrases])
+
+        voiceprint = self.store.update(name, made_anew)
+        return Enrolment(voiceprint, self._sounds_like(voiceprint, phrases))
+
+    def _known(self, name: str) -> Voiceprint:
+        person = self.store.get(canonical_name(name))
+        if person is None:
+            raise UnknownName(f"nobody called {name!r} is enrolled: see `membrane list`")
+        return person
 
     def find_outlier(self, phrases: Sequence[Examined]) -> int | None:
         """Return the index of the phrase least like the others, if it is too unlike them.
@@ -210,24 +283,45 @@ class Membrane(Examiner):
                 "record it again, or enrol under another name"
             )
 
-    def _sounds_like(self, voiceprint: Voiceprint) -> str:
+    def _require_let_in(self, probe: Examined, voiceprint: Voiceprint) -> None:
+        if not self._voice_match(Compared.of(voiceprint), probe).accepted:
+            raise Disagreement(
+                f"{probe.utterance.source} does not sound like {voiceprint.name}: "
+                "leave it out, or enrol again with --replace"
+            )
+
+    def _sounds_like(self, voiceprint: Voiceprint, phrases: Sequence[Examined]) -> str:
         """Return who else of the database sounds like the same person."""
         gallery = self.store.gallery()
-        alike = self._rank(gallery, voiceprint.vector)
         own = gallery.index_of(voiceprint.name)
-        if own is not None:
-            alike[own] = INCOMPARABLE
-        best = int(np.argmax(alike)) if len(alike) else None
-        if best is None or alike[best] <= INCOMPARABLE:
-            return ""
-        other = gallery.voiceprint(best)
+        found = []
+        for encoder, people in gallery.by_encoder().items():
+            if own is not None:
+                people[own] = False
+            # Whoever is of an encoder that cannot run here keeps nobody from being enrolled.
+            with suppress(EncoderMismatch, PoorQuality):
+                judging = self.by(encoder, whose=voiceprint.name)
+                vector = voiceprint.vector
+                if encoder != voiceprint.encoder:
+                    vector = _vector_of([self._heard_by(encoder, one) for one in phrases])
+                found += judging._double(gallery, people, replace(voiceprint, vector=vector))
+        return max(found, default=(0.0, ""))[1]
+
+    def _double(
+        self, gallery: Gallery, people: Rows, voiceprint: Voiceprint
+    ) -> list[tuple[float, str]]:
+        """Return the score and the name of the most alike of some people, if that is enough."""
+        best = self._top(gallery, people, voiceprint.vector, 1)
+        if not best:
+            return []
+        other = gallery.voiceprint(best[0])
         circumstances = Circumstances(
             speech_s=Compared.of(voiceprint).speech_s,
             snr_db=float(np.median([one.quality.snr_db for one in voiceprint.utterances])),
             enrolled_speech_s=Compared.of(other).speech_s,
         )
         _, score = self._score(other.vector, voiceprint.vector, circumstances)
-        return other.name if score >= self.judge.threshold else ""
+        return [(score, other.name)] if score >= self.judge.threshold else []
 
     # ---- Decisions
 
@@ -251,19 +345,18 @@ class Membrane(Examiner):
         """
         claimed = canonical_name(name)
         voiceprint = self.store.get(claimed)
-        person = secret = ""
-        if voiceprint is not None:
-            self._require_encoder(voiceprint)
-            person, secret = voiceprint.name, voiceprint.passphrase
-            compared = Compared.of(voiceprint)
-        else:
-            compared = decoy(claimed, self.judge.strangers)
-        examined = self.examine(utterance, expected=expected or secret)
+        if voiceprint is None:
+            nobody = decoy(claimed, self.judge.strangers)
+            examined = self.examine(utterance, expected=expected)
+            return self._verified(examined, nobody, claimed=claimed, nobody=True)
+        judging = self.by(voiceprint.encoder, whose=voiceprint.name)
+        secret = voiceprint.passphrase
+        examined = judging.examine(utterance, expected=expected or secret)
         if secret and not expected:
             examined = _without_secret(examined)
         # Told by the name that was claimed: the one that is stored would say that there is one.
-        return self._verified(
-            examined, compared, claimed=claimed, person=person, nobody=voiceprint is None
+        return judging._verified(
+            examined, Compared.of(voiceprint), claimed=claimed, person=voiceprint.name
         )
 
     def explain(self, name: str, utterance: Utterance) -> Decision:
@@ -281,16 +374,14 @@ class Membrane(Examiner):
             If nobody of that name is enrolled: this is for whoever owns the database.
         InvalidName, PoorQuality, EncoderMismatch, StoreError, Unavailable
         """
-        voiceprint = self.store.get(canonical_name(name))
-        if voiceprint is None:
-            raise UnknownName(f"nobody called {name!r} is enrolled: see `membrane list`")
-        self._require_encoder(voiceprint)
-        examined, compared = self.examine(utterance), Compared.of(voiceprint)
-        match = self._voice_match(compared, examined)
-        decision = self._decide("verify", examined, match, claimed=voiceprint.name)
+        voiceprint = self._known(name)
+        judging = self.by(voiceprint.encoder, whose=voiceprint.name)
+        examined, compared = judging.examine(utterance), Compared.of(voiceprint)
+        match = judging._voice_match(compared, examined)
+        decision = judging._decide("verify", examined, match, claimed=voiceprint.name)
         return replace(
             decision,
-            explanation=explanation_of(match, compared, examined, judge=self.judge),
+            explanation=explanation_of(match, compared, examined, judge=judging.judge),
         )
 
     def passphrase_owners(self, gallery: Gallery | None = None) -> dict[int, str]:
@@ -319,18 +410,19 @@ class Membrane(Examiner):
         """
         gallery = self.store.gallery()
         owners = self.passphrase_owners(gallery)
-        examined = self.examine(utterance)
+        native = self._native(gallery)
+        examined = native.examine(utterance)
         started = perf_counter()
         phrases = list(dict.fromkeys(owners.values()))
         found = find_passphrase(self.recognizer, examined.prepared.samples, phrases)
         examined.timings["words"] = perf_counter() - started
-        alike = self._rank(gallery, examined.embedding.vector)
         for place, words in found:
             same = [person for person, phrase in owners.items() if phrase == phrases[place]]
-            owner = gallery.voiceprint(max(same, key=lambda person: float(alike[person])))
-            self._require_encoder(owner)
-            heard = _without_secret(replace(examined, words=words))
-            return self._verified(heard, Compared.of(owner), claimed=owner.name)
+            among = gallery.by_encoder(same)
+            owner = native._most_alike(gallery, among, replace(examined, words=words), 1)[0]
+            judging = native.by(owner.who.encoder, whose=owner.who.name)
+            heard = _without_secret(owner.examined)
+            return judging._verified(heard, Compared.of(owner.who), claimed=owner.who.name)
         return replace(
             self._decide("verify", examined, None), reason="That is nobody's passphrase here."
         )
@@ -349,21 +441,18 @@ class Membrane(Examiner):
         PoorQuality, EncoderMismatch, StoreError, Unavailable
         """
         gallery = self.store.gallery()
-        examined = self.examine(utterance)
-        alike = self._rank(gallery, examined.embedding.vector)
-        ranked = [int(person) for person in top(alike, top_n) if alike[person] > INCOMPARABLE]
-        # Reading a voiceprint checks the row that the decision rests on.
-        people = [gallery.voiceprint(person) for person in ranked]
-        matches = [self._voice_match(Compared.of(who), examined) for who in people]
-        candidates = tuple(
-            Candidate(who.name, match.similarity, match.score)
-            for who, match in zip(people, matches, strict=True)
+        native = self._native(gallery)
+        examined = native.examine(utterance)
+        found = native._most_alike(gallery, gallery.by_encoder(), examined, top_n)
+        if not found:
+            return native._decide("identify", examined, None)
+        best = found[0]
+        judging = native.by(best.who.encoder, whose=best.who.name)
+        decision = judging._decide("identify", best.examined, best.match, person=best.who.name)
+        candidates = (
+            Candidate(one.who.name, one.match.similarity, one.match.score) for one in found
         )
-        match = matches[0] if matches else None
-        decision = self._decide(
-            "identify", examined, match, person=candidates[0].name if candidates else ""
-        )
-        return replace(decision, candidates=candidates)
+        return replace(decision, candidates=tuple(candidates))
 
     def compare(self, one: Utterance, other: Utterance) -> Decision:
         """Decide whether two recordings are of the same person; nobody need be enrolled.
@@ -381,35 +470,6 @@ class Membrane(Examiner):
             source=f"{one.source} {other.source}",
             explanation=self._explanation(match, compared, second),
         )
-
-    def _rank(self, gallery: Gallery, probe: Vector) -> Vector:
-        """Return how alike everybody is to a probe; `INCOMPARABLE` where encoders differ."""
-        if not len(gallery):
-            return np.zeros(0, dtype=np.float32)
-        same_encoder = gallery.made_by(self.encoder.name)
-        if not same_encoder.any():
-            raise EncoderMismatch(
-                f"nobody was enrolled with the encoder {self.encoder.name}: "
-                "choose the one they were enrolled with, or enrol again"
-            )
-        alike = self.judge.ranking.similarities(gallery.matrix, probe)
-        return np.where(same_encoder, alike, INCOMPARABLE)
-
-    def _require_encoder(self, voiceprint: Voiceprint) -> None:
-        if voiceprint.encoder != self.encoder.name:
-            raise EncoderMismatch(
-                f"{voiceprint.name} was enrolled with the encoder {voiceprint.encoder}, not "
-                f"{self.encoder.name}: choose that one, or enrol again with --replace"
-            )
-
-    def _score(
-        self, vector: Vector, probe: Vector, circumstances: Circumstances
-    ) -> tuple[float, float]:
-        """Return how alike a voiceprint and a probe are, and what that is worth."""
-        alike = similarity(vector, probe)
-        normalised = self.judge.normalisation.similarities(vector[np.newaxis], probe)
-        scores = self.judge.scores(np.array([alike]), normalised.astype(np.float64), circumstances)
-        return alike, float(scores[0])
 
     def _verified(
         self,
@@ -435,30 +495,6 @@ class Membrane(Examiner):
         if not self.explains:
             return None
         return explanation_of(match, compared, examined, judge=self.judge, withhold=withhold)
-
-    def _voice_match(self, compared: Compared, examined: Examined) -> VoiceMatch:
-        """Compare a voiceprint with a whole probe, and with every stretch of it.
-
-        Otherwise somebody could say the words and play any recording of the person after them.
-        """
-        metric = metric_named(self.settings.metric)
-        embedding, quality = examined.embedding, examined.prepared.quality
-        circumstances = Circumstances(quality.speech_s, quality.snr_db, compared.speech_s)
-        alike, score = self._score(compared.vector, embedding.vector, circumstances)
-        stretch = float(similarities(embedding.partials, compared.vector).min())
-        calibrated = self.judge.unit == RATIO
-        threshold = self.judge.threshold
-        return VoiceMatch(
-            metric=metric.name,
-            similarity=alike,
-            value=metric.from_similarity(alike),
-            threshold=None if calibrated else metric.from_similarity(threshold),
-            score=score if calibrated else None,
-            score_threshold=threshold if calibrated else None,
-            stretch=stretch,
-            stretch_threshold=self.judge.stretch_threshold,
-            accepted=bool(self.judge.accepts(np.array(score), np.array(stretch))),
-        )
 
     def _decide(
         self,
@@ -502,6 +538,18 @@ def _enrolled(phrase: Examined) -> EnrolledUtterance:
         device=phrase.utterance.device,
         source=phrase.utterance.source,
     )
+
+
+def _vector_of(phrases: Sequence[Examined]) -> Vector:
+    return mean_vector([_enrolled(phrase) for phrase in phrases])
+
+
+def _require_encoder(voiceprint: Voiceprint, encoder: str) -> None:
+    if voiceprint.encoder != encoder:
+        raise EncoderMismatch(
+            f"{voiceprint.name} has been enrolled with the encoder {voiceprint.encoder} meanwhile: "
+            "try again"
+        )
 
 
 def _without_secret(examined: Examined) -> Examined:

@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from membrane.authenticator import Membrane
     from membrane.tasks import Tasks
 
+MOST_NAMED = 10
+"""People that a note names; `list --json` says the encoder of all."""
+
 app = typer.Typer(
     name="membrane",
     help="Voice login for the terminal: is it their voice, and did they say what was asked?",
@@ -116,6 +119,9 @@ def enroll(
     phrases: Annotated[int, typer.Option(min=1, max=20, help="How many phrases to ask for.")] = 3,
     add: Annotated[bool, typer.Option("--add", help="Add phrases to somebody enrolled.")] = False,
     replace: Annotated[bool, typer.Option("--replace", help="Replace somebody enrolled.")] = False,
+    reencode: Annotated[
+        bool, typer.Option("--reencode", help="Take a new encoder, from kept recordings.")
+    ] = False,
     consent: Annotated[bool, typer.Option("--consent", help="The person has agreed.")] = False,
     prompt: PromptKind = None,
     device: Device = None,
@@ -136,6 +142,8 @@ def enroll(
     """
     if add and (replace or phrase is not None):
         raise UsageError("--add goes with neither --replace nor --phrase")
+    if reencode and (add or replace or phrase is not None):
+        raise UsageError("--reencode goes with neither --add, --replace nor --phrase")
     name = _name(username, "--username")
     membrane = _membrane(
         prompt=prompt,
@@ -154,6 +162,8 @@ def enroll(
         seconds=seconds,
         save_to=save_recording,
     )
+    if reencode:
+        _exit(tasks.reencode(name))
     tasks.enroll(
         name,
         how="add" if add else "replace" if replace else "new",
@@ -351,8 +361,20 @@ def list_people(database: Database = None, as_json: AsJson = False) -> None:
     from membrane.settings import load_settings
     from membrane.store.joblib_store import JoblibStore
 
-    gallery = JoblibStore(load_settings(database=database).database_path).gallery()
-    View(as_json=as_json).people(gallery.summaries())
+    settings = load_settings(database=database)
+    gallery = JoblibStore(settings.database_path).gallery()
+    view = View(as_json=as_json)
+    view.people(gallery.summaries())
+    if not as_json:
+        for encoder in gallery.by_encoder():
+            if encoder != settings.encoder:
+                view.note(_of_encoder(gallery.names_of(encoder), encoder))
+
+
+def _of_encoder(names: list[str], encoder: str) -> str:
+    first = sorted(names, key=str.casefold)[:MOST_NAMED]
+    others = f" and {len(names) - len(first)} more" if len(names) > len(first) else ""
+    return f"Enrolled with the encoder {encoder}: {', '.join(first)}{others}."
 
 
 @app.command()

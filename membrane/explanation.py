@@ -234,7 +234,7 @@ def explanation_of(
     probe = examined.embedding.vector
     ranking = judge.ranking
     alike = float(ranking.similarities(compared.vector[np.newaxis], probe)[0])
-    stretches = () if withhold else _stretches(match, compared.vector, examined)
+    stretches = () if withhold else _stretches(match, compared.vector, examined, judge.encoder)
     quality = examined.prepared.quality
     circumstances = Circumstances(quality.speech_s, quality.snr_db, compared.speech_s)
     words_pass = examined.words is None or examined.words.accepted
@@ -311,14 +311,18 @@ def _strangers(judge: Judge, voice: Vector, alike: float) -> Strangers | None:
     )
 
 
-def _stretches(match: VoiceMatch, vector: Vector, examined: Examined) -> tuple[Stretch, ...]:
+def _stretches(
+    match: VoiceMatch, vector: Vector, examined: Examined, encoder: str
+) -> tuple[Stretch, ...]:
     from membrane.audio.utterance import SAMPLE_RATE
+    from membrane.voice.encoder import load_encoder
     from membrane.voice.mels import STEP
     from membrane.voice.partials import PARTIAL_FRAMES, partial_starts
 
     alike = similarities(examined.embedding.partials, vector)
     frame_s = STEP / SAMPLE_RATE
-    step_s, length_s = partial_starts(0).step * frame_s, PARTIAL_FRAMES * frame_s
+    starts = partial_starts(0, load_encoder(encoder).partials_per_second)
+    step_s, length_s = starts.step * frame_s, PARTIAL_FRAMES * frame_s
     return tuple(
         Stretch(
             start_s=round(number * step_s, 2),

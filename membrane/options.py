@@ -42,7 +42,9 @@ Threshold = Annotated[
 Denoise = Annotated[
     bool | None, typer.Option("--denoise/--no-denoise", help="Take noise out; by default if noisy.")
 ]
-Encoder = Annotated[str | None, typer.Option(help="Encoder of the voice.")]
+Encoder = Annotated[
+    str | None, typer.Option(help="Encoder of the voice; the enrolled keep theirs.")
+]
 Recognizer = Annotated[
     Literal["pocketsphinx", "deepspeech"] | None, typer.Option(help="Recognizer of the words.")
 ]

@@ -73,7 +73,8 @@ class Settings:
     database : Path or None
         The voiceprint database; by default ``voiceprints.joblib`` in the home folder.
     encoder, recognizer : str
-        Names of the engines.
+        Names of the engines. Who is enrolled already is judged with the encoder they were enrolled
+        with.
     model, scorer : Path or None
         Files for a recognizer that takes its own (DeepSpeech).
     security : {"convenient", "balanced", "strict"}

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from membrane.console import View, at_terminal, sentence
 from membrane.errors import (
     Declined,
+    Disagreement,
     InvalidName,
     NoSuchFile,
     OutputUnwritable,
@@ -121,8 +122,28 @@ class Tasks:
         person = self.membrane.store.get(name)
         if person is None:
             raise UnknownName(f"nobody called {name!r} is enrolled: leave out --add")
+        self.membrane.serving(name)  # refuses an encoder that cannot run here
         phrases, _ = self._enrolment_phrases(person.passphrase or None, count)
         self.view.enrolment(self.membrane.add_phrases(name, phrases), added=True)
+
+    def reencode(self, name: str) -> bool:
+        """Make a person's voiceprint anew with the encoder in use, out of recordings of theirs.
+
+        Returns
+        -------
+        bool
+            Whether the recordings are theirs; else nothing is changed.
+        """
+        if not self.files:
+            raise UsageError("--reencode takes recordings that were kept: give --with-file")
+        name = canonical_name(name)
+        try:
+            enrolment = self.membrane.reencode(name, self._read(self.files))
+        except Disagreement as error:
+            self.view.error(f"{error}. Nothing was changed")
+            return False
+        self.view.enrolment(enrolment)
+        return True
 
     def _ask_consent(self, name: str) -> None:
         if not at_terminal():
@@ -141,7 +162,7 @@ class Tasks:
                 if not passphrase:
                     raise Declined("nothing was stored: type the passphrase with --phrase instead")
             return [self._examine_said(one, passphrase) for one in utterances], passphrase
-        with self._session() as session:
+        with self._session(self.membrane) as session:
             if phrase == "":
                 passphrase = self._spoken_passphrase(session)
             return session.enrolment_phrases(count, passphrase=passphrase), passphrase
@@ -159,8 +180,6 @@ class Tasks:
         raise Declined("nothing was stored: type the passphrase with --phrase instead")
 
     def _examine_said(self, utterance: Utterance, passphrase: str) -> Examined:
-        from membrane.errors import Disagreement
-
         examined = self.membrane.examine(utterance, expected=passphrase, enrolling=True)
         if examined.words is not None and not examined.words.accepted:
             raise Disagreement(
@@ -189,10 +208,7 @@ class Tasks:
         name = None if name is None else canonical_name(name)
         self._check_outputs()
         if not self.files:
-            if name is None:
-                self.membrane.passphrase_owners()
-            with self._session() as session:
-                decision = self._verify_spoken(session, name)
+            decision = self._verify_spoken(name)
         elif name is None:
             decision = self._recorded(self.membrane.verify_anyone(self._only_file()))
         else:
@@ -202,10 +218,13 @@ class Tasks:
         self.view.decision(decision)
         return decision.accepted
 
-    def _verify_spoken(self, session: Session, name: str | None) -> Decision:
+    def _verify_spoken(self, name: str | None) -> Decision:
         if name is None:
-            return session.verify_anyone(on_decision=self._recorded)
-        return session.verify(name, on_decision=self._recorded)
+            self.membrane.passphrase_owners()
+            with self._session(self.membrane) as session:
+                return session.verify_anyone(on_decision=self._recorded)
+        with self._session(self.membrane.serving(name)) as session:
+            return session.verify(name, on_decision=self._recorded)
 
     def identify(self, *, top_n: int) -> bool:
         """Tell who speaks; return whether it is somebody known."""
@@ -213,7 +232,7 @@ class Tasks:
         if self.files:
             decision = self.membrane.identify(self._only_file(), top_n=top_n)
         else:
-            with self._session() as session:
+            with self._session(self.membrane) as session:
                 decision = session.identify(top_n=top_n)
         self.view.decision(self._recorded(decision))
         return decision.accepted
@@ -288,11 +307,12 @@ class Tasks:
 
     # ---- Sound
 
-    def _session(self) -> Session:
+    def _session(self, membrane: Membrane) -> Session:
+        """Return a conversation whose engines are loaded while the person keeps quiet."""
         from membrane.session import Session
 
         return Session(
-            self.membrane,
+            membrane,
             self.view,
             seconds=self.seconds,
             save_to=self.save_to,

@@ -1,6 +1,6 @@
 import json
 import shutil
-from dataclasses import fields, replace
+from dataclasses import fields
 from functools import cache
 
 import numpy as np
@@ -10,7 +10,6 @@ from membrane.audio.utterance import SAMPLE_RATE, Utterance
 from membrane.authenticator import Membrane
 from membrane.errors import (
     Disagreement,
-    EncoderMismatch,
     InvalidName,
     NameTaken,
     PoorQuality,
@@ -375,43 +374,6 @@ def test_strict_needs_more_than_balanced(knowing, utterance_of, said):
     assert strict.voice.score_threshold > balanced.voice.score_threshold
     assert strict.words.threshold > balanced.words.threshold
     assert strict.security == "strict"
-
-
-def test_voiceprints_of_another_encoder_are_never_compared(
-    engines, membrane, three_phrases, examined, utterance_of, monkeypatch
-):
-    for room in ("authenticator", "voice.judge"):
-        monkeypatch.setattr(f"membrane.{room}.threshold_for", lambda *_: 0.65)
-
-    class Other:
-        name = "another"
-        dimension = 256
-        embed = engines.encoder.embed
-
-    membrane.encoder = Other()
-    membrane.settings = replace(membrane.settings, threshold=0.8)
-    login = utterance_of("ada", "login")
-    membrane.store.add(replace(enrolled(engines, three_phrases("ada")), encoder="resemblyzer"))
-    for compare in (
-        lambda: membrane.verify("ada", login),
-        lambda: membrane.identify(login),
-    ):
-        with pytest.raises(EncoderMismatch, match=r"another|resemblyzer"):
-            compare()
-    with pytest.raises(EncoderMismatch, match="was enrolled with the encoder resemblyzer"):
-        membrane.add_phrases("ada", [examined("ada")])
-    membrane.store.add(
-        replace(enrolled(engines, three_phrases("boris")), name="boris", encoder="another")
-    )
-    assert [candidate.name for candidate in membrane.identify(login).candidates] == ["boris"]
-
-
-def enrolled(engines, phrases):
-    """Return a voiceprint of phrases as a Membrane of its own would store it."""
-    from membrane.authenticator import _enrolled
-    from membrane.store.voiceprint import Voiceprint
-
-    return Voiceprint.of("ada", engines.encoder.name, [_enrolled(phrase) for phrase in phrases])
 
 
 # ---- Anyone

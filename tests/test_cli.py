@@ -4,11 +4,15 @@ import math
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
 import membrane
+from membrane import cli
 from membrane.__main__ import run
+from membrane.store.joblib_store import JoblibStore
+from tests import second_encoder
 
 HEAVY = {
     *("numpy", "scipy", "joblib", "onnxruntime", "soundfile", "soxr", "sounddevice"),
@@ -245,6 +249,93 @@ def test_person_is_added_to_and_replaced(enrolled, recording, answer, plain):
     replaced = plain("enroll", "-u", "ada", "--consent", "--replace", "-f", more)
     assert replaced[1]["phrases"] == 1
     assert plain("list")[1][0]["phrases"] == 1
+
+
+@pytest.fixture
+def turned(monkeypatch, tmp_path):
+    """Ship a second encoder, called turned."""
+    with second_encoder.beside(monkeypatch, tmp_path):
+        yield second_encoder.NAME
+
+
+def test_a_voiceprint_takes_another_encoder_from_kept_recordings(
+    enrolled, turned, recording, answer, plain, capsys
+):
+    login = recording("ada", "login")
+    kept = [part for n in range(2) for part in ("-f", recording("ada", "enrol", n))]
+    anew = ("enroll", "-u", "ada", "--reencode", "--encoder", turned)
+    assert run([*anew, "-f", str(recording("boris", "enrol"))]) == 1
+    out, told = capsys.readouterr()
+    assert out == ""
+    assert "does not sound like ada" in told
+    assert "Nothing was changed" in told
+    assert plain("verify", "-u", "ada", "-f", login)[1]["encoder"] == "resemblyzer"
+    code, stored = plain(*anew, *kept)
+    assert (code, stored["encoder"], stored["phrases"]) == (0, turned, 2)
+    code, decision = plain("verify", "-u", "ada", "-f", login)
+    assert (code, decision["encoder"]) == (0, turned)
+    assert answer(*anew, *kept) == (2, "")
+    assert answer(*anew) == (2, "")
+    assert answer("enroll", "-u", "zoe", "--reencode", "--encoder", turned, *kept) == (4, "")
+
+
+@pytest.mark.parametrize("option", ["--add", "--replace", "--phrase=open the green door"])
+def test_what_is_made_anew_is_not_changed_otherwise(recording, answer, option):
+    kept = ("-f", recording("ada", "enrol"))
+    assert answer("enroll", "-u", "ada", "--reencode", option, *kept) == (2, "")
+
+
+@pytest.mark.parametrize("how", ["option", "environment", "file"])
+def test_the_encoder_is_chosen_as_every_setting_is(
+    enrolled, turned, recording, answer, plain, capsys, monkeypatch, how
+):
+    option = ("--encoder", turned) if how == "option" else ()
+    if how == "environment":
+        monkeypatch.setenv("MEMBRANE_ENCODER", turned)
+    if how == "file":
+        (enrolled / "settings.toml").write_text(f'encoder = "{turned}"')
+    files = ("-f", recording("edgar", "enrol"))
+    code, stored = plain("enroll", "-u", "edgar", "--consent", *files, *option)
+    assert (code, stored["encoder"]) == (0, turned)
+    assert plain("compare", files[1], recording("edgar", "login"), *option)[1]["encoder"] == turned
+    code, found = plain("identify", "-f", recording("edgar", "login"), *option)
+    assert (code, found["person"], found["encoder"]) == (0, "edgar", turned)
+    code, found = plain("identify", "-f", recording("ada", "login"), *option)
+    assert (code, found["person"], found["encoder"]) == (0, "ada", "resemblyzer")
+    run(["list"])
+    told = capsys.readouterr().err
+    if how == "option":
+        assert told == f"Enrolled with the encoder {turned}: edgar.\n"
+    else:
+        assert told == "Enrolled with the encoder resemblyzer: ada, boris, clara.\n"
+    assert {one["encoder"] for one in plain("list")[1]} == {"resemblyzer", turned}
+
+
+def test_a_long_list_of_people_of_another_encoder_is_cut():
+    note = cli._of_encoder([f"p{number:02}" for number in range(12)], "old")
+    assert note.startswith("Enrolled with the encoder old: p00, p01,")
+    assert note.endswith("p09 and 2 more.")
+
+
+def test_an_encoder_that_nobody_knows_is_a_usage_error(recording, answer):
+    login = recording("ada", "login")
+    assert answer("compare", login, login, "--encoder", "ecapa") == (2, "")
+
+
+def test_a_voiceprint_whose_encoder_is_gone_says_how_to_migrate(
+    enrolled, recording, answer, capsys
+):
+    store = JoblibStore(enrolled / "voiceprints.joblib")
+    store.update("ada", lambda ada: replace(ada, encoder="gone"))
+    login = str(recording("ada", "login"))
+    for command in (["verify", "-u", "ada", "-f", login], ["explain", "ada", login]):
+        assert run(command) == 6
+        out, told = capsys.readouterr()
+        assert out == ""
+        assert told.startswith("Error: ada was enrolled with the encoder gone")
+        assert "membrane enroll -u ada --reencode -f RECORDING" in told
+        assert len(told.splitlines()) == 1
+    assert answer("verify", "-u", "boris", "-f", recording("boris", "login"))[0] == 0
 
 
 def test_phrases_of_two_people_enrol_nobody(recording, answer, plain):

@@ -1,5 +1,6 @@
 import io
 import os
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,6 +12,7 @@ from membrane.authenticator import Membrane
 from membrane.console import View
 from membrane.errors import (
     Declined,
+    EncoderMismatch,
     InvalidName,
     NameTaken,
     OutputUnwritable,
@@ -82,6 +84,36 @@ def test_taken_name_is_refused_before_anybody_agrees(enrolled, tasks_of):
     with pytest.raises(NameTaken):
         tasks_of(person).enroll("ADA")
     assert person.asked == []
+
+
+def test_a_voiceprint_is_made_anew_from_files_only(enrolled, tasks_of):
+    with pytest.raises(UsageError, match="give --with-file"):
+        tasks_of(Person()).reencode("ada")
+
+
+def test_an_encoder_that_cannot_run_here_is_refused_before_anybody_speaks(enrolled, tasks_of):
+    made = tasks_of(Person())
+    made.membrane.store.update("ada", lambda ada: replace(ada, encoder="gone"))
+    for ask in (lambda: made.verify("ada"), lambda: made.enroll("ada", how="add")):
+        with pytest.raises(EncoderMismatch, match="--reencode"):
+            ask()
+
+
+def test_a_login_is_heard_by_the_encoder_of_the_voiceprint(enrolled, tasks_of, monkeypatch):
+    made = tasks_of(Person())
+    another = tasks_of(Person()).membrane
+    monkeypatch.setattr(made.membrane, "serving", {"ada": another, "zoe": made.membrane}.get)
+    preloaded = []
+
+    def begin(membrane, _view, **_options):
+        preloaded.append(membrane)
+        raise Declined("enough")
+
+    monkeypatch.setattr(session, "Session", begin)
+    for name in ("ada", "zoe"):
+        with pytest.raises(Declined):
+            made.verify(name)
+    assert preloaded == [another, made.membrane]
 
 
 def test_adding_to_nobody_is_refused_before_anybody_speaks(enrolled, tasks_of):

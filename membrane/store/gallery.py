@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from membrane.store.columns import Columns
 from membrane.store.database_file import damage_explained
 from membrane.store.names import canonical_name
 from membrane.store.voiceprint import Voiceprint
+
+Rows = npt.NDArray[np.bool_]
 
 
 class Gallery:
@@ -46,11 +48,32 @@ class Gallery:
         """Names of the encoders that the voiceprints come from."""
         return self._columns.encoders
 
-    def made_by(self, encoder: str) -> npt.NDArray[np.bool_]:
+    def made_by(self, encoder: str) -> Rows:
         """Return which voiceprints come from that encoder, shape (people,), bool."""
         if encoder not in self.encoders:
             return np.zeros(len(self), np.bool_)
         return np.asarray(self._columns.encoder_codes == self.encoders.index(encoder))
+
+    def by_encoder(self, rows: Sequence[int] | None = None) -> dict[str, Rows]:
+        """Return who comes from which encoder; an encoder that nobody comes from is left out.
+
+        Parameters
+        ----------
+        rows : sequence of int, optional
+            Those to look at; by default everybody.
+
+        Returns
+        -------
+        dict of str to np.ndarray, shape (people,), bool
+        """
+        among: Rows = np.full(len(self), rows is None)
+        among[list(rows or ())] = True
+        made = {encoder: self.made_by(encoder) & among for encoder in self.encoders}
+        return {encoder: people for encoder, people in made.items() if people.any()}
+
+    def names_of(self, encoder: str) -> list[str]:
+        """Return the names of everybody whose voiceprint comes from that encoder."""
+        return [self.name(row) for row in np.flatnonzero(self.made_by(encoder)).tolist()]
 
     def encoder_of(self, row: int) -> str:
         """Return the name of the encoder of one voiceprint."""

@@ -63,9 +63,9 @@ class EnrolledUtterance:
     Parameters
     ----------
     vector : np.ndarray, shape (256,), float32, of length 1
-        The mean of the utterance's partial d-vectors, normalised.
+        The voice of the utterance.
     norm : float in (0, 1]
-        Length of that mean before it was normalised.
+        Length of the mean of the utterance's partial d-vectors: how alike they are.
     partials : int
         How many partials it is the mean of.
     recorded_at : str
@@ -107,7 +107,7 @@ class EnrolledUtterance:
 
     @property
     def partial_sum(self) -> npt.NDArray[np.float64]:
-        """Return the sum of the utterance's partial d-vectors, shape (256,)."""
+        """Return what the partials add to a voiceprint, shape (256,): as long as their sum."""
         return self.vector.astype(np.float64) * (self.norm * self.partials)
 
     def facts(self) -> dict[str, object]:
@@ -235,6 +235,16 @@ class Voiceprint:
         utterances = list(self.utterances)
         utterances[index] = replace(utterances[index], weight=weight)
         return self._made_of(tuple(utterances))
+
+    def reencoded(self, encoder: str, utterances: Sequence[EnrolledUtterance]) -> Voiceprint:
+        """Return the person's voiceprint by another encoder.
+
+        Raises
+        ------
+        UsageError
+            If no utterance counts.
+        """
+        return replace(self, encoder=encoder)._made_of(tuple(utterances))
 
     def as_json(self) -> dict[str, object]:
         """Return all that is stored of the person, as JSON values."""

@@ -63,6 +63,20 @@ def test_voiceprints_of_different_encoders_are_told_apart(gallery):
     assert gallery.encoder_of(1) == "another"
     assert gallery.made_by("resemblyzer").tolist() == [True, False, True, True]
     assert gallery.made_by("unknown").tolist() == [False] * 4
+    assert gallery.names_of("resemblyzer") == ["Anna", "Max", "Eve"]
+
+
+def test_people_are_parted_by_encoder_and_one_that_is_left_of_nobody_is_not_named(gallery):
+    def parted(rows=None):
+        return {name: rows.tolist() for name, rows in gallery.by_encoder(rows).items()}
+
+    assert parted() == {
+        "resemblyzer": [True, False, True, True],
+        "another": [False, True, False, False],
+    }
+    assert parted([1]) == {"another": [False, True, False, False]}
+    assert parted([3, 0]) == {"resemblyzer": [True, False, False, True]}
+    assert parted([]) == {}
 
 
 def test_only_those_who_have_a_passphrase_are_listed_with_theirs(gallery):

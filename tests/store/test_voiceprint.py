@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 
 from membrane.errors import InvalidName, UsageError
-from membrane.store.voiceprint import EnrolledUtterance, RecordedQuality, Voiceprint, utc_now
+from membrane.store.voiceprint import (
+    EnrolledUtterance,
+    RecordedQuality,
+    Voiceprint,
+    mean_vector,
+    utc_now,
+)
 
 
 def normalised(vector):
@@ -80,6 +86,17 @@ def test_a_change_leaves_the_old_voiceprint_and_the_date_of_enrolment(person, ut
     assert len(before.utterances) == 1
     assert after.created_at == "2020-01-01"
     assert after.updated_at > "2026"
+
+
+def test_another_encoder_makes_another_voiceprint_of_the_same_person(person, utterance):
+    before = person("Anna", 1, utterances=3, passphrase="open up", consent_at="2026-01-01")
+    after = before.reencoded("another", [utterance(5), utterance(6)])
+    assert after.encoder == "another"
+    assert len(after.utterances) == 2
+    np.testing.assert_array_equal(after.vector, mean_vector(after.utterances))
+    for stays in ("name", "passphrase", "consent_at", "created_at"):
+        assert getattr(after, stays) == getattr(before, stays)
+    assert after.updated_at >= before.updated_at
 
 
 def test_the_last_utterance_that_counts_cannot_go(person):
