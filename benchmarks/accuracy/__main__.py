@@ -1,8 +1,10 @@
 """Error rates of Membrane beside those of other verifiers, in one command.
 
-    python -m benchmarks.accuracy [--corpus NAME ...] [--quick] [--json FILE] [--write]
+    python -m benchmarks.accuracy [--corpus NAME ...] [--encoder NAME ...] [--quick] [--json FILE]
+                                  [--write]
 
-On the held-back speakers of ../shared/speech, in held-back noise and babble. The others are the
+On the held-back speakers of ../shared/speech, in held-back noise and babble. Membrane has a column
+for each of its encoders that can be used here, the default one first. The others are the
 Resemblyzer package as it is shipped (in .venv-reference, `make parity` makes it), Gaussian mixtures
 of cepstral coefficients as in a known REST demo, and the cosine of mean coefficients.
 """
@@ -26,10 +28,12 @@ from benchmarks.accuracy.corpora import CORPORA, QUICK
 from benchmarks.accuracy.ours import Ours
 from benchmarks.accuracy.package import Package
 from benchmarks.accuracy.systems import Corpus, System, Task
-from membrane.errors import MembraneError
+from membrane.errors import EngineUnavailable, MembraneError
 from membrane.evaluation.parallel import as_they_finish
 from membrane.evaluation.voices import cache_folder
+from membrane.settings import Settings
 from membrane.tasks import require_writable
+from membrane.voice.encoder import ENCODERS
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 RESAMPLES = 200
@@ -45,6 +49,7 @@ def options() -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--corpus", nargs="+", choices=CORPORA, default=list(CORPORA), help="by default all")
+    add("--encoder", nargs="+", choices=ENCODERS, default=default_first(), help="by default all")
     add("--quick", action="store_true", help=f"only {', '.join(QUICK)}")
     add("--json", type=Path, metavar="FILE", help="write every number to a file")
     add("--write", action="store_true", help="write RESULTS.md")
@@ -63,6 +68,11 @@ def options() -> argparse.Namespace:
     return chosen
 
 
+def default_first() -> list[str]:
+    """Return the names of all encoders, that of a login first."""
+    return sorted(ENCODERS, key=lambda name: name != Settings().encoder)
+
+
 def tasks_of(corpora: Iterable[Corpus], *, quick: bool) -> list[Task]:
     """Return each corpus in each of its conditions."""
     return [
@@ -74,7 +84,10 @@ def tasks_of(corpora: Iterable[Corpus], *, quick: bool) -> list[Task]:
 
 
 def rows_of(
-    tasks: Sequence[Task], ours: Ours, others: Sequence[System], chosen: argparse.Namespace
+    tasks: Sequence[Task],
+    ours: Sequence[Ours],
+    others: Sequence[System],
+    chosen: argparse.Namespace,
 ) -> list[Row]:
     """Return the error rates of every task, in their order."""
     calls = [(task, ours, others, chosen.cache / "scores", RESAMPLES) for task in tasks]
@@ -97,7 +110,7 @@ def run(chosen: argparse.Namespace) -> None:
     """Measure, print, and write."""
     if chosen.json:
         require_writable(chosen.json)
-    ours = Ours(chosen.cache / "voices")
+    encoders = [Ours(chosen.cache / "voices", name) for name in chosen.encoder]
     peers: list[System] = [
         Package(chosen.reference),
         Mixtures(background=False),
@@ -105,9 +118,12 @@ def run(chosen: argparse.Namespace) -> None:
         MeanCepstra(),
     ]
     corpora = [CORPORA[name]() for name in chosen.corpus]
+    ours = [system for system in encoders if not system.problem]
     others = [system for system in peers if not system.problem]
-    missing = [f"{system.name}: {system.problem}." for system in peers if system.problem]
-    notes = [ours.about, *missing]
+    missing = [f"{one.name}: {one.problem}." for one in (*encoders, *peers) if one.problem]
+    if not ours:
+        raise EngineUnavailable(missing[0])
+    notes = [*(system.about for system in ours), *missing]
     rows = rows_of(tasks_of(corpora, quick=chosen.quick), ours, others, chosen)
     show(corpora, rows, notes)
     if chosen.json:

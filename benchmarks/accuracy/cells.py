@@ -44,12 +44,15 @@ class Cell:
         Mean over the enrolled of the equal error rate at which each has a threshold of their own.
     unscored : int
         Probes in which the system found nothing to judge, taken for the least alike.
+    ours : bool
+        Whether it is Membrane.
     """
 
     system: str
     measures: dict[str, Estimate]
     eer_of_speakers: float
     unscored: int
+    ours: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,27 +75,30 @@ class Row:
     cells: tuple[Cell, ...]
 
 
-def row_of(task: Task, ours: Ours, others: Sequence[System], folder: Path, resamples: int) -> Row:
+def row_of(
+    task: Task, ours: Sequence[Ours], others: Sequence[System], folder: Path, resamples: int
+) -> Row:
     """Return the error rates of every system on the probes of one task."""
     cells = []
-    for system in (ours, *others):
+    for system in (*ours, *others):
         kept = folder / f"{key_of(task, system)}.npy"
         scores = kept_or_computed(kept, partial(system.scores, task))
-        cells.append(cell_of(task, system.name, scores, resamples))
+        cells.append(cell_of(task, system, scores, resamples))
     probes = len(task.corpus.trials.probes)
-    return Row(task.corpus.name, task.condition.name, probes, ours.refused(task), tuple(cells))
+    return Row(task.corpus.name, task.condition.name, probes, ours[0].refused(task), tuple(cells))
 
 
-def cell_of(task: Task, name: str, scores: Floats, resamples: int) -> Cell:
+def cell_of(task: Task, system: System, scores: Floats, resamples: int) -> Cell:
     """Return the error rates of the scores of one system, shape (enrolled, probes)."""
     missing = np.isnan(scores)
     scored = scored_trials(task, scores)
     found = estimates(scored, threshold=0.0, resamples=resamples)
     return Cell(
-        system=name,
+        system=system.name,
         measures={key: found[key] for key in MEASURES},
         eer_of_speakers=mean_of_speakers(scored),
         unscored=int(missing.all(axis=0).sum()),
+        ours=isinstance(system, Ours),
     )
 
 

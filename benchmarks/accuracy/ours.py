@@ -10,8 +10,10 @@ import numpy as np
 from benchmarks.accuracy.systems import Floats, Task
 from membrane import __version__
 from membrane.audio.quality import find_problem
+from membrane.errors import MembraneError
 from membrane.evaluation.scoring import Voices, compare
 from membrane.evaluation.voices import Heard, Job, VoiceCache, hear
+from membrane.models import path_of
 from membrane.settings import Settings
 from membrane.voice.judge import Judge
 
@@ -26,15 +28,30 @@ class Ours:
     ----------
     folder : Path
         Where voices are kept.
+    encoder : str
+        One of `membrane.voice.encoder.ENCODERS`.
     """
 
-    name = "Membrane"
-    problem = ""
     sources = ("membrane/**/*.py", "weights/*")
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, encoder: str) -> None:
         self.folder = folder
-        self.settings = Settings()
+        self.settings = Settings(encoder=encoder)
+
+    @property
+    def name(self) -> str:
+        """What the table calls it."""
+        return f"Membrane ({self.settings.encoder})"
+
+    @property
+    def problem(self) -> str:
+        """Why it cannot run here; empty if it can: with a model, a calibration and a cohort."""
+        try:
+            path_of(self.settings.encoder)
+            _ = self.about
+        except MembraneError as error:
+            return str(error)
+        return ""
 
     @property
     def about(self) -> str:

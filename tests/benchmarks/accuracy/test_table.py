@@ -8,25 +8,35 @@ from benchmarks.accuracy.cells import Cell, Row
 from membrane.evaluation.intervals import Estimate
 
 
-def row(*rates, costs=(0.1, 0.2)):
+def row(*rates, costs=(0.1, 0.2), ours=(True, False)):
     cells = [
-        Cell(name, {"eer": Estimate(rate, rate, rate), "min_dcf_01": Estimate(cost)}, rate, 0)
-        for name, rate, cost in zip(("Membrane", "another"), rates, costs, strict=True)
+        Cell(
+            *(name, {"eer": Estimate(rate, rate, rate), "min_dcf_01": Estimate(cost)}, rate, 0),
+            ours=own,
+        )
+        for name, rate, cost, own in zip(("Membrane", "another"), rates, costs, ours, strict=True)
     ]
     return Row("corpus", "clean", 10, 1, tuple(cells))
 
 
 def test_a_number_that_another_system_beats_is_marked():
     beaten = row(0.05, 0.04)
-    assert table.is_beaten(beaten, "eer")
+    assert table.is_beaten(beaten, beaten.cells[0], "eer")
     assert table.number_of(beaten, beaten.cells[0], "eer", bold="<{}>") == "5.0† (5.0–5.0)"
     assert table.number_of(beaten, beaten.cells[1], "eer", bold="<{}>") == "<4.0 (4.0–4.0)>"
 
 
 def test_a_tie_is_no_defeat():
     tie = row(0.04, 0.04)
-    assert not table.is_beaten(tie, "eer")
+    assert not table.is_beaten(tie, tie.cells[0], "eer")
     assert table.number_of(tie, tie.cells[0], "eer", bold="<{}>") == "<4.0 (4.0–4.0)>"
+
+
+def test_an_encoder_of_membrane_is_not_beaten_by_another_of_its_own():
+    encoders = row(0.05, 0.04, ours=(True, True))
+    assert not table.is_beaten(encoders, encoders.cells[0], "eer")
+    assert table.number_of(encoders, encoders.cells[0], "eer", bold="<{}>") == "5.0 (5.0–5.0)"
+    assert "in all of 2 numbers" in table.summary([encoders])
 
 
 @pytest.mark.parametrize(
