@@ -1,0 +1,204 @@
+"""What learns: a network, its moving average, and the optimiser that makes it better.
+
+The average of the weights over the last few hundred steps errs less than any one of them (Polyak
+and Juditsky, "Acceleration of stochastic approximation by averaging", 1992); it is what is
+validated and exported.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from membrane.errors import UsageError
+from membrane.training.batches import Batch
+from membrane.training.distributed import Processes
+from membrane.training.network import Network, Voiced
+from membrane.training.objectives import Objective
+from membrane.training.recipe import Recipe
+from membrane.voice.mels import STEP
+from membrane.voice.partials import partial_starts
+
+OLD_LAYERS = ("lstm", "linear")
+"""Parts of the network that come from the teacher; all others are new."""
+
+AVERAGE_DELAY = 20
+"""Steps after which the moving average looks back over half of the training."""
+
+Losses = dict[str, float]
+
+
+class Rows(NamedTuple):
+    """A batch, or some rows of it, as `membrane.training.batches.Batch` says, in tensors."""
+
+    heard: Tensor
+    wanted: Tensor
+    lengths: Tensor
+    speakers: Tensor
+    utterances: Tensor
+
+    @classmethod
+    def of(cls, batch: Batch, device: torch.device) -> Rows:
+        """Return a batch on a device."""
+        return cls(*(torch.from_numpy(getattr(batch, name)).to(device) for name in cls._fields))
+
+
+class Learner:
+    """A network and what makes it better, on one device.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    network : Network
+    objective : Objective
+        What is to become small; it has parameters of its own.
+    device : torch.device
+    processes : Processes
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        network: Network,
+        objective: Objective,
+        device: torch.device,
+        processes: Processes,
+    ) -> None:
+        self.recipe = recipe
+        self.network = network.to(device)
+        self.objective = objective.to(device)
+        self.device = device
+        self.processes = processes
+        self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
+        self.step = 0
+        self.optimiser, self.schedule = self._optimiser()
+        self._starts = tuple(partial_starts((recipe.frames - 1) * STEP))
+
+    def _optimiser(self) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.OneCycleLR]:
+        old: list[nn.Parameter] = []
+        new: list[nn.Parameter] = []
+        for name, parameter in self.network.named_parameters():
+            (old if name.split(".")[0] in OLD_LAYERS else new).append(parameter)
+        own = list(self.objective.parameters())
+        slow = self.recipe.learning_rate
+        fast = slow * self.recipe.new_layers_factor
+        rated = [(rate, some) for rate, some in ((slow, old), (fast, new), (fast, own)) if some]
+        optimiser = torch.optim.Adam([{"params": some, "lr": rate} for rate, some in rated])
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimiser,
+            max_lr=[rate for rate, _ in rated],
+            total_steps=self.recipe.steps,
+            pct_start=_rising_share(self.recipe),
+        )
+        return optimiser, schedule
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of the old layers at this step."""
+        return float(self.optimiser.param_groups[0]["lr"])
+
+    def learn(self, own: Batch) -> Losses:
+        """Take one step.
+
+        Parameters
+        ----------
+        own : Batch
+            The rows of this process.
+
+        Returns
+        -------
+        dict of str to float
+            The losses of the whole batch; ``loss`` is their weighted sum.
+
+        Raises
+        ------
+        UsageError
+            If the loss is no number any more: the network is then as it was before.
+        """
+        self.network.train()
+        batch, voiced = self._heard(own)
+        total, parts = self.objective(batch, voiced, self._starts)
+        loss = total.item()
+        self._require_number(loss)
+        self.optimiser.zero_grad()
+        total.backward()
+        self.processes.add_gradients(self.network.parameters())
+        nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.gradient_limit)
+        self.optimiser.step()
+        self.schedule.step()
+        self.step += 1
+        self._follow()
+        return {"loss": loss, **{name: part.item() for name, part in parts.items()}}
+
+    def _heard(self, own: Batch) -> tuple[Rows, Voiced]:
+        """Return the whole batch and what the network makes of it, here and elsewhere."""
+        rows = Rows.of(own, self.device)
+        with self._precision():
+            voiced = self.network(rows.heard, rows.lengths, self._starts)
+        gathered = self.processes.gathered
+        return Rows(*map(gathered, rows)), Voiced(
+            gathered(voiced.pooled.float()),
+            gathered(voiced.partials.float(), axis=1),
+            gathered(voiced.cleaned.float()),
+        )
+
+    @contextmanager
+    def _precision(self) -> Iterator[None]:
+        wanted = self.recipe.precision == "bfloat16" and has_bfloat16(self.device)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=wanted):
+            yield
+
+    def _require_number(self, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise UsageError(
+                f"the loss is no number any more at step {self.step + 1}: lower learning_rate in "
+                "the recipe and train anew"
+            )
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        decay = min(self.recipe.average_decay, self.step / (self.step + AVERAGE_DELAY))
+        for slow, fast in zip(self.average.parameters(), self.network.parameters(), strict=True):
+            slow.lerp_(fast, 1 - decay)
+
+    def state(self) -> dict[str, Any]:
+        """Return all that `restore` needs to go on from here."""
+        return {
+            "step": self.step,
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "objective": self.objective.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "random": torch.get_rng_state(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Become what another learner of the same recipe and speakers was."""
+        self.step = state["step"]
+        for name in ("network", "average", "objective", "optimiser", "schedule"):
+            getattr(self, name).load_state_dict(state[name])
+        torch.set_rng_state(state["random"])
+
+
+def _rising_share(recipe: Recipe) -> float:
+    """Return the share of the steps in which the rate rises.
+
+    A rise of exactly one step would take none, which `OneCycleLR` divides by.
+    """
+    share = recipe.warmup_share
+    return share if share * recipe.steps != 1 else math.nextafter(share, 1)
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Return whether a device computes in bfloat16 faster than in float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))

@@ -1,0 +1,244 @@
+"""The training: batch after batch, looked at now and then, and kept so that it can go on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from membrane.console import View
+from membrane.training import checkpoint
+from membrane.training.batches import Batch, Batches
+from membrane.training.interrupts import deferred
+from membrane.training.learner import Learner, Losses
+from membrane.training.logs import Charts, NoCharts, Table
+from membrane.training.progress import Progress, shown
+from membrane.training.run_folder import RECIPE, SPEAKERS, RunFolder
+from membrane.training.validation import (
+    Best,
+    Errors,
+    NetworkVoices,
+    Validation,
+    errors_as_state,
+    errors_from_state,
+    teacher_voices,
+)
+
+LOG_EVERY = 10
+"""Steps between two rows of the log."""
+
+KEEP_EVERY_S = 60.0
+"""Seconds of work that may be lost when the machine goes down."""
+
+
+@dataclass
+class Trainer:
+    """One training, from its first step or from a checkpoint to its end.
+
+    Parameters
+    ----------
+    learner : Learner
+    batches : Batches
+    validation : Validation or None
+        None in all processes but the first.
+    folder : RunFolder
+    view : View
+        Quiet in all processes but the first.
+    workers : int
+        Processes that make batches.
+    speakers : list of str
+        Who is learnt from.
+    charts : Charts
+        Besides the tables.
+    """
+
+    learner: Learner
+    batches: Batches
+    validation: Validation | None
+    folder: RunFolder
+    view: View
+    workers: int
+    speakers: list[str]
+    charts: Charts = field(default_factory=NoCharts)
+    best: Best = field(default_factory=Best)
+    teachers: Errors = field(default_factory=dict)
+    best_errors: Errors = field(default_factory=dict)
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint.
+
+        Parameters
+        ----------
+        state : dict
+            As `membrane.training.checkpoint.load` returns it.
+        """
+        self.learner.restore(state)
+        self.best = Best(**state["best"])
+        self.teachers = errors_from_state(state["teachers"])
+        self.best_errors = errors_from_state(state["best_errors"])
+
+    def run(self) -> None:
+        """Train until the last step, or until validation has not improved for too long.
+
+        A checkpoint is written whenever this ends, by Ctrl-C too.
+
+        Raises
+        ------
+        OutputUnwritable
+            If the run's folder cannot be written.
+        UsageError
+            If the loss is no number any more.
+        """
+        self._open_tables()
+        self._ask_teacher()
+        last = self.learner.recipe.steps
+        with shown(self.view, first=self.learner.step, last=last) as progress:
+            try:
+                self._learn(progress)
+            except (KeyboardInterrupt, SystemExit):
+                self._keep()
+                raise
+        self.charts.close()
+
+    @property
+    def _writes(self) -> bool:
+        return self.learner.processes.first
+
+    def _open_tables(self) -> None:
+        if self.validation is None:
+            return
+        after = self.learner.step
+        parts = self.learner.objective.names
+        self._log = Table(self.folder.log, ["loss", *parts, "rate", "seconds"], after=after)
+        columns = [
+            f"{one.corpus}: {condition}"
+            for one in self.validation.corpora
+            for condition in one.conditions
+        ]
+        heads = ["ratio", "mean", "seconds", *columns]
+        self._validations = Table(self.folder.validations, heads, after=after)
+
+    def _ask_teacher(self) -> None:
+        """Measure the teacher once; its rates stand at step 0 of the validations."""
+        if self.validation is None or self.teachers:
+            return
+        began = time.monotonic()
+        self.teachers = self.validation.errors(teacher_voices)
+        mean = self.validation.mean(self.teachers)
+        self.view.note(f"Validation: the teacher's EER is {mean:.1f} % on average.")
+        self._write_errors(self.teachers, began)
+
+    def _learn(self, progress: Progress) -> None:
+        if self._due():
+            self._validate(progress)
+        if self._finished():
+            return
+        with closing(self._remaining()) as remaining:
+            kept_at = began = time.monotonic()
+            for batch in remaining:
+                with deferred():
+                    losses = self.learner.learn(batch)
+                    self._note(losses, time.monotonic() - began)
+                progress.step(self.learner.step, losses["loss"])
+                if self._due():
+                    self._validate(progress)
+                    kept_at = time.monotonic()
+                    if self._finished():
+                        return
+                elif time.monotonic() - kept_at > KEEP_EVERY_S:
+                    self._keep()
+                    kept_at = time.monotonic()
+
+    def _remaining(self) -> Generator[Batch]:
+        recipe = self.learner.recipe
+        rows = self.learner.processes.rows(2 * recipe.speakers)
+        return self.batches.iterate(
+            self.learner.step, recipe.steps, workers=self.workers, rows=rows
+        )
+
+    def _due(self) -> bool:
+        """Return whether this step is still to be validated."""
+        recipe, step = self.learner.recipe, self.learner.step
+        at_end = step % recipe.validate_every == 0 or step == recipe.steps
+        return at_end and self.best.asked_at < step
+
+    def _finished(self) -> bool:
+        """Return, in all processes alike, whether there is nothing more to learn."""
+        done = self.learner.step >= self.learner.recipe.steps
+        worse = self.best.worse_since >= self.learner.recipe.patience
+        if worse and not done:
+            self.view.note(
+                f"Ended at step {self.learner.step}: {self.best.worse_since} validations in a row "
+                f"were no better than that at step {self.best.step}."
+            )
+        return bool(self.learner.processes.agreed(done or worse))
+
+    def _note(self, losses: Losses, seconds: float) -> None:
+        """Add to the log, if it is time to."""
+        step = self.learner.step
+        if self.validation is None or step % LOG_EVERY:
+            return
+        self._log.add(step, {**losses, "rate": self.learner.rate, "seconds": seconds})
+        self.charts.add(step, {**losses, "rate": self.learner.rate})
+
+    def _validate(self, progress: Progress) -> None:
+        if self.validation is None:
+            return
+        began = time.monotonic()
+        voices = NetworkVoices(self.learner.average, self.learner.device)
+        errors = self.validation.errors(voices)
+        mean, ratio = self.validation.mean(errors), self.validation.ratio(errors, self.teachers)
+        self._write_errors(errors, began)
+        self.charts.add(self.learner.step, {"mean EER": mean, "ratio": ratio})
+        progress.validated(mean)
+        improved = self.best.improved(self.learner.step, ratio)
+        self.view.note(
+            f"Validation at step {self.learner.step}: EER {mean:.1f} %, {ratio:.3f} times the "
+            f"teacher's{', the best so far' if improved else ''}."
+        )
+        if improved:
+            self.best_errors = errors
+            self._keep_best()
+        self._keep()
+
+    def _write_errors(self, errors: Errors, began: float) -> None:
+        if self.validation is None:
+            return
+        rates = {f"{corpus}: {condition}": rate for (corpus, condition), rate in errors.items()}
+        summary = {
+            "ratio": self.validation.ratio(errors, self.teachers),
+            "mean": self.validation.mean(errors),
+            "seconds": time.monotonic() - began,
+        }
+        self._validations.add(self.learner.step, {**summary, **rates})
+
+    def _about(self) -> dict[str, Any]:
+        return {RECIPE: self.learner.recipe.as_toml(), SPEAKERS: self.speakers}
+
+    def _keep(self) -> None:
+        """Write a checkpoint to go on from."""
+        if not self._writes:
+            return
+        state = {
+            **self._about(),
+            **self.learner.state(),
+            "best": asdict(self.best),
+            "teachers": errors_as_state(self.teachers),
+            "best_errors": errors_as_state(self.best_errors),
+        }
+        with deferred():
+            checkpoint.save(self.folder.last, state)
+
+    def _keep_best(self) -> None:
+        """Write the averaged weights, which have never been better."""
+        if not self._writes:
+            return
+        state = {
+            **self._about(),
+            "step": self.learner.step,
+            "average": self.learner.average.state_dict(),
+        }
+        with deferred():
+            checkpoint.save(self.folder.best, state)
