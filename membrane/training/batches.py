@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import signal
+import tempfile
 import threading
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -12,7 +14,6 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ import numpy.typing as npt
 from membrane.audio.utterance import Samples
 from membrane.errors import EngineUnavailable, UsageError
 from membrane.training.augmentation import Augmentation, at_speed
-from membrane.training.material import Material, Voice
+from membrane.training.material import HalfSamples, Material, Voice
 from membrane.training.recipe import Recipe
 from membrane.training.shelf import shelve, unshelved
 from membrane.voice.mels import STEP, mel_spectrogram
@@ -160,7 +161,8 @@ class Batches:
         return np.asarray(drawn + count * version, np.int64)
 
     def _row(self, step: int, row: int, speaker: int) -> _Row:
-        chance = np.random.default_rng([self.recipe.seed, step, row])
+        # A last 0 would change nothing: the seed of a row would be that of its batch.
+        chance = np.random.default_rng([self.recipe.seed, step, row + 1])
         version, place = divmod(speaker, len(self.material.voices))
         voice = self.material.voices[place]
         factor = (1.0, *self.recipe.augmentation.speeds)[version]
@@ -174,20 +176,29 @@ class Batches:
         self, voice: Voice, factor: float, chance: np.random.Generator
     ) -> tuple[Samples, int]:
         """Return speech of one person, as long as a row if there is enough, and where it begins."""
-        wanted = (self.recipe.frames - 1) * STEP
+        length = (self.recipe.frames - 1) * STEP
+        source = math.ceil(length * factor)
+        whole, first = self._joined(voice, source, chance)
+        start = int(chance.integers(max(0, len(whole) - source) + 1))
+        samples = whole[start : start + source].astype(np.float32)
+        return (samples if factor == 1.0 else at_speed(samples, factor)[:length]), first
+
+    def _joined(
+        self, voice: Voice, length: int, chance: np.random.Generator
+    ) -> tuple[HalfSamples, int]:
+        """Return an utterance, followed by others until that is long enough, and which it is."""
         raw = bool(chance.random() < self.recipe.raw_share)
-        first = int(chance.integers(len(voice.utterances)))
-        parts = [_at_speed(voice, first, raw, factor)]
+        spoken = [one.whole if raw else one.speech for one in voice.utterances]
+        first = int(chance.integers(len(spoken)))
+        parts = [spoken[first]]
         while (
-            sum(map(len, parts)) < wanted
-            and len(voice.utterances) > 1
+            sum(map(len, parts)) < length
+            and len(spoken) > 1
             and len(parts) < MOST_JOINED
             and chance.random() < self.recipe.join_share
         ):
-            parts.append(_at_speed(voice, int(chance.integers(len(voice.utterances))), raw, factor))
-        whole = np.concatenate(parts)
-        start = int(chance.integers(max(0, len(whole) - wanted) + 1))
-        return whole[start : start + wanted], first
+            parts.append(spoken[chance.integers(len(spoken))])
+        return np.concatenate(parts), first
 
     def _filled(self, spectrogram: Spectrogram) -> Spectrogram:
         return np.pad(spectrogram, ((0, self.recipe.frames - len(spectrogram)), (0, 0)))
@@ -200,18 +211,12 @@ class _Row:
     utterance: int
 
 
-def _at_speed(voice: Voice, utterance: int, raw: bool, factor: float) -> Samples:
-    spoken = voice.utterances[utterance]
-    samples = (spoken.whole if raw else spoken.speech).astype(np.float32)
-    return samples if factor == 1.0 else at_speed(samples, factor)
-
-
 @contextmanager
 def _started(batches: Batches, shares: Sequence[range], rows: slice) -> Iterator[list[Connection]]:
     """Yield the ends of pipes at whose other ends processes make batches, each its steps."""
     context = multiprocessing.get_context("spawn")
     with ExitStack() as running:
-        with TemporaryDirectory(prefix="membrane-") as folder:
+        with tempfile.TemporaryDirectory(prefix="membrane-") as folder:
             shelf = Path(folder) / "batches"
             shelve(batches, shelf)
             ends = [

@@ -156,8 +156,8 @@ def gather(
     notes: list[str] = []
     recordings = find_speech(sources.speech, without=sources.without, notes=notes)
     # The short work comes first: whoever mistyped a folder learns of it at once.
-    noises = _heard(_paths(sources.noises, sources.without, notes), "noises", notes)
-    rooms = _heard(_paths(sources.rooms, sources.without, notes), "room responses", notes)
+    noises = _heard(_paths(sources.noises, sources.without, notes), "noise", notes)
+    rooms = _heard(_paths(sources.rooms, sources.without, notes), "room response", notes)
     spoken = _spoken(recordings, _Decoding(workers, progress, notes))
     voices = _voices(recordings, spoken)
     if len(voices) < 2:
@@ -228,7 +228,7 @@ def _heard(paths: Sequence[Path], what: str, notes: list[str]) -> list[Samples]:
     found = [samples for path in paths if (samples := _audible(path, problems)) is not None]
     _note_problems(problems, what, notes)
     if paths and not found:
-        raise UsageError(f"none of the {what} can be used, such as {problems[0]}: give others")
+        raise UsageError(f"no {what} can be used, such as {problems[0]}: give others")
     return found
 
 
@@ -246,7 +246,9 @@ def _audible(path: Path, problems: list[str]) -> Samples | None:
 
 def _note_problems(problems: Sequence[str], what: str, notes: list[str]) -> None:
     if problems:
-        notes.append(f"Left out: {len(problems):,} {what} that cannot be used, as {problems[0]}.")
+        notes.append(
+            f"Left out: {counted(len(problems), what)} that cannot be used, such as {problems[0]}."
+        )
 
 
 @dataclass(frozen=True)
@@ -284,7 +286,7 @@ def _spoken(recordings: Sequence[Recording], decoding: _Decoding) -> Mapping[Rec
                 short += 1
             else:
                 found[recording] = spoken
-    _note_problems(problems, "recordings", decoding.notes)
+    _note_problems(problems, "recording", decoding.notes)
     if short:
         decoding.notes.append(
             f"Left out: {counted(short, 'recording')} of less than {SHORTEST_S:g} s of speech."
