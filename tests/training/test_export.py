@@ -4,15 +4,18 @@ import hashlib
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
-onnx = pytest.importorskip("onnx")
+pytest.importorskip("torch")
+pytest.importorskip("onnx")
 
-from membrane.errors import OutputUnwritable  # noqa: E402
-from membrane.training import export as exporting  # noqa: E402
-from membrane.training.export import as_stored, export  # noqa: E402
-from membrane.training.network import Network, encoder_of  # noqa: E402
-from membrane.training.recipe import NetworkRecipe  # noqa: E402
-from membrane.voice.robust import RobustEncoder  # noqa: E402
+import onnx
+import torch
+
+from membrane.errors import OutputUnwritable
+from membrane.training import export as exporting
+from membrane.training.export import as_stored, export
+from membrane.training.network import Network, encoder_of
+from membrane.training.recipe import NetworkRecipe
+from membrane.voice.robust import RobustEncoder
 
 RATE = 16_000
 

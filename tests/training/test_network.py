@@ -3,12 +3,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
-from membrane.audio.files import read_utterance  # noqa: E402
-from membrane.training import onnx_lstm  # noqa: E402
-from membrane.training.network import (  # noqa: E402
+import torch
+
+from membrane.audio.files import read_utterance
+from membrane.training import onnx_lstm
+from membrane.training.network import (
     LEAST_POWER,
     LOG_SCALE,
     Network,
@@ -16,8 +18,8 @@ from membrane.training.network import (  # noqa: E402
     from_resemblyzer,
     views_of,
 )
-from membrane.training.recipe import NetworkRecipe  # noqa: E402
-from membrane.voice.dvector import DVectorEncoder  # noqa: E402
+from membrane.training.recipe import NetworkRecipe
+from membrane.voice.dvector import DVectorEncoder
 
 RECORDINGS = Path(__file__).resolve().parents[1] / "recordings"
 BARE = NetworkRecipe(front=False, side=False, attention=False)

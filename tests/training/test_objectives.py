@@ -3,11 +3,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
-from membrane.errors import UsageError  # noqa: E402
-from membrane.training.network import Voiced  # noqa: E402
-from membrane.training.objectives import (  # noqa: E402
+import torch
+
+from membrane.errors import UsageError
+from membrane.training.network import Voiced
+from membrane.training.objectives import (
     Objective,
     contrastive,
     distillation,
@@ -16,8 +18,8 @@ from membrane.training.objectives import (  # noqa: E402
     mask_distance,
     mostly_sound,
 )
-from membrane.training.recipe import ObjectiveRecipe  # noqa: E402
-from membrane.training.teacher import Targets  # noqa: E402
+from membrane.training.recipe import ObjectiveRecipe
+from membrane.training.teacher import Targets
 
 STARTS = (0, 77)
 NOTHING = dict.fromkeys(("distillation", "contrastive", "ge2e", "margin", "mask"), 0.0)

@@ -4,8 +4,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 pytest.importorskip("onnx")
+
+import torch
 
 from membrane import models
 from membrane.audio.files import read_utterance
