@@ -1,6 +1,6 @@
 """Choose what parts of a recording must reach, and write it to weights/thresholds.toml.
 
-    python -m benchmarks.thresholds [--write]
+    python -m benchmarks.thresholds [--encoder resemblyzer] [--write]
 
 Chosen on the speakers of ../shared/speech that are not held back, reported on those that are.
 Three utterances enrol a speaker; the probes are what is left, joined where it is short, with at
@@ -13,17 +13,22 @@ The threshold "enrolment" is the greatest that asks at most 2.5 % of the speaker
 their three phrases, because it is not enough like the other two. The threshold "stretch" is the
 greatest that refuses at most 1 % of the probes that are let in as a whole, because one of their
 stretches of 1.6 s is not enough like the voiceprint. (The whole is judged by the calibration:
-`membrane calibrate`.)
+`membrane calibrate`.) Of an encoder that has no calibration yet all probes are looked at: choose
+again after scripts/make_calibration.py, which needs these thresholds.
+
+Only the tables of that encoder are written; those of others are kept.
 """
 
 from __future__ import annotations
 
 import argparse
+import tomllib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -32,16 +37,19 @@ from membrane.audio.files import read_utterance
 from membrane.audio.preparation import prepare
 from membrane.audio.quality import Quality
 from membrane.audio.utterance import SAMPLE_RATE, Samples, Utterance
-from membrane.errors import PoorQuality
+from membrane.errors import ModelUnavailable, PoorQuality
 from membrane.evaluation.intervals import clopper_pearson
 from membrane.evidence import Examiner
 from membrane.settings import Settings
 from membrane.voice.encoder import Embedding, Vector
 from membrane.voice.judge import Judge
 from membrane.voice.ratio import Circumstances
+from membrane.voice.toml_text import as_toml
 
 SPEECH = Path(__file__).resolve().parents[2] / "shared" / "speech"
 THRESHOLDS = Path(__file__).resolve().parents[1] / "weights" / "thresholds.toml"
+HEADER = "# Chosen by benchmarks/thresholds.py; rates with exact 95 % intervals over trials.\n\n"
+CORPORA = ("librispeech", "librispeech-single", "speechocean762", "fsdd")
 MOST_ASKED_AGAIN = 0.025
 MOST_CUT = 0.01
 ENROLMENT = 3
@@ -113,9 +121,9 @@ def heard(examiner: Examiner, sound: Samples, *, enrolling: bool) -> Heard | Non
     return Heard(examined.embedding, examined.prepared.quality)
 
 
-def speaker_of(corpus: str, name: str, files: list[Path]) -> Speaker | None:
+def speaker_of(encoder: str, corpus: str, name: str, files: list[Path]) -> Speaker | None:
     """Enrol one speaker and embed their probes; None where too little is left of them."""
-    examiner = Examiner(Settings())
+    examiner = Examiner(Settings(encoder=encoder))
     sounds = sounds_of(corpus, files)
     phrases = (heard(examiner, sound, enrolling=True) for sound in sounds)
     enrolled = list(islice((phrase for phrase in phrases if phrase), ENROLMENT))
@@ -129,8 +137,11 @@ def speaker_of(corpus: str, name: str, files: list[Path]) -> Speaker | None:
 
 
 def mean_of(voices: list[Embedding]) -> Vector:
-    """Return the voiceprint of utterances: the mean of all their partials."""
-    total = np.sum([voice.partials.sum(axis=0) for voice in voices], axis=0)
+    """Return the voiceprint of utterances, as an enrolment makes it."""
+    lengths = [np.linalg.norm(voice.partials.sum(axis=0)) for voice in voices]
+    total = np.sum(
+        [length * voice.vector for length, voice in zip(lengths, voices, strict=True)], axis=0
+    )
     return total / np.linalg.norm(total)
 
 
@@ -149,8 +160,21 @@ def enrolment_threshold(halves: dict[str, list[Speaker]]) -> tuple[float, dict[s
     return threshold, {half: agreement_report(some, threshold) for half, some in halves.items()}
 
 
-def let_in(judge: Judge, owner: Speaker, probe: Heard) -> bool:
+def judge_of(encoder: str) -> Judge | None:
+    """Return what is shipped to judge an encoder's voices; None where nothing is yet."""
+    judge = Judge(encoder)
+    try:
+        _ = judge.threshold, judge.normalisation
+    except ModelUnavailable as error:
+        print(f"Nothing is calibrated for {encoder} yet, so that all probes count: {error}")
+        return None
+    return judge
+
+
+def let_in(judge: Judge | None, owner: Speaker, probe: Heard) -> bool:
     """Return whether a probe as a whole is let in as its owner."""
+    if judge is None:
+        return True
     vector = probe.embedding.vector
     scores = judge.scores(
         np.array([owner.voiceprint @ vector], np.float64),
@@ -160,9 +184,10 @@ def let_in(judge: Judge, owner: Speaker, probe: Heard) -> bool:
     return bool(scores[0] >= judge.threshold)
 
 
-def stretch_threshold(halves: dict[str, list[Speaker]]) -> tuple[float, dict[str, str]]:
+def stretch_threshold(
+    halves: dict[str, list[Speaker]], judge: Judge | None
+) -> tuple[float, dict[str, str]]:
     """Return what every stretch of a probe must reach, and its rates."""
-    judge = Examiner(Settings()).judge
 
     def least(owner: Speaker, probe: Heard) -> float:
         return float((probe.embedding.partials @ owner.voiceprint).min())
@@ -216,36 +241,51 @@ def interval(errors: int, trials: int) -> str:
     return f"{errors / trials:.3%} ({low:.3%} to {high:.3%}) of {trials}"
 
 
+def halves_of(corpus: str) -> dict[str, list[tuple[str, list[Path]]]]:
+    """Return the speakers of a corpus to choose on, and those to report on."""
+    held_back = set((SPEECH / "heldback.txt").read_text(encoding="utf-8").split())
+    halves: dict[str, list[tuple[str, list[Path]]]] = defaultdict(list)
+    for name, files in utterances_of(corpus):
+        held = f"{corpus}/{name}" in held_back or f"{corpus}/{files[0].name}" in held_back
+        halves["reporting" if held else "choosing"].append((name, files))
+    return halves
+
+
+def tables_of(encoder: str, *, processes: int = 2) -> dict[str, Any]:
+    """Return the thresholds of an encoder, with their rates and on how many speakers."""
+    enrolments: dict[str, list[Speaker]] = defaultdict(list)
+    counts = []
+    for corpus in CORPORA:
+        for half, people in halves_of(corpus).items():
+            calls = (delayed(speaker_of)(encoder, corpus, *person) for person in people)
+            speakers = [speaker for speaker in Parallel(processes)(calls) if speaker]
+            enrolments[half] += speakers
+            counts.append(f"{half}: {len(speakers)} of {len(people)} speakers of {corpus}")
+            print(counts[-1])
+    chosen = {
+        "stretch": stretch_threshold(enrolments, judge_of(encoder)),
+        "enrolment": enrolment_threshold(enrolments),
+    }
+    parts = {part: {"similarity": least, **rates} for part, (least, rates) in chosen.items()}
+    return {"speakers": counts, **parts}
+
+
+def write(encoder: str, tables: dict[str, Any], path: Path = THRESHOLDS) -> None:
+    """Write the tables of one encoder, and keep those of the others."""
+    kept = tomllib.loads(path.read_text(encoding="utf-8"))
+    path.write_text(HEADER + as_toml({**kept, encoder: tables}), encoding="utf-8")
+
+
 def main() -> None:
     """Choose, report, and write if asked to."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--encoder", default=Settings.encoder)
     parser.add_argument("--write", action="store_true", help="write weights/thresholds.toml")
     options = parser.parse_args()
-    held_back = set((SPEECH / "heldback.txt").read_text().split())
-    enrolments: dict[str, list[Speaker]] = defaultdict(list)
-    lines = ["# Chosen by benchmarks/thresholds.py; rates with exact 95 % intervals over trials."]
-    for corpus in ("librispeech", "librispeech-single", "speechocean762", "fsdd"):
-        halves: dict[str, list[tuple[str, list[Path]]]] = defaultdict(list)
-        for name, files in utterances_of(corpus):
-            held = f"{corpus}/{name}" in held_back or f"{corpus}/{files[0].name}" in held_back
-            halves["reporting" if held else "choosing"].append((name, files))
-        for half, people in halves.items():
-            found = Parallel(2)(delayed(speaker_of)(corpus, *person) for person in people)
-            speakers = [speaker for speaker in found if speaker]
-            enrolments[half] += speakers
-            counted = f"{half}: {len(speakers)} of {len(people)} speakers of {corpus}"
-            lines.append(f"# {counted}")
-            print(counted)
-    for name, (threshold, rates) in {
-        "stretch": stretch_threshold(enrolments),
-        "enrolment": enrolment_threshold(enrolments),
-    }.items():
-        section = ["", f"[resemblyzer.{name}]", f"similarity = {threshold}"]
-        section += [f'{half} = "{rate}"' for half, rate in rates.items()]
-        print("\n".join(section))
-        lines += section
+    tables = tables_of(options.encoder)
+    print(as_toml({options.encoder: tables}))
     if options.write:
-        THRESHOLDS.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        write(options.encoder, tables)
 
 
 if __name__ == "__main__":

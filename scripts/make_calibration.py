@@ -6,6 +6,9 @@ Runs `membrane calibrate` on the speakers and noises that are not held back, and
 that are. Strangers: the speakers of librispeech-single and every other one of speechocean762. With
 AS-norm, which looks for the strangers most like a voice, none of them may be fitted on, so that its
 calibration rests on the few who are left.
+
+An encoder that has no calibration yet needs its thresholds first:
+`python -m benchmarks.thresholds --encoder NAME --write`, and once more afterwards.
 """
 
 from __future__ import annotations
@@ -52,7 +55,8 @@ def tidy(path: Path, encoder: str) -> None:
     """Say how the calibrations are made, without this machine's folders; anybody may read them."""
     for normalisation in ("as-norm", "none", "centre"):
         made = load_calibration(encoder, normalisation, path=path)
-        provenance = {**made.provenance, "command": "python scripts/make_calibration.py"}
+        command = f"python scripts/make_calibration.py --encoder {encoder}"
+        provenance = {**made.provenance, "command": command}
         replace(made, provenance=provenance).save(path)
     path.with_name(f"{path.name}.previous").unlink()
     path.chmod(0o644)

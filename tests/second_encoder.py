@@ -17,6 +17,7 @@ from membrane.voice.calibration import load_calibration
 from membrane.voice.dvector import DVectorEncoder
 from membrane.voice.encoder import ENCODERS, Embedding
 from membrane.voice.normalisation import Cohort, load_cohort, save_cohort
+from membrane.voice.toml_text import as_toml
 
 NAME = "turned"
 WORTH = 0.5
@@ -66,6 +67,11 @@ def beside(monkeypatch, folder):
     replace(shipped, encoder=NAME, line=line).save(weights / f"{NAME}.calibration.toml")
     turned = Cohort.of(load_cohort("resemblyzer").vectors @ rotation())
     save_cohort(turned, weights / f"{NAME}.cohort.npz")
+    shutil.copy(weights / "resemblyzer.onnx", weights / f"{NAME}.onnx")
+    model = models.find("resemblyzer")
+    with (weights / "registry.toml").open("a", encoding="utf-8") as file:
+        entry = {**vars(model), "name": NAME, "file": f"{NAME}.onnx"}
+        file.write("\n[[model]]\n" + as_toml(entry))
     with (weights / "thresholds.toml").open("a", encoding="utf-8") as file:
         for part, least in (("stretch", STRETCH), ("enrolment", 0.73)):
             file.write(f"\n[{NAME}.{part}]\nsimilarity = {least}\n")

@@ -188,9 +188,15 @@ def _voiceprint(
     used = [one for one in found if one.embedding is not None]
     if not used:
         return np.full(VECTOR_SIZE, np.nan, np.float32), 0.0
-    partials = np.concatenate([one.embedding.partials for one in used if one.embedding])
+    total = sum(_weighed(one.embedding) for one in used if one.embedding)
     speech_s = sum(one.quality.speech_s for one in used if one.quality)
-    return _unit(partials.sum(axis=0)), speech_s
+    return _unit(np.asarray(total)), speech_s
+
+
+def _weighed(embedding: Embedding) -> Vector:
+    """Return a voice as an enrolment counts it, `EnrolledUtterance.partial_sum`."""
+    length: np.float32 = np.linalg.norm(embedding.partials.sum(axis=0))
+    return embedding.vector * length
 
 
 def _comparable(trials: Trials, voices: Voices, probes: Sequence[Heard]) -> tuple[Indices, Flags]:

@@ -373,7 +373,7 @@ class Evaluations:
             require_place(path)
         before = self._in_use()
         normalisation = normalisation_named(
-            self.settings.normalise or before.calibration.normalisation,
+            self.settings.normalise or before.normalisation.name,
             before.encoder,
             cohort=self.cohort,
         )
@@ -415,17 +415,21 @@ class Evaluations:
         """Return what decides by calibration until now.
 
         A calibration of one's own that is damaged, or lacks the level, must not keep anybody from
-        making a better one: then it is the shipped one.
+        making a better one: then it is the shipped one. Of an encoder that nothing is shipped for
+        yet, it is the bare similarity.
         """
         from membrane.evidence import Examiner
 
         judge = Examiner(replace(self.settings, normalise="", threshold=None)).judge
-        try:
-            _ = judge.threshold, judge.normalisation
-        except (UsageError, ModelUnavailable) as error:
-            self.view.warn(f"Compared with the shipped calibration, because {error}.")
-            return replace(judge, calibration_file=None)
-        return judge
+        problem = _problem_of(judge)
+        if not problem:
+            return judge
+        shipped = replace(judge, calibration_file=None)
+        if not _problem_of(shipped):
+            self.view.warn(f"Compared with the shipped calibration, because {problem}.")
+            return shipped
+        self.view.warn(f"Compared with the bare similarity, because {problem}.")
+        return replace(shipped, cosine=shipped.stretch_threshold)
 
     def _show_calibrated(self, calibrated: Calibrated) -> None:
         from membrane.evaluation import tables
@@ -441,6 +445,15 @@ class Evaluations:
         )
         self.view.table(("measure", "before", "after"), tables.compared(calibrated))
         self.view.note(f"Measured on {calibrated.reported_on}.")
+
+
+def _problem_of(judge: Judge) -> str:
+    """Return why a judge can judge nothing; empty if it can."""
+    try:
+        _ = judge.threshold, judge.normalisation
+    except (UsageError, ModelUnavailable) as error:
+        return str(error)
+    return ""
 
 
 def _make_folder(path: Path) -> None:

@@ -221,8 +221,8 @@ def against_database(gallery: Gallery, recordings: Sequence[Recording], *, encod
     rows = np.flatnonzero(gallery.made_by(encoder)).tolist()
     if not rows:
         raise EncoderMismatch(
-            f"the voiceprints come from {', '.join(gallery.encoders)}, not from {encoder}: "
-            "use that encoder, or enrol again"
+            f"the voiceprints come from {', '.join(gallery.encoders)}, not from {encoder}: choose "
+            "that one with --encoder, or make them anew with `membrane enroll --reencode`"
         )
     _check_number(len(rows) * len(recordings))
     enrolled = [_stored(gallery, row) for row in rows]

@@ -27,7 +27,7 @@ from membrane.evaluation.recordings import Recording
 from membrane.evidence import Examiner
 from membrane.models import registry
 from membrane.settings import Settings, home
-from membrane.voice.encoder import Embedding
+from membrane.voice.encoder import ENCODERS, Embedding
 
 LIBRARIES = (
     "noisereduce",
@@ -42,12 +42,11 @@ LIBRARIES = (
 
 SOUND_TO_VECTOR = (
     *("audio/*.py", "evidence.py", "inference.py"),
-    *("voice/encoder.py", "voice/dvector.py", "voice/robust.py"),
-    *("voice/mels.py", "voice/partials.py", "voice/trimming.py"),
+    *("voice/encoder.py", "voice/mels.py", "voice/partials.py", "voice/trimming.py"),
     *("evaluation/conditions.py", "evaluation/codecs.py", "evaluation/disturbances.py"),
     *("evaluation/recordings.py", "evaluation/voices.py"),
 )
-"""The source files of the way from a recording to its vector."""
+"""The source files of the way from a recording to its vector, but for that of its encoder."""
 
 UNREADABLE = (NoSuchFile, UnusableRecording)
 
@@ -219,7 +218,9 @@ def hear(  # noqa: PLR0913 (each is a choice of its own)
     """
     keys = _keys(jobs, settings)
     times = Counter(keys)
-    listen = partial(_hear_one, settings=settings, fail_fast=fail_fast, way=pipeline())
+    listen = partial(
+        _hear_one, settings=settings, fail_fast=fail_fast, way=pipeline(settings.encoder)
+    )
     options = {"backend": backend, "workers": workers, "scheduler": scheduler}
     heard: dict[str, Heard] = {}
     done = 0
@@ -255,7 +256,7 @@ def _results(
 def _hear_one(
     key: str, job: Job, *, settings: Settings, fail_fast: bool, way: str
 ) -> tuple[str, Heard]:
-    if pipeline() != way:
+    if pipeline(settings.encoder) != way:
         raise EngineUnavailable(
             "a worker runs another Membrane, or other versions of its libraries: install the same"
         )
@@ -295,7 +296,12 @@ def _judged(heard: Heard) -> Heard:
 
 def _keys(jobs: Sequence[Job], settings: Settings) -> list[str]:
     """Return the name of each job's entry in the cache: a hash of all that decides its vector."""
-    way = [pipeline(), settings.encoder, *_models(settings.encoder), settings.denoise]
+    way = [
+        pipeline(settings.encoder),
+        settings.encoder,
+        *_models(settings.encoder),
+        settings.denoise,
+    ]
     sounds = {recording: _sound(recording) for recording in {job.recording for job in jobs}}
     return [_key(job, sounds[job.recording], way) for job in jobs]
 
@@ -317,6 +323,11 @@ def _models(encoder: str) -> list[str]:
     return [model.sha256 for model in registry().values() if model.name in (encoder, "silero-vad")]
 
 
-def pipeline() -> str:
-    """Return a hash of what turns sound into vectors: our source and the libraries' versions."""
-    return source_hash(SOUND_TO_VECTOR, LIBRARIES)
+def pipeline(encoder: str) -> str:
+    """Return a hash of what turns sound into vectors: our source and the libraries' versions.
+
+    Of the encoders' source it knows one only: a change of another keeps the voices of this one.
+    """
+    module, _ = ENCODERS.get(encoder, ("", ""))
+    source = module.removeprefix("membrane.").replace(".", "/") + ".py"
+    return source_hash((*SOUND_TO_VECTOR, source), LIBRARIES)

@@ -6,10 +6,13 @@ import shutil
 import signal
 import subprocess
 import time
+import tomllib
 
 import pytest
 
 from membrane.__main__ import run
+from membrane.voice.judge import Judge
+from tests import second_encoder
 from tests.conftest import MEMBRANE
 from tests.processes import assert_group_ends
 
@@ -332,6 +335,57 @@ def test_an_output_that_cannot_be_written_is_refused_before_anything_is_heard(
     code, out, told = calibrated("--output", tmp_path)
     assert (code, out) == (7, "")
     assert len(told.strip().splitlines()) == 1
+
+
+@pytest.fixture
+def turned(monkeypatch, tmp_path):
+    """Ship a second encoder, called turned; return the option and the shipped files."""
+    with second_encoder.beside(monkeypatch, tmp_path) as weights:
+        yield ("--encoder", second_encoder.NAME), weights
+
+
+def test_error_rates_are_those_of_the_encoder_that_was_chosen(evaluated, turned):
+    option, _ = turned
+    one, other = evaluated(), evaluated(*option)
+    assert other["provenance"]["encoder"] == "turned"
+    assert one["provenance"]["encoder"] == "resemblyzer"
+    first, second = (found["outcomes"][0]["measures"] for found in (one, other))
+    assert second["eer"]["value"] == pytest.approx(first["eer"]["value"])
+    assert second["cllr"]["value"] != pytest.approx(first["cllr"]["value"], rel=0.01)
+
+
+def test_each_encoder_has_a_calibration_of_its_own_in_one_file(calibrated, turned, home):
+    option, _ = turned
+    file = home / "calibration.toml"
+    try:
+        assert calibrated()[0] == 0
+        assert calibrated(*option)[0] == 0
+        text = file.read_text(encoding="utf-8")
+        for encoder in ("resemblyzer", "turned"):
+            assert text.count(f"[{encoder}.centre.thresholds.balanced]") == 1
+    finally:
+        file.unlink()
+        file.with_name("calibration.toml.previous").unlink(missing_ok=True)
+
+
+def test_an_encoder_that_nothing_is_shipped_for_yet_can_be_calibrated(
+    calibrated, turned, recordings, tmp_path
+):
+    option, weights = turned
+    for file in weights.glob("turned.c*"):
+        file.unlink()
+    output = weights / "turned.calibration.toml"
+    strangers = ("--cohort", recordings, "--output", output)
+    for normalisation, compared in (("none", "bare similarity"), ("centre", "")):
+        second_encoder.forget()
+        chosen = ("--normalise", normalisation)
+        code, _, told = calibrated(*option, *strangers, *chosen)
+        assert code == 0, told
+        assert compared in told
+    assert set(tomllib.loads(output.read_text(encoding="utf-8"))["turned"]) == {"none", "centre"}
+    second_encoder.forget()
+    assert Judge("turned").calibration.normalisation == "centre"
+    assert len(Judge("turned").strangers.vectors) == 5
 
 
 @pytest.mark.parametrize("own", ["damaged", "[resemblyzer.centre]", "lacking"])

@@ -446,6 +446,8 @@ def test_voiceprints_of_another_encoder_are_never_compared(gallery):
     assert isinstance(error, EncoderMismatch)
     assert error.exit_code == 6
     assert "come from resemblyzer, not from other" in str(error)
+    assert "--encoder" in str(error)
+    assert "membrane enroll --reencode" in str(error)
 
 
 def test_sets_side_by_side_are_not_compared_with_each_other():

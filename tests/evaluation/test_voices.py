@@ -1,14 +1,17 @@
 import os
+import re
 import signal
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import membrane
 from membrane.audio.files import save_recording
 from membrane.audio.quality import Quality
 from membrane.errors import NoSuchFile, UndecodableAudio
@@ -19,6 +22,7 @@ from membrane.evaluation.voices import Heard, Job, VoiceCache, cache_folder, hea
 from membrane.evidence import Examiner
 from membrane.settings import Settings
 from membrane.voice.encoder import Embedding
+from tests import second_encoder
 from tests.processes import assert_group_ends
 
 KEY = "ab" * 32
@@ -144,6 +148,38 @@ def test_recordings_of_one_content_are_heard_once(jobs, tmp_path, monkeypatch):
     assert_same(heard[:1], heard[1:])
 
 
+def test_each_encoder_keeps_voices_of_its_own(jobs, cache, monkeypatch, tmp_path):
+    with second_encoder.beside(monkeypatch, tmp_path):
+        one, other = (
+            hear(jobs[1:2], Settings(encoder=name), cache=cache, backend="sequential")[0]
+            for name in ("resemblyzer", second_encoder.NAME)
+        )
+        keys = computed(monkeypatch)
+        hear(jobs[1:2], Settings(encoder="resemblyzer"), cache=cache, backend="sequential")
+    assert not keys
+    turned = one.embedding.vector @ second_encoder.rotation()
+    np.testing.assert_allclose(other.embedding.vector, turned, atol=1e-6)
+
+
+@pytest.mark.parametrize("encoder", ["resemblyzer", "membrane"])
+def test_a_voice_depends_on_all_source_of_its_encoder_and_on_no_other_encoder(encoder, monkeypatch):
+    modules = {"resemblyzer": "membrane.voice.dvector", "membrane": "membrane.voice.robust"}
+    monkeypatch.setattr(voices, "ENCODERS", {name: (of, "") for name, of in modules.items()})
+    monkeypatch.setattr(voices, "source_hash", lambda patterns, _libraries: patterns)
+    package = Path(membrane.__file__).parent
+    covered = {path for pattern in voices.pipeline(encoder) for path in package.glob(pattern)}
+    own = {package.parent / f"{module.replace('.', '/')}.py" for module in modules.values()}
+    mine = package.parent / f"{modules[encoder].replace('.', '/')}.py"
+    assert covered & own == {mine}
+    assert _voice_source(mine) <= covered
+
+
+def _voice_source(path):
+    """Return a module of the voice's and all of the voice's that it imports."""
+    imported = re.findall(r"from membrane\.voice\.(\w+) import", path.read_text(encoding="utf-8"))
+    return {path}.union(*(_voice_source(path.with_name(f"{name}.py")) for name in imported))
+
+
 @pytest.mark.parametrize("changed", [Settings(denoise="never"), "enrolling", "pipeline"])
 def test_what_was_heard_otherwise_is_computed_again(changed, jobs, cache, monkeypatch):
     here(jobs[1:2], cache=cache)
@@ -154,7 +190,7 @@ def test_what_was_heard_otherwise_is_computed_again(changed, jobs, cache, monkey
     elif changed == "enrolling":
         job = replace(job, enrolling=True)
     else:
-        monkeypatch.setattr(voices, "pipeline", lambda: "of another Membrane")
+        monkeypatch.setattr(voices, "pipeline", lambda _encoder: "of another Membrane")
     hear([job], chosen, cache=cache, backend="sequential")
     assert len(keys) == 1
 
