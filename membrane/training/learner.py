@@ -1,4 +1,7 @@
-"""What learns: a network, its moving average, and the optimiser that makes it better.
+"""What learns: a network, its moving average, and the stages in which it becomes better.
+
+First the front alone learns to take out noise, which needs no LSTM and a tenth of the time; then
+everything learns together.
 
 The average of the weights over the last few hundred steps errs less than any one of them (Polyak
 and Juditsky, "Acceleration of stochastic approximation by averaging", 1992); it is what is
@@ -20,8 +23,9 @@ from membrane.errors import UsageError
 from membrane.training.batches import Batch
 from membrane.training.distributed import Processes
 from membrane.training.network import Network, Voiced
-from membrane.training.objectives import Objective
+from membrane.training.objectives import Loss, Objective, mask_distance
 from membrane.training.recipe import Recipe
+from membrane.training.stage import Stage
 from membrane.voice.mels import STEP
 from membrane.voice.partials import partial_starts
 
@@ -77,31 +81,36 @@ class Learner:
         self.processes = processes
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
         self.step = 0
-        self.optimiser, self.schedule = self._optimiser()
+        self.front_stage, self.whole_stage = self._stages()
         self._starts = tuple(partial_starts((recipe.frames - 1) * STEP))
 
-    def _optimiser(self) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.OneCycleLR]:
+    def _stages(self) -> tuple[Stage | None, Stage]:
         old: list[nn.Parameter] = []
         new: list[nn.Parameter] = []
         for name, parameter in self.network.named_parameters():
             (old if name.split(".")[0] in OLD_LAYERS else new).append(parameter)
         own = list(self.objective.parameters())
-        slow = self.recipe.learning_rate
-        fast = slow * self.recipe.new_layers_factor
-        rated = [(rate, some) for rate, some in ((slow, old), (fast, new), (fast, own)) if some]
-        optimiser = torch.optim.Adam([{"params": some, "lr": rate} for rate, some in rated])
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimiser,
-            max_lr=[rate for rate, _ in rated],
-            total_steps=self.recipe.steps,
-            pct_start=_rising_share(self.recipe),
-        )
-        return optimiser, schedule
+        recipe, share = self.recipe, self.recipe.warmup_share
+        slow = recipe.learning_rate
+        fast = slow * recipe.new_layers_factor
+        rated = [(slow, old), (fast, new), (slow * recipe.prototypes_factor, own)]
+        whole = Stage(rated, steps=recipe.steps - recipe.front_steps, warmup_share=share)
+        if not recipe.front_steps or self.network.front is None:
+            return None, whole
+        front = [(recipe.front_rate, list(self.network.front.parameters()))]
+        return Stage(front, steps=recipe.front_steps, warmup_share=share), whole
+
+    @property
+    def _stage(self) -> Stage:
+        """What learns at this step."""
+        if self.front_stage is not None and self.step < self.recipe.front_steps:
+            return self.front_stage
+        return self.whole_stage
 
     @property
     def rate(self) -> float:
-        """The learning rate of the old layers at this step."""
-        return float(self.optimiser.param_groups[0]["lr"])
+        """The learning rate at this step, of the old layers if they learn."""
+        return self._stage.rate
 
     def learn(self, own: Batch) -> Losses:
         """Take one step.
@@ -122,19 +131,33 @@ class Learner:
             If the loss is no number any more: the network is then as it was before.
         """
         self.network.train()
-        batch, voiced = self._heard(own)
-        total, parts = self.objective(batch, voiced, self._starts)
+        stage = self._stage
+        total, parts = self._cleaning(own) if stage is self.front_stage else self._judged(own)
         loss = total.item()
         self._require_number(loss)
-        self.optimiser.zero_grad()
-        total.backward()
-        self.processes.add_gradients(self.network.parameters())
-        nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.gradient_limit)
-        self.optimiser.step()
-        self.schedule.step()
+        stage.forget_gradients()
+        total.backward()  # type: ignore[no-untyped-call]
+        parameters = list(self.network.parameters())
+        self.processes.add_gradients(parameters)
+        stage.step(limited=parameters, limit=self.recipe.gradient_limit)
         self.step += 1
         self._follow()
         return {"loss": loss, **{name: part.item() for name, part in parts.items()}}
+
+    def _cleaning(self, own: Batch) -> Loss:
+        """Return how well the front alone takes out noise; nothing else is computed."""
+        rows = Rows.of(own, self.device)
+        with self._precision():
+            _, cleaned = self.network.listen(rows.heard, rows.lengths)
+        gathered = self.processes.gathered
+        batch = Rows(*map(gathered, rows))
+        distance = mask_distance(gathered(cleaned.float()), batch.wanted, batch.lengths)
+        return Loss(distance, {"mask": distance})
+
+    def _judged(self, own: Batch) -> Loss:
+        batch, voiced = self._heard(own)
+        loss: Loss = self.objective(batch, voiced, self._starts)
+        return loss
 
     def _heard(self, own: Batch) -> tuple[Rows, Voiced]:
         """Return the whole batch and what the network makes of it, here and elsewhere."""
@@ -167,6 +190,9 @@ class Learner:
         for slow, fast in zip(self.average.parameters(), self.network.parameters(), strict=True):
             slow.lerp_(fast, 1 - decay)
 
+    def _all_stages(self) -> list[Stage]:
+        return [stage for stage in (self.front_stage, self.whole_stage) if stage is not None]
+
     def state(self) -> dict[str, Any]:
         """Return all that `restore` needs to go on from here."""
         return {
@@ -174,26 +200,18 @@ class Learner:
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
             "objective": self.objective.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "schedule": self.schedule.state_dict(),
+            "stages": [stage.state() for stage in self._all_stages()],
             "random": torch.get_rng_state(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Become what another learner of the same recipe and speakers was."""
         self.step = state["step"]
-        for name in ("network", "average", "objective", "optimiser", "schedule"):
+        for name in ("network", "average", "objective"):
             getattr(self, name).load_state_dict(state[name])
+        for stage, kept in zip(self._all_stages(), state["stages"], strict=True):
+            stage.restore(kept)
         torch.set_rng_state(state["random"])
-
-
-def _rising_share(recipe: Recipe) -> float:
-    """Return the share of the steps in which the rate rises.
-
-    A rise of exactly one step would take none, which `OneCycleLR` divides by.
-    """
-    share = recipe.warmup_share
-    return share if share * recipe.steps != 1 else math.nextafter(share, 1)
 
 
 def has_bfloat16(device: torch.device) -> bool:

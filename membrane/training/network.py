@@ -40,8 +40,8 @@ the mercy of a single one."""
 VIEWS = 3
 """In how many ways the front sees each channel of a frame; see `views_of`."""
 
-WIDTH = 96
-"""Channels of the front: a tenth of the LSTM's multiplications."""
+WIDTH = 128
+"""Channels of the front: an eighth of the LSTM's multiplications."""
 
 KERNEL = 5
 """Frames that a convolution sees at once."""

@@ -180,6 +180,11 @@ class Recipe:
     ----------
     steps : int
         Batches that are learnt from.
+    front_steps : int
+        The first of them, in which only the front learns, by the mask alone; 0 if it learns with
+        the rest from the beginning.
+    front_rate : float
+        Its learning rate then, at its peak.
     speakers : int
         In a batch, of two utterances each.
     frames : int
@@ -188,6 +193,8 @@ class Recipe:
         At its peak, of the layers that come from the teacher.
     new_layers_factor : float
         By how much faster the other layers learn.
+    prototypes_factor : float
+        By how much faster what belongs to an objective learns.
     warmup_share : float
         Of the steps in which the learning rate rises; then it falls (one cycle).
     gradient_limit : float
@@ -215,10 +222,13 @@ class Recipe:
     """
 
     steps: int = _number(1500, 1)
+    front_steps: int = _number(0, 0)
+    front_rate: float = _number(3e-3, 1e-9, 1.0)
     speakers: int = _number(20, 2, 10_000)
     frames: int = _number(237, 160, 30_000)
     learning_rate: float = _number(6e-4, 1e-9, 1.0)
     new_layers_factor: float = _number(3.0, 0.001, 1000.0)
+    prototypes_factor: float = _number(3.0, 0.001, 1000.0)
     warmup_share: float = _number(0.15, 0.0, 0.99)
     gradient_limit: float = _number(3.0, 1e-6, 1e6)
     average_decay: float = _number(0.998, 0.0, 0.999999)
@@ -250,6 +260,12 @@ class Recipe:
             )
         if self.network.side and not self.network.front:
             raise UsageError("network.side needs network.front: switch both on, or both off")
+        if self.front_steps >= self.steps:
+            raise UsageError(
+                f"front_steps is {self.front_steps} of {self.steps} steps: leave some for the rest"
+            )
+        if self.front_steps and not self.network.front:
+            raise UsageError("front_steps needs network.front: switch it on, or set them to 0")
         _check_augmentation(self.augmentation)
         if not any(_weights(self.objectives)):
             raise UsageError("every objective weighs nothing: give one a weight above 0")

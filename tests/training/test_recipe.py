@@ -38,7 +38,7 @@ def test_whole_numbers_may_stand_for_others(recipe_of):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("stepps = 3", "stepps is not known: choose from steps, speakers"),
+        ("stepps = 3", "stepps is not known: choose from steps, front_steps"),
         ("steps = 0", "steps is 0: it must be a whole number from 1"),
         ("steps = 2.5", "steps is 2.5: it must be a whole number"),
         ("steps = true", "steps is True: it must be a whole number"),
@@ -81,3 +81,10 @@ def test_a_recipe_without_any_objective_is_refused():
     nothing = ObjectiveRecipe(distillation=0, margin=0, contrastive=0, ge2e=0)
     with pytest.raises(UsageError, match="every objective weighs nothing"):
         replace(Recipe(), objectives=nothing).check()
+
+
+def test_the_front_cannot_learn_alone_for_all_steps_or_where_there_is_none(recipe_of):
+    with pytest.raises(UsageError, match="leave some for the rest"):
+        recipe_of("steps = 10\nfront_steps = 10")
+    with pytest.raises(UsageError, match=r"front_steps needs network\.front"):
+        recipe_of("front_steps = 10\n[network]\nfront = false\nside = false")
