@@ -22,7 +22,7 @@ from membrane.evaluation.transcripts import Said
 from membrane.evaluation.trials import Enrolled
 from membrane.phrase.recognizer import Recognizer, load_recognizer
 from membrane.settings import Settings
-from membrane.voice.encoder import Encoder, Vector, load_encoder
+from membrane.voice.encoder import Embedding, Encoder, Vector, load_encoder
 
 HEARD, DENOISED, FIRST_QUARTER = "as heard", "denoised", "first quarter"
 """Treatments."""
@@ -174,12 +174,15 @@ def hear_voice(encoder: str, place: int, probe: Recording, condition: Condition)
 def voiceprint(encoder: str, place: int, who: Enrolled) -> tuple[int, dict[str, Vector]]:
     """Return somebody's voiceprints: of what was heard, and half of it denoised."""
     sounds = [sound_of(one, CLEAN)[0] for one in who.recordings]
-    partials = {
-        treatment: [
-            encoder_named(encoder).embed(at_voice_level(TREATMENTS[treatment](sound))).partials
-            for sound in sounds
-        ]
-        for treatment in (HEARD, DENOISED)
-    }
-    kinds = {HEARD: partials[HEARD], BOTH: partials[HEARD] + partials[DENOISED]}
-    return place, {kind: np.concatenate(each).sum(axis=0) for kind, each in kinds.items()}
+    embed = encoder_named(encoder).embed
+    heard, clean = (
+        sum(_weighted(embed(at_voice_level(TREATMENTS[name](sound)))) for sound in sounds)
+        for name in (HEARD, DENOISED)
+    )
+    return place, {HEARD: heard, BOTH: heard + clean}
+
+
+def _weighted(embedding: Embedding) -> Vector:
+    """Return a voice as long as the sum of its partials, as a voiceprint counts it."""
+    weighted: Vector = embedding.vector * np.linalg.norm(embedding.partials.sum(axis=0))
+    return weighted
