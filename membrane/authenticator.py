@@ -406,7 +406,7 @@ class Membrane(Comparer):
         ------
         UsageError
             If nobody has a passphrase.
-        PoorQuality, StoreError, Unavailable
+        PoorQuality, EncoderMismatch, StoreError, Unavailable
         """
         gallery = self.store.gallery()
         owners = self.passphrase_owners(gallery)

@@ -99,8 +99,7 @@ class Comparer(Examiner):
         for made_for_this_one in ("encoder", "judge"):
             vars(other).pop(made_for_this_one, None)
         self._others[encoder] = other.encoder  # its network is loaded once
-        if encoder in models.registry():
-            models.path_of(encoder)
+        models.path_of(encoder)
         return other
 
     def _native(self, gallery: Gallery) -> Self:

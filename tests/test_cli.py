@@ -11,6 +11,7 @@ import pytest
 import membrane
 from membrane import cli
 from membrane.__main__ import run
+from membrane.settings import Settings
 from membrane.store.joblib_store import JoblibStore
 from tests import second_encoder
 
@@ -269,7 +270,7 @@ def test_a_voiceprint_takes_another_encoder_from_kept_recordings(
     assert out == ""
     assert "does not sound like ada" in told
     assert "Nothing was changed" in told
-    assert plain("verify", "-u", "ada", "-f", login)[1]["encoder"] == "resemblyzer"
+    assert plain("verify", "-u", "ada", "-f", login)[1]["encoder"] == Settings.encoder
     code, stored = plain(*anew, *kept)
     assert (code, stored["encoder"], stored["phrases"]) == (0, turned, 2)
     code, decision = plain("verify", "-u", "ada", "-f", login)
@@ -301,14 +302,14 @@ def test_the_encoder_is_chosen_as_every_setting_is(
     code, found = plain("identify", "-f", recording("edgar", "login"), *option)
     assert (code, found["person"], found["encoder"]) == (0, "edgar", turned)
     code, found = plain("identify", "-f", recording("ada", "login"), *option)
-    assert (code, found["person"], found["encoder"]) == (0, "ada", "resemblyzer")
+    assert (code, found["person"], found["encoder"]) == (0, "ada", Settings.encoder)
     run(["list"])
     told = capsys.readouterr().err
     if how == "option":
         assert told == f"Enrolled with the encoder {turned}: edgar.\n"
     else:
-        assert told == "Enrolled with the encoder resemblyzer: ada, boris, clara.\n"
-    assert {one["encoder"] for one in plain("list")[1]} == {"resemblyzer", turned}
+        assert told == f"Enrolled with the encoder {Settings.encoder}: ada, boris, clara.\n"
+    assert {one["encoder"] for one in plain("list")[1]} == {Settings.encoder, turned}
 
 
 def test_a_long_list_of_people_of_another_encoder_is_cut():

@@ -35,7 +35,7 @@ def by(engines, tmp_path):
         database = tmp_path / "voiceprints.joblib"
         membrane = Membrane(Settings(database=database, encoder=encoder, **settings))
         membrane.recognizer = engines.recognizer
-        if encoder == "resemblyzer":
+        if encoder == engines.encoder.name:
             membrane.encoder = engines.encoder
         return membrane
 
