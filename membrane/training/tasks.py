@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -119,8 +117,11 @@ def _train_and_export(plan: Plan, processes: Processes, view: View) -> None:
     trainer = _trainer(plan, recipe, processes, view, state)
     if processes.first:
         folder.keep(recipe)
-    with _interrupt_explained(trainer):
-        trainer.run()
+    if not _completed(trainer):  # told of here, or the interrupt behind it would be all one hears
+        raise Declined(
+            f"training was stopped at step {trainer.learner.step} and kept: go on with the same "
+            "command and --resume"
+        )
     if processes.first:
         _show(trainer, view)
         _export(plan, recipe, folder, view)
@@ -210,24 +211,13 @@ def _charts(plan: Plan, state: dict[str, Any] | None) -> Charts:
     return TensorBoard(plan.output, after=0 if state is None else state["step"])
 
 
-@contextmanager
-def _interrupt_explained(trainer: Trainer) -> Iterator[None]:
-    """Turn Ctrl-C into a line that says how to go on.
-
-    Raises
-    ------
-    Declined
-    """
-    interrupted = False
+def _completed(trainer: Trainer) -> bool:
+    """Train; return whether nobody interrupted it."""
     try:
-        yield
+        trainer.run()
     except KeyboardInterrupt:
-        interrupted = True
-    if interrupted:  # outside, or the interrupt behind it would be all that is told
-        raise Declined(
-            f"training was stopped at step {trainer.learner.step} and kept: go on with the same "
-            "command and --resume"
-        )
+        return False
+    return True
 
 
 def _show(trainer: Trainer, view: View) -> None:

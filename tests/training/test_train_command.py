@@ -30,7 +30,7 @@ precision = "float32"
 codec_share = 0.0
 """
 
-PATIENCE_S = 120
+PATIENCE_S = 300
 
 
 @pytest.fixture(scope="module")
