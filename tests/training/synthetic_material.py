@@ -1,10 +1,13 @@
-"""Material of hums that differ by speaker, so that no file is decoded."""
+"""Material of hums that differ by speaker, so that no file is decoded; never write into it."""
+
+from functools import cache
 
 import numpy as np
 
 from membrane.training.material import Material, Spoken, Voice
 
 
+@cache
 def hum(hertz, seconds, level=0.1):
     """A tone with harmonics, at 16 kHz."""
     at = np.arange(round(16_000 * seconds)) / 16_000
@@ -23,6 +26,7 @@ def voice(number, seconds=2.0, utterances=3, corpus="made"):
     )
 
 
+@cache
 def material(speakers=6, noises=2, rooms=1, **options):
     """As many speakers, noises and rooms."""
     chance = np.random.default_rng(0)

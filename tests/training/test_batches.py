@@ -188,7 +188,7 @@ def test_no_process_outlives_the_one_it_works_for(tmp_path, environment, end):
         # Ctrl-C reaches all processes of a terminal.
         (os.killpg if end == signal.SIGINT else os.kill)(program.pid, end)
         # It ends when the last process that may write there has ended.
-        _, said = program.communicate(timeout=30)
+        _, said = program.communicate(timeout=120)
     assert said.count("Traceback") == (end == signal.SIGINT)
 
 
