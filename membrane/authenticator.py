@@ -19,6 +19,7 @@ from membrane.errors import (
     EncoderMismatch,
     NameTaken,
     PoorQuality,
+    Unavailable,
     UnknownName,
     UsageError,
 )
@@ -299,7 +300,7 @@ class Membrane(Comparer):
             if own is not None:
                 people[own] = False
             # Whoever is of an encoder that cannot run here keeps nobody from being enrolled.
-            with suppress(EncoderMismatch, PoorQuality):
+            with suppress(Unavailable, PoorQuality):
                 judging = self.by(encoder, whose=voiceprint.name)
                 vector = voiceprint.vector
                 if encoder != voiceprint.encoder:

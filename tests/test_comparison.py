@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from membrane import models
 from membrane.authenticator import Membrane
 from membrane.errors import Disagreement, EncoderMismatch, UnknownName, UsageError
+from membrane.evidence import Examiner
 from membrane.settings import Settings
 from membrane.voice.encoder import ENCODERS
 from membrane.voice.judge import Judge
@@ -42,15 +44,23 @@ def by(engines, tmp_path):
     return make
 
 
+@pytest.fixture(scope="module")
+def phrases(both, utterance_of):
+    """Return somebody's three phrases as an encoder heard them, once."""
+    examiners = {name: Examiner(Settings(encoder=name)) for name in ("resemblyzer", TURNED)}
+
+    @cache
+    def examine(person, encoder):
+        said = [utterance_of(person, "enrol", number) for number in range(3)]
+        return [examiners[encoder].examine(one, enrolling=True) for one in said]
+
+    return examine
+
+
 @pytest.fixture
-def enrol(by, utterance_of):
+def enrol(by, phrases):
     def enrol(person, encoder="resemblyzer", *, name=None, **options):
-        membrane = by(encoder)
-        phrases = [
-            membrane.examine(utterance_of(person, "enrol", number), enrolling=True)
-            for number in range(3)
-        ]
-        return membrane.enroll(name or person, phrases, **options)
+        return by(encoder).enroll(name or person, phrases(person, encoder), **options)
 
     return enrol
 
