@@ -208,6 +208,14 @@ def test_the_same_voice_by_two_encoders_is_whose_score_is_higher(by, enrol, utte
         assert found[0].score == pytest.approx(found[1].score + WORTH, abs=1e-3)
 
 
+def test_with_a_threshold_of_ones_own_the_most_similar_is_identified(by, mixed, utterance_of):
+    decision = by(threshold=0.8).identify(utterance_of("edgar", "login"))
+    assert (decision.person, decision.encoder) == ("edgar", TURNED)
+    alike = [candidate.similarity for candidate in decision.candidates]
+    assert alike == sorted(alike, reverse=True)
+    assert decision.voice.score is None
+
+
 def test_a_stranger_is_nobody_by_either_encoder(by, mixed, utterance_of):
     decision = by().identify(utterance_of("farid", "login"), top_n=3)
     assert not decision.accepted
