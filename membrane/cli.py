@@ -33,6 +33,7 @@ from membrane.options import (
     WithFiles,
     Yes,
 )
+from membrane.training import commands as training
 
 if TYPE_CHECKING:
     from membrane.authenticator import Membrane
@@ -450,3 +451,4 @@ def verify_weights(as_json: AsJson = False) -> None:
 
 
 evaluation.register(app)
+training.register(app)
