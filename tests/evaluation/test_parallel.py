@@ -165,6 +165,6 @@ def test_a_cluster_hears_bit_by_bit_what_this_computer_hears(cluster, recordings
 @needs_dask
 def test_a_cluster_of_another_membrane_is_refused(cluster, recordings, monkeypatch):
     jobs = [Job(one) for one in find_recordings([recordings]).recordings[:2]]
-    monkeypatch.setattr("membrane.evaluation.voices.pipeline", lambda: "changed since")
+    monkeypatch.setattr("membrane.evaluation.voices.pipeline", lambda _encoder: "changed since")
     with pytest.raises(EngineUnavailable, match="a worker runs another Membrane"):
         hear(jobs, Settings(), backend="dask", scheduler=cluster)
