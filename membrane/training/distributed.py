@@ -131,8 +131,11 @@ def joined() -> Iterator[Processes]:
     if count == 1:
         yield Processes()
         return
+    on_gpus = torch.cuda.is_available()
+    if on_gpus:  # one each
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
     try:
-        distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        distributed.init_process_group("nccl" if on_gpus else "gloo")
     except (RuntimeError, ValueError) as error:
         raise EngineUnavailable(
             f"the other processes cannot be reached ({_in_one_line(error)}): start all "

@@ -234,5 +234,9 @@ def _export(plan: Plan, recipe: Recipe, folder: RunFolder, view: View) -> None:
         return
     network = Network(recipe.network)
     _fill(network, folder.best)
-    export(network.eval(), plan.export, weights=plan.weights)
-    view.note(f"Written: {plan.export}")
+    about = {"recipe": recipe.as_toml(), "step": str(checkpoint.load(folder.best)["step"])}
+    exported = export(network, plan.export, weights=plan.weights, metadata=about)
+    view.note(
+        f"Written: {plan.export} ({exported.size / 1e6:.1f} MB; its vectors have a cosine of "
+        f"{exported.likeness:.5f} or more to those of the trained network)."
+    )

@@ -1,5 +1,6 @@
 import csv
 import sys
+from types import ModuleType
 
 import pytest
 
@@ -51,6 +52,28 @@ def test_a_folder_that_is_gone_is_an_output_that_cannot_be_written(tmp_path):
     table.path.parent.rmdir()
     with pytest.raises(OutputUnwritable, match=r"log\.csv cannot be written"):
         table.add(10, {"loss": 1.0})
+
+
+def test_tensorboard_gets_a_point_for_each_figure(tmp_path, monkeypatch):
+    drawn = []
+
+    class SummaryWriter:
+        def __init__(self, folder, purge_step):
+            drawn.append((folder, purge_step))
+
+        def add_scalar(self, *point):
+            drawn.append(point)
+
+        def close(self):
+            drawn.append("closed")
+
+    module = ModuleType("torch.utils.tensorboard")
+    module.SummaryWriter = SummaryWriter
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
+    charts = TensorBoard(tmp_path, after=20)
+    charts.add(30, {"loss": 0.5, "rate": 0.1})
+    charts.close()
+    assert drawn == [(str(tmp_path), 21), ("loss", 0.5, 30), ("rate", 0.1, 30), "closed"]
 
 
 def test_tensorboard_that_is_not_installed_is_told_in_one_line(tmp_path, monkeypatch):
