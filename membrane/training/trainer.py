@@ -92,15 +92,16 @@ class Trainer:
             If the loss is no number any more.
         """
         self._open_tables()
-        self._ask_teacher()
-        last = self.learner.recipe.steps
-        with shown(self.view, first=self.learner.step, last=last) as progress:
-            try:
+        try:
+            self._ask_teacher()
+            last = self.learner.recipe.steps
+            with shown(self.view, first=self.learner.step, last=last) as progress:
                 self._learn(progress)
-            except (KeyboardInterrupt, SystemExit):
-                self._keep()
-                raise
-        self.charts.close()
+        except (KeyboardInterrupt, SystemExit):
+            self._keep()
+            raise
+        finally:
+            self.charts.close()
 
     @property
     def _writes(self) -> bool:

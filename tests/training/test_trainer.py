@@ -260,6 +260,22 @@ def test_a_training_that_was_interrupted_goes_on_with_the_next_step(whole, tmp_p
         assert told(tmp_path, name) == told(whole, name)
 
 
+def test_an_interrupt_before_the_first_step_can_be_gone_on_from_too(tmp_path):
+    one = trainer(tmp_path, 10.0, 5.0)
+
+    def interrupted(_voices):
+        raise KeyboardInterrupt
+
+    one.validation.errors = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        one.run()
+    again = trainer(tmp_path, 10.0, 5.0)
+    again.restore(checkpoint.load(RunFolder(tmp_path).last))
+    again.run()
+    rows = table(tmp_path / "validation.csv")
+    assert [row["step"] for row in rows] == ["0", "3", "6", "9", "12"]
+
+
 def test_a_validation_that_was_broken_off_is_done_again(tmp_path):
     one = trainer(tmp_path, 10.0, 5.0)
     asked = one.validation.errors
