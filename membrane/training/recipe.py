@@ -215,6 +215,8 @@ class Recipe:
         Steps between two validations.
     patience : int
         Validations without a lower error after which the training ends early.
+    blends : int
+        Shares of the teacher's weights that are tried on the best network at the end.
     seed : int
     augmentation : AugmentationRecipe
     objectives : ObjectiveRecipe
@@ -239,6 +241,7 @@ class Recipe:
     validation_share: float = _number(0.2, 0.0, 0.9)
     validate_every: int = _number(500, 1)
     patience: int = _number(4, 1)
+    blends: int = _number(4, 0, 100)
     seed: int = _number(0, 0)
     augmentation: AugmentationRecipe = AugmentationRecipe()
     objectives: ObjectiveRecipe = ObjectiveRecipe()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Generator
 from contextlib import closing
@@ -11,9 +12,11 @@ from typing import Any
 from membrane.console import View
 from membrane.training import checkpoint
 from membrane.training.batches import Batch, Batches
+from membrane.training.blending import blended, shares_of
 from membrane.training.interrupts import deferred
 from membrane.training.learner import Learner, Losses
 from membrane.training.logs import Charts, NoCharts, Table
+from membrane.training.network import Network
 from membrane.training.progress import Progress, shown
 from membrane.training.run_folder import RECIPE, SPEAKERS, RunFolder
 from membrane.training.validation import (
@@ -28,6 +31,9 @@ from membrane.training.validation import (
 
 LOG_EVERY = 10
 """Steps between two rows of the log."""
+
+TEACHER_SHARE = "teacher_share"
+"""What a checkpoint calls the teacher's share of its weights; it is there once it was chosen."""
 
 KEEP_EVERY_S = 60.0
 """Seconds of work that may be lost when the machine goes down."""
@@ -102,6 +108,34 @@ class Trainer:
             raise
         finally:
             self.charts.close()
+
+    def blend(self, teacher: Network) -> None:
+        """Mix the best network with its teacher, in the share that validation likes best.
+
+        Parameters
+        ----------
+        teacher : Network
+            Of the same recipe; its old layers are what theirs were before all training.
+
+        Raises
+        ------
+        OutputUnwritable
+        """
+        kept = checkpoint.load(self.folder.best)
+        if self.validation is None or TEACHER_SHARE in kept:
+            return
+        learnt = copy.deepcopy(self.learner.average)
+        learnt.load_state_dict(kept["average"])
+        best, share = learnt, 0.0
+        for tried in shares_of(self.learner.recipe.blends)[1:]:
+            network = blended(learnt, teacher.to(self.learner.device), tried)
+            errors = self.validation.errors(NetworkVoices(network, self.learner.device))
+            ratio = self.validation.ratio(errors, self.teachers)
+            self.view.note(f"With {tried:.0%} of the teacher: {ratio:.3f} times the teacher's EER.")
+            if ratio < self.best.ratio:
+                best, share = network, tried
+                self.best.ratio, self.best_errors = ratio, errors
+        self._keep_best(best, kept["step"], **{TEACHER_SHARE: share})
 
     @property
     def _writes(self) -> bool:
@@ -201,7 +235,7 @@ class Trainer:
         )
         if improved:
             self.best_errors = errors
-            self._keep_best()
+            self._keep_best(self.learner.average, self.learner.step)
         self._keep()
 
     def _write_errors(self, errors: Errors, began: float) -> None:
@@ -232,14 +266,10 @@ class Trainer:
         with deferred():
             checkpoint.save(self.folder.last, state)
 
-    def _keep_best(self) -> None:
-        """Write the averaged weights, which have never been better."""
+    def _keep_best(self, network: Network, step: int, **more: float) -> None:
+        """Write a network that has never been better."""
         if not self._writes:
             return
-        state = {
-            **self._about(),
-            "step": self.learner.step,
-            "average": self.learner.average.state_dict(),
-        }
+        state = {**self._about(), "step": step, "average": network.state_dict(), **more}
         with deferred():
             checkpoint.save(self.folder.best, state)

@@ -316,3 +316,39 @@ def test_after_that_ctrl_c_is_answered_at_once_again():
         pass
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
+
+
+# ---- Blending with the teacher
+
+
+def blended_share(folder, *errors):
+    """Return what was chosen of the teacher, where validation says these errors one by one."""
+    torch.manual_seed(0)
+    one = trainer(folder, 10.0, 5.0, *errors, recipe=replace(RECIPE, steps=3, blends=2))
+    one.run()
+    learnt = weights(one.learner.average)
+    teacher = Network(RECIPE.network)
+    one.blend(teacher)
+    kept = checkpoint.load(one.folder.best)
+    network = Network(RECIPE.network)
+    network.load_state_dict(kept["average"])
+    lstm = network.lstm.weight_hh_l0 - one.learner.average.lstm.weight_hh_l0
+    whole = teacher.lstm.weight_hh_l0 - one.learner.average.lstm.weight_hh_l0
+    assert torch.allclose(lstm, kept["teacher_share"] * whole, atol=1e-6)
+    assert torch.equal(learnt, weights(one.learner.average))
+    return kept["teacher_share"], one
+
+
+def test_the_share_of_the_teacher_that_validates_best_is_kept(tmp_path):
+    assert blended_share(tmp_path, 4.0, 3.0)[0] == pytest.approx(2 / 3)
+
+
+def test_what_was_learnt_is_kept_where_no_share_of_the_teacher_helps(tmp_path):
+    assert blended_share(tmp_path, 6.0, 7.0)[0] == 0.0
+
+
+def test_a_network_is_blended_once_however_often_the_training_goes_on(tmp_path):
+    _, one = blended_share(tmp_path, 4.0, 3.0, 1.0)
+    before = one.folder.best.read_bytes()
+    one.blend(Network(RECIPE.network))
+    assert one.folder.best.read_bytes() == before
