@@ -238,10 +238,10 @@ def _chosen(
     if not sounds:
         raise UsageError("no recording has a speaker: put each into a folder of its speaker's name")
     if only is not None:
-        listed = _entries(only)
+        listed = listed_in(only)
         sounds = [sound for sound in sounds if not listed.isdisjoint(sound.listed_as)]
     if without is not None:
-        listed = _entries(without)
+        listed = listed_in(without)
         before = len(sounds)
         sounds = [sound for sound in sounds if listed.isdisjoint(sound.listed_as)]
         if len(sounds) == before:
@@ -255,7 +255,20 @@ def _chosen(
     return sounds
 
 
-def _entries(path: Path) -> frozenset[str]:
+def listed_in(path: Path) -> frozenset[str]:
+    """Return the entries of a list, in the form of `Sound.listed_as`.
+
+    Parameters
+    ----------
+    path : Path
+        One a line: a speaker, ``corpus/speaker``, ``corpus/file.flac`` or a folder. Empty lines and
+        those that begin with ``#`` say nothing.
+
+    Raises
+    ------
+    NoSuchFile, UsageError
+        If the list is not there, or is not text.
+    """
     lines = (line.strip() for line in read_text(path).split("\n"))
     return frozenset(
         comparable(line.rstrip("/").removeprefix("./"))

@@ -79,6 +79,7 @@ class Heard:
     quality : Quality or None
         None where the file could not be read.
     denoised : bool
+        Whether the voice was taken from denoised sound.
     problem : {"", "refused", "unreadable"}
         Refused by the quality gate, or not readable as sound.
     reason : str
@@ -279,7 +280,7 @@ def _examined(utterance: Utterance, settings: Settings, *, enrolling: bool) -> H
         quality = prepare(utterance, denoising="never").quality
         return Heard(None, quality, problem="refused", reason=find_problem(quality) or str(error))
     prepared = examined.prepared
-    return Heard(examined.embedding, prepared.quality, prepared.denoised)
+    return Heard(examined.embedding, prepared.quality, prepared.voice_denoised)
 
 
 @cached

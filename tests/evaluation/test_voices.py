@@ -118,8 +118,16 @@ def test_a_job_is_heard_as_a_login_is(jobs):
         np.testing.assert_array_equal(heard.embedding.vector, examined.embedding.vector)
         np.testing.assert_array_equal(heard.embedding.partials, examined.embedding.partials)
         assert heard.quality == examined.prepared.quality
-        assert heard.denoised == examined.prepared.denoised
+        assert heard.denoised == examined.prepared.voice_denoised
         assert (heard.problem, heard.reason) == ("", "")
+
+
+@pytest.mark.parametrize(("below_db", "denoised"), [(np.inf, True), (-np.inf, False)])
+def test_what_is_told_of_denoising_is_told_of_the_voice(jobs, monkeypatch, below_db, denoised):
+    monkeypatch.setattr("membrane.voice.dvector.DVectorEncoder.denoise_below_db", below_db)
+    monkeypatch.setattr("membrane.audio.preparation.DENOISE_BELOW_DB", -below_db)
+    [heard] = hear(jobs[:1], Settings(encoder="resemblyzer"), backend="sequential")
+    assert heard.denoised is denoised
 
 
 def test_processes_hear_what_one_process_hears_and_in_order(jobs):
