@@ -59,6 +59,7 @@ from membrane.evaluation.parallel import as_they_finish
 from membrane.evaluation.transcripts import Said
 from membrane.evaluation.trials import enrol_and_probe
 from membrane.phrase.matching import DIGIT_WORDS
+from membrane.settings import Settings
 from membrane.voice.encoder import ENCODERS, Vector
 
 CORPUS = "speechocean762"
@@ -158,7 +159,7 @@ def options() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--encoder", choices=ENCODERS, default="resemblyzer")
+    add("--encoder", choices=ENCODERS, default=Settings.encoder)
     add("--snr", type=float, nargs="+", default=[20.0, 10.0, 5.0, 0.0], help="dB")
     add("--noise", nargs="+", choices=NOISES, default=["pink", "noise", "babble"])
     add("--part", choices=("report", "choose"), default="report")

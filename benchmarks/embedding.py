@@ -3,9 +3,9 @@
 First the encoders, by turns in one process: the CPU time of `--seconds` of speech, and how many
 times that of the first encoder each takes, with a 95 % interval over the rounds.
 
-Then Membrane's d-vector and the package, which is left out where it is not installed. Each reads
-and embeds the files in a process of its own, by turns, so that a busy machine slows both. Twice: on
-one core (``OMP_NUM_THREADS=1``), where both spend nearly all their time in the same
+Then the encoder "resemblyzer" and the package, which is left out where it is not installed. Each
+reads and embeds the files in a process of its own, by turns, so that a busy machine slows both.
+Twice: on one core (``OMP_NUM_THREADS=1``), where both spend nearly all their time in the same
 multiplications, so little can be won; and on all cores, each as it comes: the package with torch's
 threads, Membrane with a file on each core. "warm" leaves out the imports, the models and the first
 file, "whole" is the process from start to end. Run from the project's root, after `make parity`,
@@ -43,7 +43,7 @@ import os, sys, time
 from concurrent.futures import ThreadPoolExecutor
 from membrane.audio.files import read_utterance
 from membrane.voice.encoder import load_encoder
-encoder = load_encoder()
+encoder = load_encoder("resemblyzer")
 workers = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count()))
 embed = lambda path: encoder.embed(read_utterance(path).samples)
 embed_all = lambda paths: list(ThreadPoolExecutor(workers).map(embed, paths))

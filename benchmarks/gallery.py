@@ -23,11 +23,11 @@ from pathlib import Path
 
 import numpy as np
 
+from membrane.settings import Settings
 from membrane.store import database_file
 from membrane.store.columns import Columns, Texts, name_hash, starts_of
 from membrane.store.joblib_store import JoblibStore
 from membrane.store.voiceprint import VECTOR_SIZE
-from membrane.voice.encoder import load_encoder
 from membrane.voice.judge import Judge
 from membrane.voice.scoring import top
 
@@ -64,7 +64,7 @@ def gallery_of(people: int) -> Columns:
     names = [f"Person {number}" for number in range(people)]
     return Columns(
         vectors=vectors,
-        encoders=("resemblyzer",),
+        encoders=(Settings.encoder,),
         encoder_codes=np.zeros(people, np.uint16),
         name_hashes=np.array([name_hash(name) for name in names], np.uint64),
         names=Texts.of(names),
@@ -91,7 +91,7 @@ def measure(path: Path) -> dict[str, float]:
     name = gallery.name(len(gallery) // 2)
     finding = milliseconds(lambda: gallery.index_of(name))
     probe = unit_vectors(1)[0]
-    ranking = Judge(load_encoder().name).ranking
+    ranking = Judge(Settings.encoder).ranking
 
     def identify() -> object:
         return top(ranking.similarities(gallery.matrix, probe), 5)

@@ -1,6 +1,6 @@
 """Choose what parts of a recording must reach, and write it to weights/thresholds.toml.
 
-    python -m benchmarks.thresholds [--encoder resemblyzer] [--write]
+    python -m benchmarks.thresholds [--encoder NAME] [--write]
 
 Chosen on the speakers of ../shared/speech that are not held back, reported on those that are.
 Three utterances enrol a speaker; the probes are what is left, joined where it is short, with at

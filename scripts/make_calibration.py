@@ -1,6 +1,6 @@
 """Make the shipped calibrations of an encoder, and the cohort of strangers, from ../shared/speech.
 
-    python scripts/make_calibration.py [--encoder resemblyzer]
+    python scripts/make_calibration.py [--encoder NAME]
 
 Runs `membrane calibrate` on the speakers and noises that are not held back, and reports on those
 that are. Strangers: the speakers of librispeech-single and every other one of speechocean762. With
@@ -21,6 +21,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from membrane.settings import Settings
 from membrane.voice.calibration import load_calibration
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,7 +34,7 @@ CONDITIONS = ("--snr", "20", "10", "--seconds", "2", "3", "5")
 def main() -> None:
     """Fit a calibration for each normalisation, the default one last, so that it comes first."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--encoder", default="resemblyzer")
+    parser.add_argument("--encoder", default=Settings.encoder)
     encoder = parser.parse_args().encoder
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
