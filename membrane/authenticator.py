@@ -451,7 +451,8 @@ class Membrane(Comparer):
         judging = native.by(best.who.encoder, whose=best.who.name)
         decision = judging._decide("identify", best.examined, best.match, person=best.who.name)
         candidates = (
-            Candidate(one.who.name, one.match.similarity, one.match.score) for one in found
+            Candidate(one.who.name, one.match.similarity, one.match.score, one.who.encoder)
+            for one in found
         )
         return replace(decision, candidates=tuple(candidates))
 
@@ -517,7 +518,7 @@ class Membrane(Comparer):
             claimed=claimed,
             person=(person or claimed) if accepted else "",
             words=examined.words,
-            denoised=examined.prepared.denoised,
+            denoised_for=examined.denoised_for,
             encoder=self.encoder.name,
             recognizer=self.recognizer.name if examined.words else "",
             security=self.settings.security,

@@ -39,9 +39,6 @@ if TYPE_CHECKING:
     from membrane.authenticator import Membrane
     from membrane.tasks import Tasks
 
-MOST_NAMED = 10
-"""People that a note names; `list --json` says the encoder of all."""
-
 app = typer.Typer(
     name="membrane",
     help="Voice login for the terminal: is it their voice, and did they say what was asked?",
@@ -363,19 +360,8 @@ def list_people(database: Database = None, as_json: AsJson = False) -> None:
     from membrane.store.joblib_store import JoblibStore
 
     settings = load_settings(database=database)
-    gallery = JoblibStore(settings.database_path).gallery()
-    view = View(as_json=as_json)
-    view.people(gallery.summaries())
-    if not as_json:
-        for encoder in gallery.by_encoder():
-            if encoder != settings.encoder:
-                view.note(_of_encoder(gallery.names_of(encoder), encoder))
-
-
-def _of_encoder(names: list[str], encoder: str) -> str:
-    first = sorted(names, key=str.casefold)[:MOST_NAMED]
-    others = f" and {len(names) - len(first)} more" if len(names) > len(first) else ""
-    return f"Enrolled with the encoder {encoder}: {', '.join(first)}{others}."
+    people = JoblibStore(settings.database_path).gallery().summaries()
+    View(as_json=as_json).people(people, encoder=settings.encoder)
 
 
 @app.command()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from membrane.audio.devices import InputDevice
     from membrane.audio.quality import Quality
     from membrane.authenticator import Enrolment
-    from membrane.decision import Decision, VoiceMatch
+    from membrane.decision import Candidate, Decision, VoiceMatch
     from membrane.models import Model, Status
 
 Rows = Sequence[tuple[str, str]]
@@ -165,16 +165,7 @@ class View:
         rows += [("time", f"{sum(decision.timings.values()):.2f} s")]
         self._panel(title, decision.reason, rows, good=decision.accepted)
         if decision.voice is not None and decision.candidates:
-            from membrane.voice.scoring import metric_named
-
-            in_metric = metric_named(decision.voice.metric).from_similarity
-            self.table(
-                ("", "name", _measure(decision.voice)),
-                [
-                    (str(rank), one.name, f"{in_metric(one.similarity):.3f}")
-                    for rank, one in enumerate(decision.candidates, start=1)
-                ],
-            )
+            self.table(*_ranking(decision.voice, decision.candidates))
         if decision.explanation is not None:
             from membrane.explaining_view import drawn
 
@@ -211,26 +202,31 @@ class View:
         else:
             self._panel("Enrolled", f"{voiceprint.name} can log in by voice now.", rows, good=True)
 
-    def people(self, people: Iterable[dict[str, Any]]) -> None:
-        """Answer with everybody who is enrolled."""
+    def people(self, people: Iterable[dict[str, Any]], *, encoder: str) -> None:
+        """Answer with everybody who is enrolled.
+
+        Parameters
+        ----------
+        people : iterable of dict
+            As `Gallery.summaries` returns them.
+        encoder : str
+            The one in use; encoders are shown only where somebody was enrolled with another.
+        """
         rows = sorted(people, key=lambda row: str(row["name"]).casefold())
         if self.as_json:
             self.json(rows)
         elif not rows:
             self.note("Nobody is enrolled yet: see `membrane enroll --help`.")
         else:
-            self.table(
-                ("name", "phrases", "words", "updated"),
-                [
-                    (
-                        row["name"],
-                        str(row["phrases"]),
-                        "passphrase" if row["passphrase"] else "fresh",
-                        row["updated_at"][:10],
-                    )
-                    for row in rows
-                ],
-            )
+            columns = {
+                "name": [row["name"] for row in rows],
+                "phrases": [str(row["phrases"]) for row in rows],
+                "words": ["passphrase" if row["passphrase"] else "fresh" for row in rows],
+                "updated": [row["updated_at"][:10] for row in rows],
+            }
+            if {row["encoder"] for row in rows} != {encoder}:
+                columns["encoder"] = [row["encoder"] for row in rows]
+            self.table(list(columns), list(zip(*columns.values(), strict=True)))
 
     def devices(self, devices: Sequence[InputDevice]) -> None:
         """Answer with the microphones of this machine."""
@@ -414,6 +410,23 @@ def _voice_rows(decision: Decision) -> Rows:
     return rows
 
 
+def _ranking(
+    voice: VoiceMatch, candidates: Sequence[Candidate]
+) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Return heads and rows of the most alike people, with the number that they have in common."""
+    from membrane.voice.scoring import metric_named
+
+    in_metric = metric_named(voice.metric).from_similarity
+    mixed = len({one.encoder for one in candidates}) > 1
+    rows = []
+    for rank, one in enumerate(candidates, start=1):
+        worth = one.score if mixed else None
+        number = f"{in_metric(one.similarity):.3f}" if worth is None else f"{worth:.2f}"
+        rows.append((str(rank), one.name, number, *([one.encoder] if mixed else [])))
+    measure = "score" if mixed and voice.score is not None else _measure(voice)
+    return ("", "name", measure, *(["encoder"] if mixed else [])), rows
+
+
 def _words_rows(decision: Decision) -> Rows:
     if decision.command != "verify":
         return []
@@ -428,7 +441,10 @@ def _words_rows(decision: Decision) -> Rows:
 
 
 def _sound_rows(decision: Decision) -> Rows:
-    return [("sound", describe(decision.quality) + (", denoised" if decision.denoised else ""))]
+    sound = describe(decision.quality)
+    if decision.denoised:
+        sound += f", denoised for {' and '.join(decision.denoised_for)}"
+    return [("sound", sound)]
 
 
 def describe(quality: Quality) -> str:

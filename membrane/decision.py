@@ -71,7 +71,11 @@ class VoiceMatch:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One person of an identification; the order is that of the normalised similarity.
+    """One person of an identification.
+
+    People of one encoder are in the order of their normalised similarity. Similarities of two
+    encoders cannot be compared, so people of several are in the order of their scores; of their
+    raw similarities where a threshold of one's own decides.
 
     Parameters
     ----------
@@ -80,11 +84,14 @@ class Candidate:
         Raw cosine.
     score : float or None
         As in `VoiceMatch`.
+    encoder : str
+        Of their voiceprint.
     """
 
     name: str
     similarity: float
     score: float | None = None
+    encoder: str = ""
 
 
 @dataclass(frozen=True)
@@ -107,7 +114,8 @@ class Decision:
         None where the words were not checked.
     quality : Quality
         Of the recording.
-    denoised : bool
+    denoised_for : tuple of str
+        What was taken from the sound without its noise: ``words``, ``voice``, both or neither.
     candidates : tuple of Candidate
         The most alike people, best first; of an identification only.
     encoder, recognizer, security, source : str
@@ -125,7 +133,7 @@ class Decision:
     claimed: str = ""
     person: str = ""
     words: PhraseMatch | None = None
-    denoised: bool = False
+    denoised_for: tuple[str, ...] = ()
     candidates: tuple[Candidate, ...] = ()
     encoder: str = ""
     recognizer: str = ""
@@ -138,9 +146,16 @@ class Decision:
         """Refuse to be a truth value: `accepted` says what is meant."""
         raise TypeError("ask for decision.accepted")
 
+    @property
+    def denoised(self) -> bool:
+        """Whether noise was taken out for anything that was judged."""
+        return bool(self.denoised_for)
+
     def as_json(self) -> dict[str, Any]:
         """Return the decision as plain values, ready for a JSON encoder."""
         plain = asdict(self)
+        plain["denoised"] = self.denoised
+        plain["denoised_for"] = list(self.denoised_for)
         plain["words"] = plain["words"] or NOT_CHECKED
         if self.words and not isfinite(self.words.score):
             plain["words"]["score"] = None  # no words at all were found; JSON knows no infinity

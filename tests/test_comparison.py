@@ -197,6 +197,8 @@ def test_the_best_of_both_encoders_is_identified(by, mixed, utterance_of, defaul
     assert scores == sorted(scores, reverse=True)
     assert decision.voice.score == scores[0]
     assert decision.encoder == by().store.get(person).encoder
+    for candidate in decision.candidates:
+        assert candidate.encoder == by().store.get(candidate.name).encoder
 
 
 def test_the_same_voice_by_two_encoders_is_whose_score_is_higher(by, enrol, utterance_of):

@@ -1,5 +1,7 @@
 import io
 import json
+import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -17,6 +19,7 @@ from membrane.phrase.recognizer import PhraseMatch
 
 QUALITY = Quality(speech_s=2.3, snr_db=31.0, level_dbfs=-30.0, clipped=0.0)
 COSINE = VoiceMatch("cosine", 0.91, 0.91, 0.78, accepted=True, stretch=0.8, stretch_threshold=0.65)
+CALIBRATED = replace(COSINE, threshold=None, score=9.5, score_threshold=6.9)
 EUCLIDEAN = VoiceMatch(
     "euclidean", 0.82, 0.6, 0.663, accepted=True, stretch=0.8, stretch_threshold=0.65
 )
@@ -49,6 +52,11 @@ def decision(command="verify", *, voice=COSINE, words=None, accepted=True, **opt
     return Decision(**{**vars(made), "reason": explain(made)})
 
 
+def enrolled(name, *, encoder="old"):
+    about = {"name": name, "phrases": 3, "passphrase": True, "updated_at": "2026-11-21"}
+    return {**about, "encoder": encoder}
+
+
 def words(*, accepted):
     heard = "four seven" if accepted else "four eleven"
     return PhraseMatch("four seven", heard, accepted, 1.0, 0.0, "" if accepted else "other words")
@@ -58,10 +66,10 @@ def words(*, accepted):
 @pytest.mark.parametrize("name", ["ada", "W" * 64, "王" * 64])
 def test_no_answer_is_wider_than_the_terminal(width, name):
     shown_to = view(width)
-    candidates = (Candidate(name, 0.91), Candidate("boris", 0.4))
+    candidates = (Candidate(name, 0.91, encoder="old"), Candidate("boris", 0.4, encoder="new"))
     shown_to.decision(decision("identify", candidates=candidates))
     shown_to.decision(decision(words=words(accepted=False), accepted=False))
-    shown_to.people([{"name": name, "phrases": 3, "passphrase": True, "updated_at": "2026-11-21"}])
+    shown_to.people([enrolled(name)], encoder="new")
     shown_to.devices([InputDevice(0, name, 2, 48_000, default=True)])
     assert max(cell_len(line) for line in said(shown_to.answers).splitlines()) <= width
 
@@ -99,6 +107,53 @@ def test_every_number_is_a_distance_where_distances_are_asked_for():
     assert "similarity" not in text
     assert "1.000" in text  # sqrt(2 - 2 * 0.5)
     assert "0.500" not in text
+
+
+def test_people_of_several_encoders_are_ranked_by_the_number_they_have_in_common():
+    candidates = (
+        Candidate("ada", 0.71, 9.5, encoder="new"),
+        Candidate("boris", 0.82, -3.25, encoder="old"),
+    )
+    shown_to = view(terminal=False)
+    shown_to.decision(decision("identify", voice=CALIBRATED, candidates=candidates))
+    assert "1\tada\t9.50\tnew\n2\tboris\t-3.25\told\n" in said(shown_to.answers)
+    shown_to = view()
+    shown_to.decision(decision("identify", voice=CALIBRATED, candidates=candidates))
+    assert re.search(r"name +score +encoder", said(shown_to.answers))
+
+
+def test_people_of_one_encoder_are_ranked_by_similarity():
+    candidates = tuple(Candidate(name, 0.71, 9.5, encoder="old") for name in ("ada", "boris"))
+    shown_to = view(terminal=False)
+    shown_to.decision(decision("identify", voice=CALIBRATED, candidates=candidates))
+    assert "1\tada\t0.710\n2\tboris\t0.710\n" in said(shown_to.answers)
+
+
+@pytest.mark.parametrize(
+    ("encoders", "shown_encoders"),
+    [(["new", "new"], None), (["new", "old"], ["new", "old"]), (["old", "old"], ["old", "old"])],
+)
+def test_encoders_of_people_are_shown_where_one_is_not_that_in_use(encoders, shown_encoders):
+    people = [enrolled(name, encoder=one) for name, one in zip("ab", encoders, strict=True)]
+    shown_to = view(terminal=False)
+    shown_to.people(people, encoder="new")
+    rows = [row.split("\t") for row in said(shown_to.answers).splitlines()]
+    columns = list(zip(*rows, strict=True))
+    assert columns[4:] == ([tuple(shown_encoders)] if shown_encoders else [])
+
+
+@pytest.mark.parametrize(
+    ("denoised_for", "told"),
+    [
+        ((), "the noise\n"),
+        (("words",), "the noise, denoised for words\n"),
+        (("words", "voice"), "the noise, denoised for words and voice\n"),
+    ],
+)
+def test_what_the_noise_was_taken_out_for_is_told(denoised_for, told):
+    shown_to = view(terminal=False)
+    shown_to.decision(decision(denoised_for=denoised_for))
+    assert told in said(shown_to.answers)
 
 
 def test_answers_are_plain_lines_and_tabs_where_there_is_no_terminal():
@@ -166,11 +221,10 @@ def test_json_is_one_line_that_any_terminal_can_show():
 
 
 def test_every_listing_has_a_json_form():
-    people = [{"name": "ada", "phrases": 3, "passphrase": False, "updated_at": "2026-11-21"}]
     for show in (
-        lambda one: one.people(people),
+        lambda one: one.people([enrolled("ada")], encoder="new"),
         lambda one: one.devices([InputDevice(0, "webcam", 2, 48_000, default=True)]),
-        lambda one: one.people([]),
+        lambda one: one.people([], encoder="new"),
         lambda one: one.devices([]),
     ):
         shown_to = view(as_json=True)
@@ -180,7 +234,7 @@ def test_every_listing_has_a_json_form():
 
 def test_empty_listing_is_an_empty_answer_and_a_note():
     shown_to = view()
-    shown_to.people([])
+    shown_to.people([], encoder="new")
     shown_to.devices([])
     assert said(shown_to.answers) == ""
     assert "Nobody is enrolled yet" in said(shown_to.notes)

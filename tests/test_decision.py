@@ -70,7 +70,8 @@ def test_a_decision_as_json_is_plain_and_strict(voice, words):
     made = decision(
         voice=voice,
         words=words,
-        candidates=(Candidate("ada", 0.91), Candidate("boris", 0.5)),
+        candidates=(Candidate("ada", 0.91, encoder="one"), Candidate("boris", 0.5)),
+        denoised_for=("words", "voice"),
         timings={"sound": 0.1, "words": 0.2, "voice": 0.3},
     )
     plain = made.as_json()
@@ -95,6 +96,12 @@ def test_json_says_everything_by_its_name():
     assert plain["words"]["expected"] == "one two"
     assert plain["quality"]["speech_s"] == 2.5
     assert plain["llr"] is None
+    assert (plain["denoised"], plain["denoised_for"]) == (False, [])
+
+
+def test_json_says_what_was_taken_from_denoised_sound():
+    plain = decision(denoised_for=("words",)).as_json()
+    assert (plain["denoised"], plain["denoised_for"]) == (True, ["words"])
 
 
 def test_a_calibrated_score_is_the_llr():

@@ -71,10 +71,6 @@ class Gallery:
         made = {encoder: self.made_by(encoder) & among for encoder in self.encoders}
         return {encoder: people for encoder, people in made.items() if people.any()}
 
-    def names_of(self, encoder: str) -> list[str]:
-        """Return the names of everybody whose voiceprint comes from that encoder."""
-        return [self.name(row) for row in np.flatnonzero(self.made_by(encoder)).tolist()]
-
     def encoder_of(self, row: int) -> str:
         """Return the name of the encoder of one voiceprint."""
         self._check(row)

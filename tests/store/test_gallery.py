@@ -63,7 +63,6 @@ def test_voiceprints_of_different_encoders_are_told_apart(gallery):
     assert gallery.encoder_of(1) == "another"
     assert gallery.made_by("resemblyzer").tolist() == [True, False, True, True]
     assert gallery.made_by("unknown").tolist() == [False] * 4
-    assert gallery.names_of("resemblyzer") == ["Anna", "Max", "Eve"]
 
 
 def test_people_are_parted_by_encoder_and_one_that_is_left_of_nobody_is_not_named(gallery):
