@@ -271,7 +271,11 @@ def _nodes(state: State) -> list[Any]:
         _node("Gather", "features places", "stretches", axis=0),
         _node("Transpose", "stretches", "frames0", perm=[1, 0, 2]),
         *lstm_nodes(),
-        *_voice(),
+        *(
+            [*_voice("voices"), *_projection()]
+            if "projection.weight" in state
+            else _voice("partials")
+        ),
         *(_attention() if "attention.weight" in state else _no_attention()),
     ]
 
@@ -360,13 +364,28 @@ def _side() -> list[Any]:
     ]
 
 
-def _voice() -> list[Any]:
+def _voice(output: str) -> list[Any]:
     return [
         _node("Gemm", "last linear.weight linear.bias", "raw", transB=1),
         _node("Relu", "raw", "positive"),
-        _node("ReduceL2", "positive", "norm", axes=[1]),
-        _node("Max", "norm least_length", "safe_norm"),
-        _node("Div", "positive safe_norm", "partials"),
+        *_normalised("positive", output),
+    ]
+
+
+def _projection() -> list[Any]:
+    return [
+        _node("Gemm", "voices projection.weight projection.bias", "moved", transB=1),
+        _node("ReduceL2", "voices", "found", axes=[1]),
+        _node("Mul", "moved found", "projected"),
+        *_normalised("projected", "partials"),
+    ]
+
+
+def _normalised(source: str, output: str) -> list[Any]:
+    return [
+        _node("ReduceL2", source, f"{source}_norm", axes=[1]),
+        _node("Max", f"{source}_norm least_length", f"{source}_safe_norm"),
+        _node("Div", f"{source} {source}_safe_norm", output),
     ]
 
 

@@ -82,7 +82,7 @@ class Learner:
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
         self.step = 0
         self.front_stage, self.whole_stage = self._stages()
-        self._starts = tuple(partial_starts((recipe.frames - 1) * STEP))
+        self.starts = tuple(partial_starts((recipe.frames - 1) * STEP))
 
     def _stages(self) -> tuple[Stage | None, Stage]:
         old: list[nn.Parameter] = []
@@ -156,14 +156,14 @@ class Learner:
 
     def _judged(self, own: Batch) -> Loss:
         batch, voiced = self._heard(own)
-        loss: Loss = self.objective(batch, voiced, self._starts)
+        loss: Loss = self.objective(batch, voiced, self.starts)
         return loss
 
     def _heard(self, own: Batch) -> tuple[Rows, Voiced]:
         """Return the whole batch and what the network makes of it, here and elsewhere."""
         rows = Rows.of(own, self.device)
         with self._precision():
-            voiced = self.network(rows.heard, rows.lengths, self._starts)
+            voiced = self.network(rows.heard, rows.lengths, self.starts)
         gathered = self.processes.gathered
         return Rows(*map(gathered, rows)), Voiced(
             gathered(voiced.pooled.float()),

@@ -5,6 +5,7 @@ and answers with a mask: the share of each frame and channel that is speech. Res
 (Wan et al., "Generalized end-to-end loss for speaker verification", ICASSP 2018) hear the masked
 spectrogram and, as a second input, that logarithm. A freshly made network is Resemblyzer's: the
 mask is nearly 1 everywhere and the second input nothing, so that training starts from all it knows.
+After it, a projection of the vectors makes little of what differs between utterances of one person.
 """
 
 from __future__ import annotations
@@ -178,6 +179,7 @@ class Network(nn.Module):
         self.lstm = nn.LSTM(CHANNELS, HIDDEN, LAYERS, batch_first=True)
         self.linear = nn.Linear(HIDDEN, DIMENSION)
         self.attention = _silent(HIDDEN, 1) if recipe.attention else None
+        self.projection = _passing(DIMENSION) if recipe.projection else None
 
     def forward(self, mels: Tensor, lengths: Tensor, starts: Sequence[int]) -> Voiced:
         """Return the voices of a batch, each a mean of its partials.
@@ -236,6 +238,10 @@ class Network(nn.Module):
         last = hidden[-1].float()
         positive = functional.relu(self.linear(last))
         vectors = functional.normalize(positive, dim=1, eps=LEAST_LENGTH)
+        if self.projection is not None:
+            # Where no voice was found there is nothing to project, not even the offset.
+            found = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
+            vectors = functional.normalize(self.projection(vectors) * found, eps=LEAST_LENGTH)
         if self.attention is None:
             return vectors, last.new_zeros(len(last))
         return vectors, self.attention(last)[:, 0]
@@ -245,6 +251,14 @@ def _silent(inputs: int, outputs: int) -> nn.Linear:
     """Return a layer that says nothing until it has learnt something."""
     layer = nn.Linear(inputs, outputs)
     nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def _passing(size: int) -> nn.Linear:
+    """Return a layer that changes nothing; it is computed at the end and learns no gradients."""
+    layer = nn.Linear(size, size).requires_grad_(False)
+    nn.init.eye_(layer.weight)
     nn.init.zeros_(layer.bias)
     return layer
 

@@ -165,11 +165,14 @@ class NetworkRecipe:
         The logarithm of the spectrogram as a second input; needs the front.
     attention : bool
         Partials weigh as much as the network trusts them, or all the same.
+    projection : bool
+        Vectors are projected at the end, as `membrane.training.whitening` finds best.
     """
 
     front: bool = True
     side: bool = True
     attention: bool = True
+    projection: bool = True
 
 
 @dataclass(frozen=True)
@@ -217,6 +220,12 @@ class Recipe:
         Validations without a lower error after which the training ends early.
     blends : int
         Shares of the teacher's weights that are tried on the best network at the end.
+    whitening_batches : int
+        Batches that the projection is computed from.
+    whitening_power : float
+        0 leaves directions as they are; at 1/2 voices of one person differ alike in all of them.
+    whitening_shrinkage : float
+        The mean variance of a direction counts so many times beside its own.
     seed : int
     augmentation : AugmentationRecipe
     objectives : ObjectiveRecipe
@@ -242,6 +251,9 @@ class Recipe:
     validate_every: int = _number(500, 1)
     patience: int = _number(4, 1)
     blends: int = _number(4, 0, 100)
+    whitening_batches: int = _number(300, 1)
+    whitening_power: float = _number(0.5, 0.0, 1.0)
+    whitening_shrinkage: float = _number(0.5, 1e-6, 1e6)
     seed: int = _number(0, 0)
     augmentation: AugmentationRecipe = AugmentationRecipe()
     objectives: ObjectiveRecipe = ObjectiveRecipe()

@@ -28,6 +28,7 @@ from membrane.training.validation import (
     errors_from_state,
     teacher_voices,
 )
+from membrane.training.whitening import heard_by, whitened
 
 LOG_EVERY = 10
 """Steps between two rows of the log."""
@@ -109,8 +110,8 @@ class Trainer:
         finally:
             self.charts.close()
 
-    def blend(self, teacher: Network) -> None:
-        """Mix the best network with its teacher, in the share that validation likes best.
+    def finish(self, teacher: Network) -> None:
+        """Blend and whiten the best network, as far as validation likes it.
 
         Parameters
         ----------
@@ -124,18 +125,41 @@ class Trainer:
         kept = checkpoint.load(self.folder.best)
         if self.validation is None or TEACHER_SHARE in kept:
             return
-        learnt = copy.deepcopy(self.learner.average)
-        learnt.load_state_dict(kept["average"])
+        network = copy.deepcopy(self.learner.average)
+        network.load_state_dict(kept["average"])
+        network, share = self._blended(network, teacher.to(self.learner.device))
+        network = self._whitened(network)
+        self._keep_best(network, kept["step"], **{TEACHER_SHARE: share})
+
+    def _blended(self, learnt: Network, teacher: Network) -> tuple[Network, float]:
         best, share = learnt, 0.0
         for tried in shares_of(self.learner.recipe.blends)[1:]:
-            network = blended(learnt, teacher.to(self.learner.device), tried)
-            errors = self.validation.errors(NetworkVoices(network, self.learner.device))
-            ratio = self.validation.ratio(errors, self.teachers)
-            self.view.note(f"With {tried:.0%} of the teacher: {ratio:.3f} times the teacher's EER.")
-            if ratio < self.best.ratio:
+            network = blended(learnt, teacher, tried)
+            if self._better(network, f"With {tried:.0%} of the teacher"):
                 best, share = network, tried
-                self.best.ratio, self.best_errors = ratio, errors
-        self._keep_best(best, kept["step"], **{TEACHER_SHARE: share})
+        return best, share
+
+    def _whitened(self, network: Network) -> Network:
+        recipe = self.learner.recipe
+        if network.projection is None:
+            return network
+        last = recipe.steps + recipe.whitening_batches
+        with closing(self.batches.iterate(recipe.steps, last, workers=self.workers)) as unheard:
+            heard = heard_by(network, unheard, self.learner.starts)
+        power, shrinkage = recipe.whitening_power, recipe.whitening_shrinkage
+        projected = whitened(network, heard, power=power, shrinkage=shrinkage)
+        return projected if self._better(projected, "Whitened") else network
+
+    def _better(self, network: Network, name: str) -> bool:
+        """Return whether validation likes a network more than all before."""
+        assert self.validation is not None, "only the first process finishes"
+        errors = self.validation.errors(NetworkVoices(network, self.learner.device))
+        ratio = self.validation.ratio(errors, self.teachers)
+        self.view.note(f"{name}: {ratio:.3f} times the teacher's EER.")
+        if ratio >= self.best.ratio:
+            return False
+        self.best.ratio, self.best_errors = ratio, errors
+        return True
 
     @property
     def _writes(self) -> bool:

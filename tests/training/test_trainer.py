@@ -32,7 +32,7 @@ RECIPE = Recipe(
     frames=160,
     validate_every=3,
     precision="float32",
-    network=NetworkRecipe(front=False, side=False),
+    network=NetworkRecipe(front=False, side=False, projection=False),
 )
 VOICES = material(speakers=3, seconds=1.0)
 
@@ -328,7 +328,7 @@ def blended_share(folder, *errors):
     one.run()
     learnt = weights(one.learner.average)
     teacher = Network(RECIPE.network)
-    one.blend(teacher)
+    one.finish(teacher)
     kept = checkpoint.load(one.folder.best)
     network = Network(RECIPE.network)
     network.load_state_dict(kept["average"])
@@ -350,5 +350,5 @@ def test_what_was_learnt_is_kept_where_no_share_of_the_teacher_helps(tmp_path):
 def test_a_network_is_blended_once_however_often_the_training_goes_on(tmp_path):
     _, one = blended_share(tmp_path, 4.0, 3.0, 1.0)
     before = one.folder.best.read_bytes()
-    one.blend(Network(RECIPE.network))
+    one.finish(Network(RECIPE.network))
     assert one.folder.best.read_bytes() == before

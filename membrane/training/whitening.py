@@ -1,0 +1,99 @@
+"""Whitening: directions in which voices of one person differ come to count for less.
+
+Within-class covariance normalisation (Hatch, Kajarekar and Stolcke, "Within-class covariance
+normalization for SVM-based speaker recognition", Interspeech 2006), of partials that were heard in
+all that the augmentation does to them, so that noise, rooms and channels are among what differs.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from membrane.training.batches import Batch
+from membrane.training.network import Network
+from membrane.training.objectives import mostly_sound
+
+
+class Heard(NamedTuple):
+    """What a network hears of known speakers.
+
+    Parameters
+    ----------
+    vectors : np.ndarray, shape (n, 256), float32, unit length
+        Of partials.
+    speakers : np.ndarray, shape (n,), int64
+    """
+
+    vectors: np.ndarray
+    speakers: np.ndarray
+
+
+@torch.no_grad()
+def heard_by(network: Network, batches: Iterable[Batch], starts: Sequence[int]) -> Heard:
+    """Return what a network hears of batches.
+
+    Parameters
+    ----------
+    network : Network
+        On any device; its projection changes nothing yet.
+    batches : iterable of Batch
+    starts : sequence of int
+        First frames of the partials.
+    """
+    device = next(network.parameters()).device
+    vectors, speakers = [], []
+    for batch in batches:
+        lengths = torch.from_numpy(batch.lengths)
+        mels = torch.from_numpy(batch.heard).to(device)
+        partials = network(mels, lengths.to(device), starts).partials.float().cpu()
+        sound = mostly_sound(lengths, starts)
+        vectors.append(partials[sound].numpy())
+        speakers.append(np.broadcast_to(batch.speakers, sound.shape)[sound.numpy()])
+    return Heard(np.concatenate(vectors), np.concatenate(speakers))
+
+
+def whitening(heard: Heard, *, power: float, shrinkage: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the projection of vectors and its offset.
+
+    Parameters
+    ----------
+    heard : Heard
+    power : float
+        Directions are scaled by the variance within speakers to the power of minus this.
+    shrinkage : float
+        How many times the mean variance is added to each, which tames those that were seen too
+        seldom (Ledoit and Wolf, "A well-conditioned estimator for large-dimensional covariance
+        matrices", 2004).
+
+    Returns
+    -------
+    matrix : np.ndarray, shape (256, 256)
+    offset : np.ndarray, shape (256,)
+        The projection of a vector v is ``matrix @ v + offset``; the mean of all goes to 0.
+    """
+    vectors = heard.vectors.astype(np.float64)
+    names, who, counts = np.unique(heard.speakers, return_inverse=True, return_counts=True)
+    sums = np.zeros((len(names), vectors.shape[1]))
+    np.add.at(sums, who, vectors)
+    apart = vectors - (sums / counts[:, None])[who]
+    degrees = max(1, len(vectors) - len(names))
+    variances, axes = np.linalg.eigh(apart.T @ apart / degrees)
+    scales = (np.maximum(variances, 0) + shrinkage * variances.mean()) ** -power
+    matrix = (axes * scales) @ axes.T
+    return matrix, -matrix @ vectors.mean(axis=0)
+
+
+def whitened(network: Network, heard: Heard, *, power: float, shrinkage: float) -> Network:
+    """Return the network with the projection that suits what it hears."""
+    matrix, offset = whitening(heard, power=power, shrinkage=shrinkage)
+    projected = copy.deepcopy(network)
+    layer = projected.projection
+    assert layer is not None, "the recipe asks for no projection"
+    layer.weight.data.copy_(torch.from_numpy(matrix))
+    layer.bias.data.copy_(torch.from_numpy(offset))
+    return projected
