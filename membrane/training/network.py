@@ -181,6 +181,14 @@ class Network(nn.Module):
         self.attention = _silent(HIDDEN, 1) if recipe.attention else None
         self.projection = _passing(DIMENSION) if recipe.projection else None
 
+    @property
+    def projects(self) -> bool:
+        """Whether vectors are projected already, by more than nothing."""
+        if self.projection is None:
+            return False
+        same = torch.eye(DIMENSION, device=self.projection.weight.device)
+        return not (torch.equal(self.projection.weight, same) and not self.projection.bias.any())
+
     def forward(self, mels: Tensor, lengths: Tensor, starts: Sequence[int]) -> Voiced:
         """Return the voices of a batch, each a mean of its partials.
 

@@ -183,7 +183,11 @@ def _learner(
     network = from_resemblyzer(recipe.network)
     if plan.initial is not None:
         _fill(network, plan.initial)
-    objective = Objective(recipe.objectives, _targets(recipe, material, view))
+    targets = _targets(recipe, material, view)
+    if network.projection is not None and network.projects:
+        layer = network.projection
+        targets = targets.projected(layer.weight.numpy(), layer.bias.numpy())
+    objective = Objective(recipe.objectives, targets)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return Learner(recipe, network, objective, device, processes)
 

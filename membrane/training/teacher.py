@@ -51,6 +51,23 @@ class Targets:
     utterances: tuple[Vector, ...]
     speakers: Vector
 
+    def projected(self, matrix: np.ndarray, offset: np.ndarray) -> Targets:
+        """Return where a network is to go whose vectors are projected.
+
+        Parameters
+        ----------
+        matrix : np.ndarray, shape (256, 256)
+        offset : np.ndarray, shape (256,)
+        """
+
+        def moved(vectors: Vector) -> Vector:
+            found = np.linalg.norm(vectors, axis=1, keepdims=True) > 0
+            there = (vectors @ matrix.T + offset) * found
+            length = np.linalg.norm(there, axis=1, keepdims=True)
+            return np.asarray(there / np.where(found, length, 1), np.float32)
+
+        return Targets(tuple(map(moved, self.utterances)), moved(self.speakers))
+
 
 def targets_of(
     voices: Sequence[Voice],

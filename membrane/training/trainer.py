@@ -141,7 +141,7 @@ class Trainer:
 
     def _whitened(self, network: Network) -> Network:
         recipe = self.learner.recipe
-        if network.projection is None:
+        if network.projection is None or network.projects:
             return network
         last = recipe.steps + recipe.whitening_batches
         with closing(self.batches.iterate(recipe.steps, last, workers=self.workers)) as unheard:

@@ -142,3 +142,11 @@ def test_the_gates_of_an_lstm_come_back_as_they_were():
     assert back.keys() == state.keys()
     for name, array in state.items():
         np.testing.assert_array_equal(back[name], array)
+
+
+def test_a_network_knows_whether_it_projects():
+    network = Network()
+    assert not network.projects
+    network.projection.bias.data[0] = 1
+    assert network.projects
+    assert not Network(BARE).projects

@@ -5,7 +5,7 @@ from membrane.errors import ModelUnavailable
 from membrane.training import teacher
 from membrane.training.augmentation import at_speed
 from membrane.training.material import Spoken, Voice
-from membrane.training.teacher import targets_of
+from membrane.training.teacher import Targets, targets_of
 from membrane.voice.dvector import DVectorEncoder, partials_of
 from membrane.voice.partials import speech_of
 
@@ -104,3 +104,17 @@ def test_missing_weights_are_told_of_before_any_work(voices, monkeypatch, asked)
     with pytest.raises(ModelUnavailable):
         targets_of(voices)
     assert not asked
+
+
+def test_projected_targets_are_where_a_projecting_network_puts_the_same_voices():
+    chance = np.random.default_rng(0)
+    vectors = chance.standard_normal((3, 256)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors[1] = 0  # the teacher found no voice in it
+    matrix, offset = chance.standard_normal((256, 256)), chance.standard_normal(256)
+    moved = Targets((vectors,), vectors[:1]).projected(matrix, offset)
+    expected = matrix @ vectors[0] + offset
+    expected /= np.linalg.norm(expected)
+    assert np.allclose(moved.utterances[0][0], expected, atol=1e-5)
+    assert np.allclose(moved.speakers[0], expected, atol=1e-5)
+    assert not moved.utterances[0][1].any()
