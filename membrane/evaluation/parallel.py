@@ -127,7 +127,7 @@ def _results(
         for start in range(0, len(tasks), chunk):
             yield from parallel(tasks[start : start + chunk])
         return
-    with _deaf_to_interrupts():
+    with deaf_to_interrupts():
         results = parallel(tasks)
     with _ended(results):
         for result in results:  # noqa: UP028 (`yield from` would close them before `_ended`)
@@ -146,7 +146,7 @@ def _ended(results: Generator[Any]) -> Iterator[None]:
 
 
 @contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
+def deaf_to_interrupts() -> Iterator[None]:
     """Ignore Ctrl-C for the moment in which workers start, who inherit that.
 
     It reaches every process of a terminal, but only ours is to answer it: a worker would print

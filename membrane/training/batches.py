@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import signal
 import tempfile
-import threading
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import numpy.typing as npt
 
 from membrane.audio.utterance import Samples
 from membrane.errors import EngineUnavailable, UsageError
+from membrane.evaluation.parallel import deaf_to_interrupts
 from membrane.training.augmentation import Augmentation, at_speed
 from membrane.training.material import HalfSamples, Material, Voice
 from membrane.training.recipe import Recipe
@@ -251,7 +251,7 @@ def _quiet_start() -> Iterator[None]:
     before = {name: os.environ.get(name) for name in THREADS}
     os.environ.update(dict.fromkeys(THREADS, "1"))
     try:
-        with _deaf_to_interrupts():
+        with deaf_to_interrupts():
             yield
     finally:
         for name, value in before.items():
@@ -259,19 +259,6 @@ def _quiet_start() -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-
-
-@contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
-    """Ignore Ctrl-C, which processes inherit: they would print where they were."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _make(shelf: Path, steps: range, rows: slice, end: Connection) -> None:

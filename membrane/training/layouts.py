@@ -12,8 +12,8 @@ from pathlib import Path, PurePath
 
 from membrane.errors import UsageError
 from membrane.evaluation.folders import Sound, find_sounds
-from membrane.evaluation.labels import comparable, counted, read_text, shown
-from membrane.evaluation.recordings import Recording, duplicate_notes
+from membrane.evaluation.labels import counted, read_text, shown
+from membrane.evaluation.recordings import Recording, duplicate_notes, listed_in
 
 COMMON_VOICE_TABLES = ("validated.tsv", "train.tsv")
 """The first that is there is taken: ``validated`` holds all clips that listeners confirmed."""
@@ -102,12 +102,7 @@ def without_listed(sounds: Sequence[Sound], without: Path | None) -> list[Sound]
     """
     if without is None:
         return list(sounds)
-    lines = (line.strip() for line in read_text(without).split("\n"))
-    listed = {
-        comparable(line.rstrip("/").removeprefix("./"))
-        for line in lines
-        if line and not line.startswith("#")
-    }
+    listed = listed_in(without)
     return [sound for sound in sounds if listed.isdisjoint(sound.listed_as)]
 
 
