@@ -87,7 +87,7 @@ def test_somebody_enrolled_is_stored_with_all_that_is_known_of_each_phrase(
 ):
     enrolment = membrane.enroll("Ada", three_phrases("ada"), consent_at="2026-11-21T10:00:00+00:00")
     stored = membrane.store.get("ada")
-    assert (stored.name, stored.encoder, stored.passphrase) == ("Ada", "resemblyzer", "")
+    assert (stored.name, stored.encoder, stored.passphrase) == ("Ada", Settings.encoder, "")
     assert stored.consent_at == "2026-11-21T10:00:00+00:00"
     assert len(stored.utterances) == 3
     first = stored.utterances[0]
@@ -98,8 +98,12 @@ def test_somebody_enrolled_is_stored_with_all_that_is_known_of_each_phrase(
     np.testing.assert_array_equal(enrolment.voiceprint.vector, stored.vector)
 
 
-def test_a_voiceprint_is_the_mean_of_the_partials_of_all_phrases(membrane, three_phrases):
-    phrases = three_phrases("ada")
+def test_a_voiceprint_by_resemblyzer_is_the_mean_of_the_partials_of_all_phrases(
+    tmp_path, utterance_of
+):
+    membrane = Membrane(Settings(encoder="resemblyzer", database=tmp_path / "voiceprints.joblib"))
+    said = [utterance_of("ada", "enrol", number) for number in range(3)]
+    phrases = [membrane.examine(one, enrolling=True) for one in said]
     voiceprint = membrane.enroll("ada", phrases).voiceprint
     mean = np.concatenate([phrase.embedding.partials for phrase in phrases]).mean(axis=0)
     np.testing.assert_allclose(voiceprint.vector, mean / np.linalg.norm(mean), atol=1e-6)
@@ -221,7 +225,7 @@ def test_the_right_voice_with_the_right_words_is_let_in(
     assert decision.accepted
     assert decision.person == decision.claimed == person
     assert decision.reason == f"The voice is {person}'s. The words are right."
-    assert (decision.encoder, decision.recognizer) == ("resemblyzer", "pocketsphinx")
+    assert (decision.encoder, decision.recognizer) == (Settings.encoder, "pocketsphinx")
     assert (decision.command, decision.security) == ("verify", "balanced")
     assert decision.source == login.source
     assert set(decision.timings) == {"sound", "words", "voice"}

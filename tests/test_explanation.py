@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from membrane.audio.utterance import Utterance
+from membrane.audio.utterance import SAMPLE_RATE, Utterance
 from membrane.authenticator import Membrane
 from membrane.errors import ModelUnavailable, UnknownName
 from membrane.explanation import Compared, Stretch, explanation_of
@@ -15,6 +15,7 @@ from membrane.voice.calibration import Calibration
 from membrane.voice.judge import Judge
 from membrane.voice.levels import Threshold
 from membrane.voice.normalisation import Cohort
+from membrane.voice.partials import partial_starts
 from membrane.voice.ratio import Influence, Line
 from membrane.voice.scoring import similarity
 
@@ -24,7 +25,7 @@ GAINS = ((1.0, 2.0), (2.0, 3.0), (4.0, 4.0), (8.0, 5.0))
 
 def calibration(*influences, gains=(), normalisation="centre"):
     return Calibration(
-        encoder="resemblyzer",
+        encoder=Settings.encoder,
         normalisation=normalisation,
         line=Line(-8.0, 20.0, influences),
         thresholds={"balanced": Threshold(3.0, 0.001, "counted", 9000, 3000)},
@@ -70,7 +71,7 @@ def knowing(engines, database, cohort):
         membrane.encoder, membrane.recognizer = engines.encoder, engines.recognizer
         given = calibration(*influences, **calibrated)
         cosine = membrane.settings.threshold
-        membrane.judge = Judge("resemblyzer", given=given, cohort=cohort, cosine=cosine)
+        membrane.judge = Judge(Settings.encoder, given=given, cohort=cohort, cosine=cosine)
         return membrane
 
     return make
@@ -207,7 +208,7 @@ def test_without_a_cohort_strangers_are_left_out(knowing, utterance_of, monkeypa
 
     monkeypatch.setattr("membrane.voice.judge.load_cohort", missing)
     membrane = knowing()
-    membrane.judge = Judge("resemblyzer", given=calibration(normalisation="none"))
+    membrane.judge = Judge(Settings.encoder, given=calibration(normalisation="none"))
     explained = membrane.explain("ada", utterance_of("ada", "login")).explanation
     assert explained.strangers is explained.strangers_of_person is None
     assert explained.own is not None
@@ -223,7 +224,8 @@ def test_stretches_are_the_partials_at_their_time_in_the_speech(knowing, examine
     vector = membrane.store.get("ada").vector
     alike = [similarity(vector, one) for one in probe.embedding.partials]
     assert [one.similarity for one in explained.stretches] == pytest.approx(alike, abs=1e-5)
-    assert [one.start_s for one in explained.stretches[:3]] == [0.0, 0.77, 1.54]
+    starts = partial_starts(5 * SAMPLE_RATE, membrane.encoder.partials_per_second)[:3]
+    assert [100 * one.start_s for one in explained.stretches[:3]] == pytest.approx(starts)
     assert all(one.stop_s - one.start_s == pytest.approx(1.6) for one in explained.stretches)
 
 

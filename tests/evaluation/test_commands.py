@@ -11,6 +11,7 @@ import tomllib
 import pytest
 
 from membrane.__main__ import run
+from membrane.settings import Settings
 from membrane.voice.judge import Judge
 from tests import second_encoder
 from tests.conftest import MEMBRANE
@@ -323,7 +324,7 @@ def test_strangers_of_ones_own_are_kept_beside_the_calibration(calibrated, recor
     code, _, _ = calibrated("--cohort", recordings, "--normalise", "centre", "--output", output)
     assert code == 0
     assert "cohort_sha256" in output.read_text(encoding="utf-8")
-    assert (tmp_path / "resemblyzer.cohort.npz").exists()
+    assert (tmp_path / f"{Settings.encoder}.cohort.npz").exists()
 
 
 def test_an_output_that_cannot_be_written_is_refused_before_anything_is_heard(
@@ -388,7 +389,7 @@ def test_an_encoder_that_nothing_is_shipped_for_yet_can_be_calibrated(
     assert len(Judge("turned").strangers.vectors) == 5
 
 
-@pytest.mark.parametrize("own", ["damaged", "[resemblyzer.centre]", "lacking"])
+@pytest.mark.parametrize("own", ["damaged", f"[{Settings.encoder}.centre]", "lacking"])
 def test_a_calibration_that_is_no_use_can_be_made_again(calibrated, home, own):
     file = home / "calibration.toml"
     try:
@@ -398,7 +399,7 @@ def test_a_calibration_that_is_no_use_can_be_made_again(calibrated, home, own):
             file.write_text(own)
         code, _, told = calibrated()
         assert code == 0
-        assert "[resemblyzer.centre.thresholds.balanced]" in file.read_text()
+        assert f"[{Settings.encoder}.centre.thresholds.balanced]" in file.read_text()
         assert "Traceback" not in told
     finally:
         file.unlink()

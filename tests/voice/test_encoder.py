@@ -1,12 +1,12 @@
 import pytest
 
 from membrane.errors import UsageError
-from membrane.voice.dvector import DVectorEncoder
+from membrane.settings import Settings
 from membrane.voice.encoder import ENCODERS, load_encoder
 
 
-def test_the_default_encoder_is_the_d_vector():
-    assert isinstance(load_encoder(), DVectorEncoder)
+def test_the_encoder_in_use_is_one_of_those_that_exist():
+    assert Settings.encoder in ENCODERS
 
 
 @pytest.mark.parametrize("name", ENCODERS)
