@@ -216,9 +216,10 @@ def _charts(plan: Plan, state: dict[str, Any] | None) -> Charts:
 
 
 def _completed(trainer: Trainer) -> bool:
-    """Train; return whether nobody interrupted it."""
+    """Train and finish; return whether nobody interrupted it."""
     try:
         trainer.run()
+        trainer.finish(from_resemblyzer(trainer.learner.recipe.network))
     except KeyboardInterrupt:
         return False
     return True

@@ -122,8 +122,10 @@ class Trainer:
         ------
         OutputUnwritable
         """
+        if self.validation is None:
+            return  # the first process does it
         kept = checkpoint.load(self.folder.best)
-        if self.validation is None or TEACHER_SHARE in kept:
+        if TEACHER_SHARE in kept:
             return
         network = copy.deepcopy(self.learner.average)
         network.load_state_dict(kept["average"])
