@@ -19,6 +19,8 @@ pytestmark = needs_torch
 
 RECIPE = """
 steps = 10
+blends = 1
+whitening_batches = 2
 learning_rate = 1e-5
 speakers = 2
 frames = 160
@@ -120,6 +122,12 @@ def wait_for_checkpoint(process, output):
 
 
 # ---- What a training leaves
+
+
+def test_a_training_is_finished_when_it_ends(whole):
+    from membrane.training import checkpoint  # it needs torch
+
+    assert checkpoint.load(whole / "best.pt")["teacher_share"] in {0.0, 0.5}
 
 
 def test_a_training_leaves_its_recipe_its_tables_and_two_checkpoints(whole):
