@@ -74,11 +74,14 @@ class Encoder(Protocol):
         """
 
 
-ENCODERS = {"resemblyzer": ("membrane.voice.dvector", "DVectorEncoder")}
+ENCODERS = {
+    "membrane": ("membrane.voice.robust", "RobustEncoder"),
+    "resemblyzer": ("membrane.voice.dvector", "DVectorEncoder"),
+}
 """Encoder name to the module and class that implement it (imported only when asked for)."""
 
 
-def load_encoder(name: str = "resemblyzer") -> Encoder:
+def load_encoder(name: str) -> Encoder:
     """Return the encoder of that name.
 
     Raises

@@ -1,8 +1,8 @@
 """Membrane's own d-vector: 256 numbers that stay much the same when it is noisy around the speaker.
 
 Resemblyzer's network, trained further by `membrane.training` behind a front that takes noise out of
-the mel spectrogram, and with a say in how much each partial counts. It hears sound as it is: noise
-that a denoiser took out before would only mislead it.
+the mel spectrogram, and with a say in how much each partial counts. It hears sound as it is: what a
+denoiser leaves is no better for it (``benchmarks/denoising.py --encoder membrane``).
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from membrane.voice.encoder import Embedding, Vector
 from membrane.voice.mels import mel_spectrogram
 from membrane.voice.partials import AT_ONCE, NO_SPEECH, PARTIAL_FRAMES, partial_starts, speech_of
 
-PARTIALS_PER_SECOND = 1.3
-"""As Resemblyzer's."""
+PARTIALS_PER_SECOND = 1.0
+"""Fewer than Resemblyzer's 1.3, to pay for the front: five seconds are four partials, not five."""
 
 
 def blocks_of(samples: Samples) -> Iterator[dict[str, np.ndarray]]:
@@ -87,7 +87,7 @@ class RobustEncoder:
         Returns
         -------
         Embedding
-            Vectors of `dimension` numbers, none negative.
+            Vectors of `dimension` numbers.
 
         Raises
         ------
