@@ -233,7 +233,7 @@ def _embedded(encoder: Encoder, voices: list[Samples]) -> Embedding:
     """Return the voice of an utterance; of two kinds of it, half and half.
 
     A denoised probe differs from a voiceprint of sounds that were not: in pink noise at 20 dB the
-    equal error rate is 5.5 %, with both in the voiceprint 4.0 %
+    equal error rate is 6.8 %, with both in the voiceprint 6.3 %
     (``benchmarks/denoising.py --part choose``).
     """
     found = [encoder.embed(at_voice_level(voice)) for voice in voices]
