@@ -94,16 +94,16 @@ class Learner:
         slow = recipe.learning_rate
         fast = slow * recipe.new_layers_factor
         rated = [(slow, old), (fast, new), (slow * recipe.prototypes_factor, own)]
-        whole = Stage(rated, steps=recipe.steps - recipe.front_steps, warmup_share=share)
-        if not recipe.front_steps or self.network.front is None:
+        whole = Stage(rated, steps=recipe.steps - recipe.alone, warmup_share=share)
+        if not recipe.alone or self.network.front is None:
             return None, whole
         front = [(recipe.front_rate, list(self.network.front.parameters()))]
-        return Stage(front, steps=recipe.front_steps, warmup_share=share), whole
+        return Stage(front, steps=recipe.alone, warmup_share=share), whole
 
     @property
     def _stage(self) -> Stage:
         """What learns at this step."""
-        if self.front_stage is not None and self.step < self.recipe.front_steps:
+        if self.front_stage is not None and self.step < self.recipe.alone:
             return self.front_stage
         return self.whole_stage
 

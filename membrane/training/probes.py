@@ -69,7 +69,7 @@ class Spectrum:
 
     @classmethod
     def of(cls, speech: Samples) -> Spectrum:
-        """Return the spectrum of trimmed speech."""
+        """Return the spectrum of trimmed speech, in the partials that the teacher hears."""
         starts = tuple(partial_starts(len(speech)))
         mels = mel_spectrogram(speech)
         missing = max(0, starts[-1] + PARTIAL_FRAMES - len(mels))

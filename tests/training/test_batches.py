@@ -14,7 +14,7 @@ from membrane.training.recipe import AugmentationRecipe, Recipe
 from membrane.training.shelf import shelve, unshelved
 from tests.training.synthetic_material import material
 
-RECIPE = Recipe(speakers=3, frames=160)
+RECIPE = Recipe(speakers=3, frames=160, augmentation=AugmentationRecipe(speed_share=0.0))
 CHANGED = replace(RECIPE, augmentation=AugmentationRecipe(speed_share=0.5, speeds=(0.8, 1.3)))
 
 
@@ -39,7 +39,7 @@ def test_a_batch_has_two_stretches_of_each_of_its_speakers():
 
 
 def test_what_is_wanted_is_what_is_heard_without_noise():
-    recipe = replace(RECIPE, augmentation=AugmentationRecipe(clean_share=1.0))
+    recipe = replace(RECIPE, augmentation=AugmentationRecipe(clean_share=1.0, speed_share=0.0))
     batch = Batches(material(), recipe).at(3)
     np.testing.assert_array_equal(batch.heard, batch.wanted)
     noisy = Batches(material(), RECIPE).at(3)

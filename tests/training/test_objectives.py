@@ -217,14 +217,14 @@ def test_targets_lie_between_the_utterance_and_the_speaker(targets, batch):
 
 
 def test_prototypes_begin_as_the_teachers_means_and_learn(targets, batch, voiced):
-    objective = Objective(ObjectiveRecipe(ge2e=0.1), targets)
+    objective = Objective(ObjectiveRecipe(ge2e=0.1, margin=0.1), targets)
     np.testing.assert_allclose(objective.prototypes.detach().numpy(), targets.speakers)
     objective(batch, voiced, STARTS).total.backward()
     assert all(one.grad.abs().sum() > 0 for one in objective.parameters())
 
 
 def test_a_checkpoint_holds_what_was_learnt_but_no_targets(targets):
-    assert set(Objective(ObjectiveRecipe(ge2e=0.1), targets).state_dict()) == {
+    assert set(Objective(ObjectiveRecipe(ge2e=0.1, margin=0.1), targets).state_dict()) == {
         "prototypes",
         "log_scale",
     }

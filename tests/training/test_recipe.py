@@ -83,8 +83,15 @@ def test_a_recipe_without_any_objective_is_refused():
         replace(Recipe(), objectives=nothing).check()
 
 
-def test_the_front_cannot_learn_alone_for_all_steps_or_where_there_is_none(recipe_of):
-    with pytest.raises(UsageError, match="leave some for the rest"):
-        recipe_of("steps = 10\nfront_steps = 10")
-    with pytest.raises(UsageError, match=r"front_steps needs network\.front"):
-        recipe_of("front_steps = 10\n[network]\nfront = false\nside = false")
+@pytest.mark.parametrize(
+    ("text", "alone"),
+    [
+        ("", 700),
+        ("steps = 10", 5),
+        ("steps = 1", 0),
+        ("front_steps = 0", 0),
+        ("[network]\nfront = false\nside = false", 0),
+    ],
+)
+def test_the_front_learns_alone_in_half_of_the_steps_at_most(recipe_of, text, alone):
+    assert recipe_of(text).alone == alone

@@ -24,6 +24,7 @@ whitening_batches = 2
 learning_rate = 1e-5
 speakers = 2
 frames = 160
+front_steps = 0
 validate_every = 5
 validation_share = 0.4
 precision = "float32"

@@ -8,7 +8,7 @@ import pytest
 
 from membrane.console import View
 from membrane.errors import UsageError
-from membrane.training.recipe import NetworkRecipe, ObjectiveRecipe, Recipe
+from membrane.training.recipe import AugmentationRecipe, NetworkRecipe, ObjectiveRecipe, Recipe
 from tests.training.synthetic_material import material
 
 torch = pytest.importorskip("torch")
@@ -30,8 +30,13 @@ RECIPE = Recipe(
     steps=12,
     speakers=2,
     frames=160,
+    learning_rate=6e-4,
+    new_layers_factor=3.0,
     validate_every=3,
+    patience=4,
     precision="float32",
+    augmentation=AugmentationRecipe(speed_share=0.0),
+    objectives=ObjectiveRecipe(margin=0.03, contrastive=0.09),
     network=NetworkRecipe(front=False, side=False, projection=False),
 )
 VOICES = material(speakers=3, seconds=1.0)
