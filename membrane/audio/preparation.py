@@ -19,8 +19,8 @@ Denoising = Literal["auto", "always", "never"]
 DENOISE_BELOW_DB = 25.0
 """`auto` takes noise out of recordings below this signal-to-noise ratio before the recognizer hears
 them: of right phrases in pink noise at 10 dB it then refuses 7 instead of 40 % (of 30), in recorded
-noise 13 instead of 27 %, in babble as many (``benchmarks/denoising.py --only words``). Each encoder
-names its own ratio (``denoise_below_db``)."""
+noise 13 instead of 27 %, in babble as many (``benchmarks/denoising.py --part choose --only words
+--strings 10``). Each encoder names its own ratio (``denoise_below_db``)."""
 
 VOICE_LEVEL_DBFS = -20.0
 """Root mean square at which the encoder is given every utterance. Its network hears how loud a

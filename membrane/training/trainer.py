@@ -132,6 +132,7 @@ class Trainer:
         network, share = self._blended(network, teacher.to(self.learner.device))
         network = self._whitened(network)
         self._keep_best(network, kept["step"], **{TEACHER_SHARE: share})
+        self._keep()  # whoever resumes is shown the rates of what is finished
 
     def _blended(self, learnt: Network, teacher: Network) -> tuple[Network, float]:
         best, share = learnt, 0.0

@@ -2,7 +2,7 @@
 
 Resemblyzer's network, trained further by `membrane.training` behind a front that takes noise out of
 the mel spectrogram, and with a say in how much each partial counts. It hears sound as it is: what a
-denoiser leaves is no better for it (``benchmarks/denoising.py --encoder membrane``).
+denoiser leaves is no better for it (``benchmarks/denoising.py --encoder membrane --only voice``).
 """
 
 from __future__ import annotations

@@ -357,3 +357,10 @@ def test_a_network_is_blended_once_however_often_the_training_goes_on(tmp_path):
     before = one.folder.best.read_bytes()
     one.finish(Network(RECIPE.network))
     assert one.folder.best.read_bytes() == before
+
+
+def test_the_rates_of_the_finished_network_are_there_for_whoever_resumes(tmp_path):
+    _, one = blended_share(tmp_path, 4.0, 3.0)
+    again = trainer(tmp_path, 9.0, recipe=one.learner.recipe)
+    again.restore(checkpoint.load(one.folder.last))
+    assert again.best_errors == {("made", "clean"): 3.0, ("made", "noise"): 3.0}
