@@ -16,11 +16,13 @@ from membrane.errors import (
     EncoderMismatch,
     EngineUnavailable,
     InvalidName,
+    LockedOut,
     MembraneError,
     MicrophoneUnavailable,
     ModelUnavailable,
     NameTaken,
     NoSuchFile,
+    NotTheOwner,
     OutputUnwritable,
     PersonError,
     PoorQuality,
@@ -36,6 +38,7 @@ from membrane.errors import (
     UnknownName,
     UnusableRecording,
     UsageError,
+    WrongKey,
 )
 
 if TYPE_CHECKING:
@@ -52,12 +55,14 @@ __all__ = [
     "EncoderMismatch",
     "EngineUnavailable",
     "InvalidName",
+    "LockedOut",
     "Membrane",
     "MembraneError",
     "MicrophoneUnavailable",
     "ModelUnavailable",
     "NameTaken",
     "NoSuchFile",
+    "NotTheOwner",
     "OutputUnwritable",
     "PersonError",
     "PoorQuality",
@@ -74,6 +79,7 @@ __all__ = [
     "UnusableRecording",
     "UsageError",
     "Utterance",
+    "WrongKey",
     "__version__",
 ]
 

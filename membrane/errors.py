@@ -3,6 +3,7 @@
 ::
 
     MembraneError
+    ├── LockedOut                  1   too many failures: nobody of that name may try now
     ├── UsageError                 2   the command was called wrongly
     │   ├── InvalidName                a name that no person may have
     │   └── NoSuchFile                 a file that does not exist
@@ -19,6 +20,8 @@
     │   ├── StoreDamaged               the file is not a readable voiceprint database
     │   ├── StoreUnreadable            it cannot be read (permissions, a failing disk)
     │   ├── StoreLocked                another process holds it
+    │   ├── WrongKey                   it is encrypted, and the key is missing or another's
+    │   ├── NotTheOwner                only whoever owns the file may do that
     │   └── StoreUnwritable            it cannot be written (permissions, full disk)
     ├── Unavailable                6
     │   ├── MicrophoneUnavailable      no PortAudio, no device, or the device failed
@@ -40,6 +43,12 @@ class MembraneError(Exception):
     """Base of every error that Membrane raises on purpose."""
 
     exit_code: ClassVar[int] = 2
+
+
+class LockedOut(MembraneError):
+    """Too many logins failed under this name: it must wait, or be unlocked."""
+
+    exit_code = 1
 
 
 class UsageError(MembraneError):
@@ -110,6 +119,14 @@ class StoreUnreadable(StoreError):
 
 class StoreLocked(StoreError):
     """Another process has held the database for too long."""
+
+
+class WrongKey(StoreError):
+    """The database is encrypted, and its key is missing or another one."""
+
+
+class NotTheOwner(StoreError):
+    """Only whoever owns the database may do that."""
 
 
 class StoreUnwritable(StoreError):

@@ -15,6 +15,7 @@ METRICS = ("cosine", "euclidean")
 DENOISING = ("auto", "always", "never")
 PROMPT_KINDS = ("digits", "words")
 NORMALISATIONS = ("none", "centre", "as-norm")
+SWITCH = ("on", "off")
 
 CHOICES = {
     "security": SECURITY_LEVELS,
@@ -22,6 +23,11 @@ CHOICES = {
     "denoise": DENOISING,
     "prompt": PROMPT_KINDS,
     "normalise": NORMALISATIONS,
+    "lockout": SWITCH,
+    "replay": ("refuse", "allow"),
+    "scores": ("hide", "show"),
+    "adapt": SWITCH,
+    "log": SWITCH,
 }
 
 MOST_ATTEMPTS = 10
@@ -95,6 +101,16 @@ class Settings:
         Number or part of the name of the microphone; empty for the default one.
     results : Path or None
         A CSV file that every decision is appended to.
+    lockout : {"on", "off"}
+        Count failed logins, and let somebody wait, or not try again, after too many.
+    replay : {"refuse", "allow"}
+        What becomes of a recording that was heard before.
+    scores : {"hide", "show"}
+        Whether `verify` tells how alike a voice is. Whoever logs in could learn from it.
+    adapt : {"on", "off"}
+        Whether a login far above the threshold renews an ageing voiceprint.
+    log : {"on", "off"}
+        Whether every decision is kept in the decision log.
     """
 
     database: Path | None = None
@@ -111,6 +127,11 @@ class Settings:
     attempts: int = 3
     device: str = ""
     results: Path | None = None
+    lockout: str = "on"
+    replay: str = "refuse"
+    scores: str = "hide"
+    adapt: str = "off"
+    log: str = "on"
 
     @property
     def database_path(self) -> Path:
