@@ -1,0 +1,108 @@
+"""Files of the store that several processes change: locked, whole or not at all, their owner's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from membrane.errors import StoreLocked, StoreUnwritable
+
+POLL_S = 0.01
+"""Seconds between two looks at a lock that another process holds; a write takes about five
+times that."""
+
+_BINARY = getattr(os, "O_BINARY", 0)
+"""Without it Windows would write line ends of its own."""
+
+
+@contextmanager
+def locked(
+    path: Path, timeout_s: float, *, what: str = "the voiceprint database"
+) -> Iterator[None]:
+    """Keep other processes from writing a file, after making its folder if there is none.
+
+    The lock is `<path>.lock`, of mode 0600, and stays there.
+
+    Parameters
+    ----------
+    path : Path
+        The file itself, not a link to it: all must lock the same one.
+    timeout_s : float, seconds
+        How long to wait for other processes.
+    what : str
+        What the file is to whoever reads the message of an error.
+
+    Raises
+    ------
+    StoreLocked
+        If another process holds it for all that time.
+    StoreUnwritable
+        If the folder or the lock cannot be made.
+    """
+    import filelock
+
+    lock = filelock.FileLock(f"{path}.lock", timeout=timeout_s, mode=0o600, poll_interval=POLL_S)
+    try:
+        make_folder(path.parent)
+        lock.acquire()
+    except filelock.Timeout:
+        raise StoreLocked(
+            f"another process has held {what} {path} for {timeout_s:g} s: try again"
+        ) from None
+    except OSError as error:
+        raise StoreUnwritable(
+            f"{what} {path} cannot be locked ({error.strerror}): "
+            "check the permissions of its folder"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def created(path: Path) -> Iterator[IO[bytes]]:
+    """Create a file that only its owner may read, whatever the umask, and see it onto the disk.
+
+    Raises
+    ------
+    OSError
+        If it exists, or cannot be written.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        path.chmod(0o600)
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def keep_owner(file: IO[bytes], like: Path) -> None:
+    """Leave a new file to whom the one before it belonged, when an administrator writes it."""
+    if os.name == "nt" or os.geteuid() != 0 or not like.exists():
+        return
+    owner = like.stat()
+    os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a renaming in a folder last through a power cut."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it that are missing, for its owner only."""
+    # Those above it, too: who may write there can put another folder in its place.
+    missing = [one for one in (folder, *folder.parents) if not one.is_dir()]
+    for one in reversed(missing):
+        one.mkdir(mode=0o700, exist_ok=True)
+        one.chmod(0o700)
