@@ -123,7 +123,6 @@ class Membrane(Comparer):
         phrases: Sequence[Examined],
         *,
         passphrase: str = "",
-        consent_at: str = "",
         replace_existing: bool = False,
     ) -> Enrolment:
         """Store a new person's voiceprint, the mean of the partials of all their phrases.
@@ -134,8 +133,6 @@ class Membrane(Comparer):
         phrases : sequence of Examined
         passphrase : str
             The person's own, as `check_passphrase` returns it; empty for fresh prompts.
-        consent_at : str
-            When the person agreed, ISO 8601; by default now.
         replace_existing : bool
             Take the place of somebody of that name.
 
@@ -148,13 +145,8 @@ class Membrane(Comparer):
             If the database cannot be read or written.
         """
         self._require_agreement(phrases)
-        voiceprint = Voiceprint.of(
-            name,
-            self.encoder.name,
-            [_enrolled(phrase) for phrase in phrases],
-            passphrase=passphrase,
-            consent_at=consent_at or utc_now(),
-        )
+        made = Voiceprint.of(name, self.encoder.name, [_enrolled(phrase) for phrase in phrases])
+        voiceprint = replace(made, passphrase=passphrase, consent_at=utc_now())
         if replace_existing and self.store.get(voiceprint.name) is not None:
             self.store.replace(voiceprint)
         else:

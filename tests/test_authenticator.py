@@ -85,10 +85,10 @@ def nearly_silent(seconds=3):
 def test_somebody_enrolled_is_stored_with_all_that_is_known_of_each_phrase(
     membrane, three_phrases, recording
 ):
-    enrolment = membrane.enroll("Ada", three_phrases("ada"), consent_at="2026-11-21T10:00:00+00:00")
+    enrolment = membrane.enroll("Ada", three_phrases("ada"))
     stored = membrane.store.get("ada")
     assert (stored.name, stored.encoder, stored.passphrase) == ("Ada", Settings.encoder, "")
-    assert stored.consent_at == "2026-11-21T10:00:00+00:00"
+    assert len(stored.id) == 32
     assert len(stored.utterances) == 3
     first = stored.utterances[0]
     assert first.source == str(recording("ada", "enrol", 0))
@@ -109,7 +109,7 @@ def test_a_voiceprint_by_resemblyzer_is_the_mean_of_the_partials_of_all_phrases(
     np.testing.assert_allclose(voiceprint.vector, mean / np.linalg.norm(mean), atol=1e-6)
 
 
-def test_consent_is_dated_now_unless_told(membrane, three_phrases):
+def test_consent_is_dated_now(membrane, three_phrases):
     voiceprint = membrane.enroll("ada", three_phrases("ada")).voiceprint
     assert voiceprint.consent_at[:13] == voiceprint.created_at[:13]
 

@@ -333,7 +333,7 @@ def test_nobody_is_kept_from_enrolling_by_an_encoder_that_is_not_here(by, enrol)
 
 
 def test_a_voiceprint_is_made_anew_and_the_rest_stays(by, enrol, utterance_of):
-    before = enrol("ada", passphrase=PASSPHRASE, consent_at="2026-01-02T03:04:05+00:00").voiceprint
+    before = enrol("ada", passphrase=PASSPHRASE).voiceprint
     kept = [utterance_of("ada", "enrol", number) for number in range(3)]
     after = by(TURNED).reencode("ADA", kept).voiceprint
     assert after.encoder == TURNED

@@ -8,6 +8,7 @@ from membrane.errors import MembraneError
 
 CODES = {
     "MembraneError": 2,
+    "LockedOut": 1,
     "UsageError": 2,
     "InvalidName": 2,
     "NoSuchFile": 2,
@@ -24,6 +25,8 @@ CODES = {
     "StoreDamaged": 5,
     "StoreUnreadable": 5,
     "StoreLocked": 5,
+    "WrongKey": 5,
+    "NotTheOwner": 5,
     "StoreUnwritable": 5,
     "Unavailable": 6,
     "MicrophoneUnavailable": 6,
@@ -72,8 +75,10 @@ def test_the_codes_that_are_drawn_are_those_of_the_classes():
     assert set(drawn.values()) == set(CODES.values())
 
 
-def test_no_error_ends_like_an_acceptance_or_a_rejection():
-    assert not {0, 1} & {error.exit_code for error in CLASSES.values()}
+def test_only_a_locked_name_ends_like_a_rejection_and_no_error_like_an_acceptance():
+    codes = {name: error.exit_code for name, error in CLASSES.items()}
+    assert [name for name, code in codes.items() if code in {0, 1}] == ["LockedOut"]
+    assert codes["LockedOut"] == 1
 
 
 @pytest.mark.parametrize("name", CODES)

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from membrane.errors import StoreError
 from membrane.store.names import canonical_name, name_key
 from membrane.store.voiceprint import (
     VECTOR_SIZE,
@@ -25,7 +26,11 @@ from membrane.store.voiceprint import (
 )
 
 FORMAT = "membrane voiceprints"
-VERSION = 1
+VERSION = 2
+OLDEST = 1
+"""Version that knows neither fingerprints nor projections: it is read, and written as the later."""
+
+Matrix = npt.NDArray[np.float32]
 
 
 class NewerVersion(ValueError):
@@ -34,12 +39,12 @@ class NewerVersion(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Texts:
-    """A column of texts.
+    """A column of texts, or of other bytes.
 
     Parameters
     ----------
     characters : np.ndarray, shape (bytes,), uint8
-        All texts one after another, UTF-8.
+        All of them one after another; texts as UTF-8.
     starts : np.ndarray, shape (rows + 1,), int64
         Where each begins; the last one is where all end.
     """
@@ -50,17 +55,26 @@ class Texts:
     @classmethod
     def of(cls, texts: Iterable[str]) -> Texts:
         """Return the column of these texts."""
-        encoded = [text.encode() for text in texts]
-        characters = np.frombuffer(b"".join(encoded), np.uint8)
-        return cls(characters, starts_of([len(text) for text in encoded]))
+        return cls.of_bytes(text.encode() for text in texts)
+
+    @classmethod
+    def of_bytes(cls, contents: Iterable[bytes]) -> Texts:
+        """Return the column of these bytes."""
+        parts = list(contents)
+        characters = np.frombuffer(b"".join(parts), np.uint8)
+        return cls(characters, starts_of([len(part) for part in parts]))
 
     def __len__(self) -> int:
         return len(self.starts) - 1
 
     def __getitem__(self, row: int) -> str:
         """Return one text, or raise `ValueError` if there are none such bytes."""
+        return self.content(row).decode()
+
+    def content(self, row: int) -> bytes:
+        """Return the bytes of one row, or raise `ValueError` if there are none such."""
         start, end = span(self.starts, row)
-        return self.characters[start:end].tobytes().decode()
+        return self.characters[start:end].tobytes()
 
     def not_empty(self) -> npt.NDArray[np.int64]:
         """Return the rows whose text is not empty."""
@@ -95,12 +109,16 @@ class Columns:
         `name_hash` of each name: to find one without reading a million names.
     names, passphrases : Texts, one a person
     facts : Texts, one a person
-        Dates, as JSON.
+        Dates and the person's number, as JSON.
     first_utterances : np.ndarray, shape (people + 1,), int64
         Row of each person's first utterance; the last one is the number of utterances.
     utterance_vectors : np.ndarray, shape (utterances, 256), float32
     utterance_facts : Texts, one an utterance
         What else is known of it, as JSON.
+    fingerprints : Texts, one an utterance
+        Acoustic fingerprints of the recordings, as bytes.
+    epoch : str
+        Which projection all vectors were turned by; empty for none.
     """
 
     vectors: npt.NDArray[np.float32]
@@ -113,10 +131,20 @@ class Columns:
     first_utterances: npt.NDArray[np.int64]
     utterance_vectors: npt.NDArray[np.float32]
     utterance_facts: Texts
+    fingerprints: Texts
+    epoch: str = ""
 
     @classmethod
-    def of(cls, voiceprints: Sequence[Voiceprint]) -> Columns:
-        """Return the columns of these people."""
+    def of(cls, voiceprints: Sequence[Voiceprint], *, epoch: str = "") -> Columns:
+        """Return the columns of these people.
+
+        Parameters
+        ----------
+        voiceprints : sequence of Voiceprint
+            All of one epoch.
+        epoch : str
+            Of a database of nobody.
+        """
         encoders = tuple(dict.fromkeys(person.encoder for person in voiceprints))
         utterances = list(chain.from_iterable(person.utterances for person in voiceprints))
         return cls(
@@ -130,6 +158,8 @@ class Columns:
             first_utterances=starts_of([len(person.utterances) for person in voiceprints]),
             utterance_vectors=stacked([utterance.vector for utterance in utterances]),
             utterance_facts=Texts.of(_compact(utterance.facts()) for utterance in utterances),
+            fingerprints=Texts.of_bytes(utterance.fingerprint for utterance in utterances),
+            epoch=voiceprints[0].epoch if voiceprints else epoch,
         )
 
     def __len__(self) -> int:
@@ -156,6 +186,9 @@ class Columns:
             updated_at=_text(facts["updated_at"]),
             passphrase=self.passphrases[row],
             consent_at=_text(facts["consent_at"]),
+            keep_until=_text(facts.get("keep_until", "")),
+            id=_text(facts.get("id", "")) or _old_id(self.names[row]),
+            epoch=self.epoch,
         )
 
     def summary(self, row: int) -> dict[str, Any]:
@@ -169,6 +202,7 @@ class Columns:
             "passphrase": bool(self.passphrases[row]),
             "created_at": _text(facts["created_at"]),
             "updated_at": _text(facts["updated_at"]),
+            "keep_until": _text(facts.get("keep_until", "")),
         }
 
     def encoder(self, row: int) -> str:
@@ -189,6 +223,8 @@ class Columns:
             source_rate=int(facts["source_rate"]),
             device=_text(facts["device"]),
             source=_text(facts["source"]),
+            fingerprint=self.fingerprints.content(row),
+            adapted=bool(facts.get("adapted", False)),
         )
 
     def without(self, row: int) -> Columns:
@@ -205,10 +241,30 @@ class Columns:
             first_utterances=starts_without(self.first_utterances, row, row + 1),
             utterance_vectors=np.delete(self.utterance_vectors, slice(first, end), axis=0),
             utterance_facts=self.utterance_facts.without(first, end),
+            fingerprints=self.fingerprints.without(first, end),
+            epoch=self.epoch,
+        )
+
+    def turned(self, turn: Callable[[Matrix], Matrix], epoch: str) -> Columns:
+        """Return the columns with all vectors turned into those of another epoch."""
+        return replace(
+            self,
+            vectors=turn(self.vectors),
+            utterance_vectors=turn(self.utterance_vectors),
+            epoch=epoch,
         )
 
     def followed_by(self, other: Columns) -> Columns:
-        """Return the columns of the people of both."""
+        """Return the columns of the people of both.
+
+        Raises
+        ------
+        StoreError
+            If they are of two epochs.
+        """
+        if self.epoch != other.epoch:
+            # Vectors of two projections are never compared, so they never share a gallery.
+            raise StoreError("the voiceprint database was protected anew meanwhile: try again")
         encoders = tuple(dict.fromkeys(self.encoders + other.encoders))
         other_codes = np.array([encoders.index(name) for name in other.encoders], np.uint16)
         return Columns(
@@ -224,6 +280,8 @@ class Columns:
             ),
             utterance_vectors=np.concatenate([self.utterance_vectors, other.utterance_vectors]),
             utterance_facts=self.utterance_facts.followed_by(other.utterance_facts),
+            fingerprints=self.fingerprints.followed_by(other.fingerprints),
+            epoch=self.epoch,
         )
 
     def as_mapping(self) -> dict[str, object]:
@@ -231,6 +289,7 @@ class Columns:
         return {
             "format": FORMAT,
             "version": VERSION,
+            "epoch": self.epoch,
             "encoders": list(self.encoders),
             "encoder_codes": self.encoder_codes,
             "name_hashes": self.name_hashes,
@@ -260,7 +319,7 @@ class Columns:
             raise ValueError("it is another kind of file")
         if type(mapping["version"]) is not int:
             raise ValueError("its version is not a number")
-        if mapping["version"] != VERSION:
+        if not OLDEST <= mapping["version"] <= VERSION:
             raise NewerVersion(f"its format has version {mapping['version']}")
         if not isinstance(mapping["encoders"], list):
             raise ValueError("its encoders are of a wrong type")
@@ -268,6 +327,8 @@ class Columns:
         first_utterances = _array(mapping, "first_utterances", np.int64)
         people = len(first_utterances) - 1
         utterances = int(first_utterances[-1])
+        if mapping["version"] == OLDEST:
+            mapping = {**mapping, **_unknown_to_the_oldest(mapping)}
         if first_utterances[0] != 0:
             raise ValueError("its utterances belong to nobody")
         return cls(
@@ -283,10 +344,12 @@ class Columns:
                 mapping, "utterance_vectors", np.float32, (utterances, VECTOR_SIZE)
             ),
             utterance_facts=_texts(mapping, "utterance_facts", utterances),
+            fingerprints=_texts(mapping, "fingerprints", utterances),
+            epoch=_text(mapping["epoch"]),
         )
 
 
-TEXT_COLUMNS = ("names", "passphrases", "facts", "utterance_facts")
+TEXT_COLUMNS = ("names", "passphrases", "facts", "utterance_facts", "fingerprints")
 
 
 def name_hash(name: str) -> int:
@@ -317,12 +380,29 @@ def stacked(vectors: Sequence[npt.NDArray[np.float32]]) -> npt.NDArray[np.float3
     return np.array(vectors, np.float32).reshape(-1, VECTOR_SIZE)
 
 
+def _unknown_to_the_oldest(mapping: Mapping[str, Any]) -> dict[str, object]:
+    """Return the columns that the first version of the format does not have."""
+    starts = _array(mapping, "utterance_facts_starts", np.int64)
+    return {
+        "epoch": "",
+        "fingerprints_characters": np.zeros(0, np.uint8),
+        "fingerprints_starts": np.zeros_like(starts),
+    }
+
+
+def _old_id(name: str) -> str:
+    """Return the number of somebody who was enrolled before people had random ones."""
+    return f"{name_hash(name):032x}"
+
+
 def _person_facts(person: Voiceprint) -> str:
     return _compact(
         {
             "created_at": person.created_at,
             "updated_at": person.updated_at,
             "consent_at": person.consent_at,
+            "keep_until": person.keep_until,
+            "id": person.id,
         }
     )
 

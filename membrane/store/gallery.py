@@ -44,6 +44,11 @@ class Gallery:
         return self._columns.vectors
 
     @property
+    def epoch(self) -> str:
+        """Which projection all vectors were turned by; empty for none."""
+        return self._columns.epoch
+
+    @property
     def encoders(self) -> tuple[str, ...]:
         """Names of the encoders that the voiceprints come from."""
         return self._columns.encoders

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import secrets
+from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import asdict, astuple, dataclass, replace
 from datetime import UTC, datetime
@@ -79,6 +81,10 @@ class EnrolledUtterance:
         Name of the microphone; empty for a file.
     source : str
         File name, or "microphone".
+    fingerprint : bytes
+        Acoustic fingerprint of the recording, to know it again; empty where there is none.
+    adapted : bool
+        Whether a login added it (`membrane.adaptation`).
 
     Raises
     ------
@@ -95,6 +101,8 @@ class EnrolledUtterance:
     source_rate: int = 16_000
     device: str = ""
     source: str = ""
+    fingerprint: bytes = b""
+    adapted: bool = False
 
     def __post_init__(self) -> None:
         check_vector(self.vector)
@@ -120,12 +128,14 @@ class EnrolledUtterance:
             "partials": self.partials,
             "weight": self.weight,
             "norm": self.norm,
+            "adapted": self.adapted,
             "quality": asdict(self.quality),
         }
 
     def as_json(self) -> dict[str, object]:
         """Return all that is stored of the utterance, as JSON values."""
-        return {**self.facts(), "vector": self.vector.tolist()}
+        fingerprint = b64encode(self.fingerprint).decode()
+        return {**self.facts(), "vector": self.vector.tolist(), "fingerprint": fingerprint}
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,6 +159,14 @@ class Voiceprint:
         The person's own phrase; empty where each login asks for a fresh one.
     consent_at : str
         When the person agreed to be enrolled, ISO 8601, UTC; empty where nobody asked.
+    keep_until : str
+        ISO date after which the record should be gone; empty for no such date.
+    id : str
+        Random, 32 hexadecimal digits: who is meant in the decision log, where no name stands, so
+        that nothing there is the person's any more once they are deleted.
+    epoch : str
+        Which projection the vectors were turned by; empty for none. Vectors of two epochs are
+        never compared.
 
     Raises
     ------
@@ -166,6 +184,9 @@ class Voiceprint:
     updated_at: str
     passphrase: str = ""
     consent_at: str = ""
+    keep_until: str = ""
+    id: str = ""
+    epoch: str = ""
 
     def __post_init__(self) -> None:
         check_vector(self.vector)
@@ -175,15 +196,7 @@ class Voiceprint:
             raise ValueError(f"the name {self.name!r} is not in its canonical form")
 
     @classmethod
-    def of(
-        cls,
-        name: str,
-        encoder: str,
-        utterances: Sequence[EnrolledUtterance],
-        *,
-        passphrase: str = "",
-        consent_at: str = "",
-    ) -> Voiceprint:
+    def of(cls, name: str, encoder: str, utterances: Sequence[EnrolledUtterance]) -> Voiceprint:
         """Return the voiceprint of a person who is enrolled now.
 
         Raises
@@ -201,8 +214,7 @@ class Voiceprint:
             utterances=tuple(utterances),
             created_at=now,
             updated_at=now,
-            passphrase=passphrase,
-            consent_at=consent_at,
+            id=secrets.token_hex(16),
         )
 
     def with_utterance(self, utterance: EnrolledUtterance) -> Voiceprint:
@@ -254,6 +266,9 @@ class Voiceprint:
             "created_at": self.created_at,
             "updated_at": self.updated_at,
             "consent_at": self.consent_at,
+            "keep_until": self.keep_until,
+            "id": self.id,
+            "epoch": self.epoch,
             "passphrase": self.passphrase,
             "vector": self.vector.tolist(),
             "utterances": [utterance.as_json() for utterance in self.utterances],

@@ -416,11 +416,26 @@ def test_a_missing_column_is_damage(filled):
 
 
 def test_a_file_of_a_newer_membrane_asks_for_an_update_and_stays(filled, person):
-    joblib.dump({**joblib.load(filled.path), "version": 2}, filled.path, protocol=4)
+    joblib.dump({**joblib.load(filled.path), "version": 3}, filled.path, protocol=4)
     before = filled.path.read_bytes()
     with pytest.raises(StoreDamaged, match="update Membrane"):
         filled.add(person("Eve"))
     assert filled.path.read_bytes() == before
+
+
+def test_a_file_of_the_first_version_is_read_and_becomes_one_of_this_version(filled, person):
+    of_now = ("epoch", "fingerprints_starts", "fingerprints_characters")
+    columns = joblib.load(filled.path)
+    before = {name: value for name, value in columns.items() if name not in of_now}
+    joblib.dump({**before, "version": 1}, filled.path, protocol=4)
+    names = list(filled.gallery().names())
+    ids = [filled.get(name).id for name in names]
+    assert len({*ids}) == len(names)
+    assert all(ids)
+    assert all(one.fingerprint == b"" for one in filled.get(names[0]).utterances)
+    filled.add(person("Eve"))
+    assert joblib.load(filled.path)["version"] == 2
+    assert list(filled.gallery().names()) == [*names, "Eve"]
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import random
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,7 @@ def person(name: str, seed: int = 0, utterances: int = 1, **facts: str) -> Voice
     """Return a person with random utterances."""
     encoder = facts.pop("encoder", "resemblyzer")
     spoken = [utterance(seed * 100 + number) for number in range(utterances)]
-    return Voiceprint.of(name, encoder, spoken, **facts)
+    return replace(Voiceprint.of(name, encoder, spoken), **facts)
 
 
 def enrol(path: Path, prefix: str, count: int) -> None:
