@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -20,7 +20,11 @@ _BINARY = getattr(os, "O_BINARY", 0)
 
 @contextmanager
 def locked(
-    path: Path, timeout_s: float, *, what: str = "the voiceprint database"
+    path: Path,
+    timeout_s: float,
+    *,
+    what: str = "the voiceprint database",
+    like: Path | None = None,
 ) -> Iterator[None]:
     """Keep other processes from writing a file, after making its folder if there is none.
 
@@ -34,6 +38,8 @@ def locked(
         How long to wait for other processes.
     what : str
         What the file is to whoever reads the message of an error.
+    like : Path, optional
+        Whose owner gets the lock, when an administrator is the first to lock; by default the file.
 
     Raises
     ------
@@ -44,9 +50,12 @@ def locked(
     """
     import filelock
 
-    lock = filelock.FileLock(f"{path}.lock", timeout=timeout_s, mode=0o600, poll_interval=POLL_S)
+    lock_path = path.with_name(path.name + ".lock")
+    lock = filelock.FileLock(lock_path, timeout=timeout_s, mode=0o600, poll_interval=POLL_S)
     try:
         make_folder(path.parent)
+        with suppress(FileExistsError), created(lock_path) as file:
+            keep_owner(file, like or path)
         lock.acquire()
     except filelock.Timeout:
         raise StoreLocked(
