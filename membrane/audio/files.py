@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 import sys
 from collections.abc import Iterator
@@ -45,6 +46,22 @@ BLOCK_S = 1.0
 LONGEST_BLOCK = 4 * 1024 * 1024
 """Samples of all channels decoded at a time."""
 
+MOST_DECODED = 128 * 1024 * 1024
+"""Samples of all channels that are decoded at most: five minutes of eight channels at 48 kHz, which
+take half a second. A file of 2 MB can hold ten times as many, of silence."""
+
+KNOWN = re.compile(
+    rb"RIFF....WAVE|RIFX....WAVE|RF64....WAVE|riff\x2e\x91\xcf\x11|FORM....AIF[FC]"
+    rb"|fLaC|OggS|caff|\.snd|dns\.|NIST_1A|Creative Voice File|\xff[\xe0-\xff]",
+    re.DOTALL,
+)
+"""How the formats begin that are read. libsndfile knows others, of samplers and old programs, that
+nobody records speech with: who sends a file must not choose from all their decoders. (That of
+MIDI sample dumps prints to standard output what it thinks of a damaged one.)"""
+
+MAGIC = 32
+"""Bytes that tell a format; a tag in front of an MP3 has ten."""
+
 WRITABLE = {".wav": "PCM_16", ".flac": "PCM_16"}
 
 
@@ -54,7 +71,8 @@ def read_utterance(path: str | Path) -> Utterance:
     Parameters
     ----------
     path : str or Path
-        WAV, FLAC, OGG, MP3 or what else libsndfile knows; ``"-"`` reads standard input.
+        WAV, FLAC, OGG (Vorbis or Opus) or MP3; also W64, AIFF, AU, CAF, NIST SPHERE and VOC.
+        ``"-"`` reads standard input.
 
     Returns
     -------
@@ -69,7 +87,7 @@ def read_utterance(path: str | Path) -> Utterance:
     UndecodableAudio
         If it is not audio, is empty, or holds numbers that are not finite.
     RecordingTooLong
-        If it is longer than `LONGEST_S`.
+        If it is longer than `LONGEST_S`, or holds more than `MOST_DECODED` samples.
     """
     if not str(path):
         raise NoSuchFile("the name of the recording is empty: say which file to read")
@@ -158,6 +176,10 @@ def _decode(file: IO[bytes], name: str) -> tuple[Samples, int]:
 
     if not file.read(1):
         raise UndecodableAudio(f"{name} is empty: record it again")
+    if not _is_known(file):
+        raise UndecodableAudio(
+            f"{name} is not a recording that can be read: give WAV, FLAC, OGG or MP3"
+        )
     file.seek(0)
     try:
         # A name would make soundfile guess the format from its ending (.raw) before the content.
@@ -168,6 +190,18 @@ def _decode(file: IO[bytes], name: str) -> tuple[Samples, int]:
     except (soundfile.SoundFileError, TypeError, ValueError) as error:
         reason = getattr(error, "error_string", str(error)).strip().rstrip(".")
         raise UndecodableAudio(f"{name} is not a recording that can be read: {reason}") from None
+
+
+def _is_known(file: IO[bytes]) -> bool:
+    """Return whether what follows the tags of a file begins as one of the formats that are read."""
+    place = 0
+    while True:
+        file.seek(place)
+        magic = file.read(MAGIC)
+        if not magic.startswith(b"ID3") or len(magic) < 10:
+            return KNOWN.match(magic) is not None
+        # Seven bits a byte (ID3v2.4, section 6.2), without the ten of the tag's own header.
+        place += 10 + sum((byte & 0x7F) << 7 * (3 - i) for i, byte in enumerate(magic[6:10]))
 
 
 class _Nameless:
@@ -201,16 +235,23 @@ def _check_header(sound: Any, name: str) -> None:
         )
     # The length an MP3 or a damaged header claims is a guess, so it is counted again below.
     if sound.format != "MP3" and sound.frames != UNKNOWN_LENGTH:
-        _check_length(sound.frames / sound.samplerate, name)
+        _check_length(sound.frames, sound, name)
 
 
-def _check_length(seconds: float, name: str) -> None:
-    if seconds > LONGEST_S:
+def _check_length(frames: int, sound: Any, name: str) -> None:
+    if frames > LONGEST_S * sound.samplerate:
         raise RecordingTooLong(
             f"{name} is longer than {LONGEST_S:.0f} s: cut it to the part to be judged"
         )
+    if frames * sound.channels > MOST_DECODED:
+        raise RecordingTooLong(
+            f"{name} has too many samples in its {sound.channels} channels: "
+            "convert it to one channel of 16 kHz"
+        )
 
 
+# Sums of enormous numbers overflow, and what is not finite spreads: the end result is looked at.
+@np.errstate(over="ignore", invalid="ignore")
 def _read_blocks(sound: Any, name: str) -> Samples:
     import soxr
 
@@ -224,7 +265,7 @@ def _read_blocks(sound: Any, name: str) -> Samples:
     peak = 1.0
     while len(block := sound.read(frames, dtype="float32", always_2d=True)):
         read += len(block)
-        _check_length(read / rate, name)
+        _check_length(read, sound, name)
         mono = block.mean(axis=1, dtype=np.float32)
         peak = max(peak, float(np.abs(mono).max()))
         parts.append(mono if rate == SAMPLE_RATE else resample.resample_chunk(mono))

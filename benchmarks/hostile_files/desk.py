@@ -1,0 +1,94 @@
+"""The place where a process judges one file after another, under limits and watched."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+from benchmarks.hostile_files.judging import outcome_of
+
+CPU_S = 2.0
+"""Seconds of processor that a file may take: on a busy machine the clock on the wall says less."""
+
+MEMORY = 1536 << 20
+"""Bytes of address space beyond what the modules and networks take."""
+
+KILOBYTES_OF_MB = 1024
+
+
+class Desk:
+    """Files are judged here.
+
+    Parameters
+    ----------
+    folder : Path
+        An empty one, in which also what a command leaves behind would be.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._file = folder / "file"
+        tempfile.tempdir = str(folder)
+        # What a library prints is shown to a person as more than the one line.
+        self._printed = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+            os.dup2(self._printed.fileno(), stream.fileno())
+        warnings.simplefilter("always")
+
+    def set_limits(self) -> None:
+        """Hold this process within its limits from now on: it has loaded what it needs."""
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+        most = pages * resource.getpagesize() + MEMORY
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+    def judge(self, kind: str, content: bytes) -> tuple[str, str, float, float]:
+        """Judge a file; a signal ends the process if that takes too long.
+
+        Returns
+        -------
+        outcome, problem : str
+            As `judging.outcome_of` returns them; what is left behind is a problem, too.
+        cpu_s : float, seconds
+        grown_mb : float, MB
+            By how much the process held more than ever before.
+        """
+        self._file.write_bytes(content)
+        descriptors, held, started = _descriptors(), _most_held(), time.process_time()
+        signal.setitimer(signal.ITIMER_PROF, CPU_S)
+        outcome, problem = outcome_of(kind, self._file)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        cpu_s = time.process_time() - started
+        problem = problem or self._left_behind(descriptors)
+        return outcome, problem, cpu_s, (_most_held() - held) / KILOBYTES_OF_MB
+
+    def _left_behind(self, descriptors: int) -> str:
+        if _descriptors() > descriptors:
+            return "left a file open"
+        others = [path.name for path in self._folder.iterdir() if path != self._file]
+        if others:
+            return f"left files behind: {others}"
+        sys.stderr.flush()
+        sys.stdout.flush()
+        if size := self._printed.seek(0, os.SEEK_END):
+            self._printed.seek(0)
+            text = self._printed.read(size).decode(errors="replace")
+            self._printed.truncate(0)
+            return f"printed {text[:200]!r}"
+        return ""
+
+
+def _descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - three times as fast
+
+
+def _most_held() -> int:
+    """Return the most memory that this process ever held, in kilobytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
