@@ -91,10 +91,9 @@ def created(path: Path) -> Iterator[IO[bytes]]:
 
 def keep_owner(file: IO[bytes], like: Path) -> None:
     """Leave a new file to whom the one before it belonged, when an administrator writes it."""
-    if os.name == "nt" or os.geteuid() != 0 or not like.exists():
-        return
-    owner = like.stat()
-    os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
+    owner = _owner_to_keep(like)
+    if owner is not None:
+        os.fchown(file.fileno(), *owner)
 
 
 def sync_folder(folder: Path) -> None:
@@ -108,10 +107,27 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder, and those above it that are missing, for its owner only."""
+def make_folder(folder: Path, *, like: Path | None = None) -> None:
+    """Make a folder, and those above it that are missing, for its owner only.
+
+    Parameters
+    ----------
+    folder : Path
+    like : Path, optional
+        The file whose owner gets them, when an administrator makes them.
+    """
     # Those above it, too: who may write there can put another folder in its place.
     missing = [one for one in (folder, *folder.parents) if not one.is_dir()]
+    owner = None if like is None else _owner_to_keep(like)
     for one in reversed(missing):
         one.mkdir(mode=0o700, exist_ok=True)
         one.chmod(0o700)
+        if owner is not None:
+            os.chown(one, *owner, follow_symlinks=False)
+
+
+def _owner_to_keep(like: Path) -> tuple[int, int] | None:
+    if os.name == "nt" or os.geteuid() != 0 or not like.exists():
+        return None
+    facts = like.stat()
+    return facts.st_uid, facts.st_gid
