@@ -9,11 +9,22 @@ import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from membrane.errors import InvalidName, StoreDamaged, StoreUnreadable, StoreUnwritable
+from membrane.errors import (
+    InvalidName,
+    StoreDamaged,
+    StoreUnreadable,
+    StoreUnwritable,
+    UsageError,
+    WrongKey,
+)
 from membrane.store.columns import Columns, NewerVersion
+from membrane.store.keys import master_key
+from membrane.store.safe_files import created, keep_owner, sync_folder
+from membrane.store.sealing import Seal, Unlock, is_sealed_database, sealing, unsealed
 from membrane.store.unpickling import MALFORMED, load_plain
 
 MAPS_FILES = os.name != "nt"
@@ -22,8 +33,24 @@ MAPS_FILES = os.name != "nt"
 PICKLE_PROTOCOL = 4
 """The one whose instructions `membrane.store.unpickling` knows."""
 
-_BINARY = getattr(os, "O_BINARY", 0)
-"""Without it Windows would write line ends of its own."""
+
+@dataclass(frozen=True, eq=False)
+class Content:
+    """What a database file holds.
+
+    Parameters
+    ----------
+    columns : Columns
+        Views of the mapped file, or of the memory that it was decrypted into.
+    seal : Seal or None
+        What it is encrypted with; None for a plain file.
+    locked : bool
+        Whether its memory is kept out of the swap file, as that of an encrypted one should be.
+    """
+
+    columns: Columns
+    seal: Seal | None = None
+    locked: bool = False
 
 
 def previous_of(path: Path) -> Path:
@@ -31,30 +58,41 @@ def previous_of(path: Path) -> Path:
     return path.with_name(path.name + ".previous")
 
 
-def read(path: Path) -> Columns:
+def read(path: Path, unlock: Unlock = master_key) -> Content:
     """Return what a database file holds; nobody, if it does not exist.
+
+    Parameters
+    ----------
+    path : Path
+    unlock : callable
+        Returns the key of an encrypted one.
 
     Raises
     ------
+    WrongKey
+        If it is encrypted, and the key is missing or another.
     StoreDamaged
         If it is truncated, foreign or hostile, or of a later version.
     StoreUnreadable
         If it cannot be read.
     """
     try:
-        memory = _memory_of(path)
+        with damage_explained(path):
+            return _content_of(path, unlock)
     except FileNotFoundError:
-        return Columns.of([])
+        return Content(Columns.of([]))
     except OSError as error:
         raise StoreUnreadable(
             f"the voiceprint database {path} cannot be read ({error.strerror}): "
             "check its permissions and its disk"
         ) from None
-    with damage_explained(path):
-        return _columns_in(memory)
+    except MemoryError:
+        raise StoreUnreadable(
+            f"the voiceprint database {path} does not fit into memory: close other programs"
+        ) from None
 
 
-def write(path: Path, columns: Columns, *, erase: bool = False) -> None:
+def write(path: Path, columns: Columns, *, seal: Seal | None = None, erase: bool = False) -> None:
     """Replace a database file; keep the one that was there as the previous good copy.
 
     Whoever reads meanwhile gets the old file or the new one, and so does whoever reads after a
@@ -66,10 +104,12 @@ def write(path: Path, columns: Columns, *, erase: bool = False) -> None:
     path : Path
         The file itself, not a link to it.
     columns : Columns
+    seal : Seal, optional
+        Encrypts it; nothing of the content is on the disk in the clear at any moment.
     erase : bool
-        Whether somebody was deleted. Then the copy that is kept is one of the new file, because
-        the old one still holds them: nothing of them is left in either when this returns. (What
-        a disk keeps of erased files is out of our reach.)
+        Whether nothing of the old file may stay: somebody was deleted, or it was not encrypted, or
+        under another key. Then the copy that is kept is one of the new file. (What a disk keeps of
+        erased files is out of our reach.)
 
     Raises
     ------
@@ -81,7 +121,7 @@ def write(path: Path, columns: Columns, *, erase: bool = False) -> None:
     try:
         try:
             _remove(new, kept)
-            _dump(columns, new, like=path)
+            _dump(columns, new, seal=seal, like=path)
             if erase:
                 _copy(new, kept)
             elif path.exists():
@@ -89,7 +129,7 @@ def write(path: Path, columns: Columns, *, erase: bool = False) -> None:
             if kept.exists():
                 kept.replace(previous_of(path))
             new.replace(path)
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
         finally:
             _remove(new, kept)
     except OSError as error:
@@ -114,14 +154,21 @@ def damage_explained(path: Path) -> Iterator[None]:
         ) from None
 
 
-def _memory_of(path: Path) -> mmap.mmap | bytes:
+def _content_of(path: Path, unlock: Unlock) -> Content:
     # Not to wait for somebody to write into a pipe of that name.
     if not stat.S_ISREG(path.stat().st_mode):
         raise OSError(0, "it is not a file")
     with path.open("rb") as file:
-        if MAPS_FILES and os.fstat(file.fileno()).st_size:
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        return file.read()
+        if not is_sealed_database(file):
+            return Content(_columns_in(_memory_of(file)))
+        memory, seal = unsealed(file, unlock)
+        return Content(Columns.from_mapping(load_plain(memory)), seal, memory.locked)
+
+
+def _memory_of(file: IO[bytes]) -> mmap.mmap | bytes:
+    if MAPS_FILES and os.fstat(file.fileno()).st_size:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    return file.read()
 
 
 def _columns_in(memory: mmap.mmap | bytes) -> Columns:
@@ -145,21 +192,27 @@ def _reason(error: Exception) -> str:
 def _remedy(path: Path) -> str:
     copy = previous_of(path)
     try:
-        _columns_in(_memory_of(copy))
-    except (OSError, *MALFORMED):
+        _content_of(copy, master_key)
+    except (WrongKey, UsageError):
+        return f"the previous copy {copy} is encrypted, move that in its place and see"
+    except (OSError, MemoryError, *MALFORMED):
         return "there is no good copy; move it away to start anew"
     return f"the previous good copy is {copy}, move that in its place"
 
 
-def _dump(columns: Columns, path: Path, *, like: Path) -> None:
+def _dump(columns: Columns, path: Path, *, seal: Seal | None, like: Path) -> None:
     """Write a new file, and see that it can be read."""
     import joblib
 
-    with _created(path) as file:
-        _keep_owner(file, like)
-        joblib.dump(columns.as_mapping(), file, protocol=PICKLE_PROTOCOL)
+    with created(path) as file:
+        keep_owner(file, like)
+        if seal is None:
+            joblib.dump(columns.as_mapping(), file, protocol=PICKLE_PROTOCOL)
+        else:
+            with sealing(file, seal) as sealed:
+                joblib.dump(columns.as_mapping(), sealed, protocol=PICKLE_PROTOCOL)
     try:
-        _columns_in(_memory_of(path))
+        _content_of(path, lambda _: seal.key if seal else b"")
     except MALFORMED:
         # Better noticed before the good file is gone.
         raise StoreUnwritable(
@@ -182,36 +235,6 @@ def _link(path: Path, link: Path) -> None:
 
 
 def _copy(path: Path, copy: Path) -> None:
-    with path.open("rb") as original, _created(copy) as file:
-        _keep_owner(file, path)
+    with path.open("rb") as original, created(copy) as file:
+        keep_owner(file, path)
         shutil.copyfileobj(original, file)
-
-
-@contextmanager
-def _created(path: Path) -> Iterator[IO[bytes]]:
-    """Create a file that only its owner may read, whatever the umask, and see it onto the disk."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        path.chmod(0o600)
-        yield file
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _keep_owner(file: IO[bytes], like: Path) -> None:
-    """Leave the file to whom it belonged, when an administrator writes it."""
-    if os.name == "nt" or os.geteuid() != 0 or not like.exists():
-        return
-    owner = like.stat()
-    os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a renaming last through a power cut."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 
-from membrane.errors import NameTaken, StoreLocked, StoreUnwritable, UnknownName
+from membrane.errors import NameTaken, UnknownName, WrongKey
 from membrane.store import database_file
 from membrane.store.columns import Columns
-from membrane.store.database_file import damage_explained, previous_of
+from membrane.store.database_file import Content, damage_explained, previous_of
 from membrane.store.gallery import Gallery
+from membrane.store.keys import Ask, master_key
 from membrane.store.names import name_key
+from membrane.store.safe_files import locked
+from membrane.store.sealing import Seal
 from membrane.store.voiceprint import Voiceprint
-
-POLL_S = 0.01
-"""Seconds between two looks at a lock that another process holds; a write takes about five
-times that."""
 
 
 class JoblibStore:
     """A database of voiceprints in one file.
 
     A file that does not exist yet is a database of nobody. Every change replaces the file whole,
-    under a lock, and keeps the one before it as `<file>.previous`.
+    under a lock, and keeps the one before it as `<file>.previous`. A file that is encrypted stays
+    encrypted.
 
     Parameters
     ----------
@@ -33,11 +34,26 @@ class JoblibStore:
         only.
     lock_timeout_s : float, seconds
         How long to wait for other processes.
+    ask : callable, optional
+        Gets the passphrase of an encrypted file, once in a process.
+    sealed_only : bool
+        Refuse a file that is not encrypted. Without it, whoever can write to the folder can put
+        one of their own in the place of an encrypted one.
     """
 
-    def __init__(self, path: Path, *, lock_timeout_s: float = 10.0) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        lock_timeout_s: float = 10.0,
+        ask: Ask | None = None,
+        sealed_only: bool = False,
+    ) -> None:
         self.path = path
         self.lock_timeout_s = lock_timeout_s
+        self.sealed_only = sealed_only
+        self._unlock = partial(master_key, ask=ask)
+        self._decrypted: tuple[tuple[int, ...], Content] | None = None
         # Who writes through a link must replace the file, not the link, and lock what others lock.
         self._file = Path(os.path.realpath(path))
 
@@ -45,6 +61,27 @@ class JoblibStore:
     def previous_path(self) -> Path:
         """Where the previous good copy is kept."""
         return previous_of(self._file)
+
+    @property
+    def seal(self) -> Seal | None:
+        """What the database is encrypted with, and other files of it may be; None if it is plain.
+
+        Raises
+        ------
+        StoreError
+            As `gallery` does.
+        """
+        return self._content().seal
+
+    @property
+    def epoch(self) -> str:
+        """Which projection all vectors were turned by; empty for none. Raises as `seal` does."""
+        return self._content().columns.epoch
+
+    @property
+    def memory_locked(self) -> bool:
+        """Whether what was decrypted stays out of the swap file. Raises as `seal` does."""
+        return self._content().locked
 
     def gallery(self) -> Gallery:
         """Return everybody who is enrolled now.
@@ -54,12 +91,14 @@ class JoblibStore:
         StoreDamaged
             If the file is truncated, foreign, hostile, or of a later version; the message says
             where the previous good copy is.
+        WrongKey
+            If it is encrypted, and the key is missing or another; or it is not, and must be.
         StoreUnreadable
             If it cannot be read.
         StoreLocked
             On Windows only, where reading waits for writing.
         """
-        return Gallery(self._read(), self._file)
+        return Gallery(self._content().columns, self._file)
 
     def get(self, name: str) -> Voiceprint | None:
         """Return the person of that name, compared without case, or None.
@@ -84,13 +123,14 @@ class JoblibStore:
             If the file cannot be read, locked or written; it is then as it was.
         """
         with self._locked():
-            columns = database_file.read(self._file)
+            content = self._read()
+            columns = content.columns
             if self._row_of(columns, voiceprint.name) is not None:
                 raise NameTaken(
                     f"{voiceprint.name} is enrolled already: choose another name, "
                     "or add to them or replace them"
                 )
-            database_file.write(self._file, columns.followed_by(Columns.of([voiceprint])))
+            self._write(columns.followed_by(Columns.of([voiceprint])), content.seal)
 
     def replace(self, voiceprint: Voiceprint) -> None:
         """Put a person in the place of the one of that name.
@@ -103,8 +143,8 @@ class JoblibStore:
             If the file cannot be read, locked or written; it is then as it was.
         """
         with self._locked():
-            columns = database_file.read(self._file)
-            self._put(columns, self._known_row(columns, voiceprint.name), voiceprint)
+            content = self._read()
+            self._put(content, self._known_row(content.columns, voiceprint.name), voiceprint)
 
     def update(self, name: str, change: Callable[[Voiceprint], Voiceprint]) -> Voiceprint:
         """Change a person's record, and let nobody else change it meanwhile.
@@ -132,14 +172,14 @@ class JoblibStore:
             If the file cannot be read, locked or written; it is then as it was.
         """
         with self._locked():
-            columns = database_file.read(self._file)
-            row = self._known_row(columns, name)
+            content = self._read()
+            row = self._known_row(content.columns, name)
             with damage_explained(self._file):
-                voiceprint = columns.voiceprint(row)
+                voiceprint = content.columns.voiceprint(row)
             changed = change(voiceprint)
             if name_key(changed.name) != name_key(voiceprint.name):
                 raise ValueError(f"the record of {voiceprint.name} became {changed.name}'s")
-            self._put(columns, row, changed)
+            self._put(content, row, changed)
         return changed
 
     def delete(self, name: str) -> None:
@@ -153,11 +193,11 @@ class JoblibStore:
             If the file cannot be read, locked or written.
         """
         with self._locked():
-            columns = database_file.read(self._file)
-            row = self._known_row(columns, name)
+            content = self._read()
+            row = self._known_row(content.columns, name)
             with damage_explained(self._file):
-                others = columns.without(row)
-            database_file.write(self._file, others, erase=True)
+                others = content.columns.without(row)
+            self._write(others, content.seal, erase=True)
 
     def clear(self) -> int:
         """Erase everybody, from the previous good copy, too; return how many they were.
@@ -168,14 +208,34 @@ class JoblibStore:
             If the file cannot be read, locked or written.
         """
         with self._locked():
-            people = len(database_file.read(self._file))
-            database_file.write(self._file, Columns.of([]), erase=True)
-        return people
+            content = self._read()
+            nobody = Columns.of([], epoch=content.columns.epoch)
+            self._write(nobody, content.seal, erase=True)
+        return len(content.columns)
 
-    def _put(self, columns: Columns, row: int, voiceprint: Voiceprint) -> None:
+    def reprotect(self, change: Callable[[Content], tuple[Columns, Seal | None]]) -> None:
+        """Write everybody anew, under another seal or none; no copy of the old file stays.
+
+        Parameters
+        ----------
+        change : callable
+            Gets what the file holds, returns what it shall hold and its seal. It is called under
+            the lock, and must not use the store.
+
+        Raises
+        ------
+        StoreError
+            If the file cannot be read, locked or written; it is then as it was.
+        """
+        with self._locked():
+            content = database_file.read(self._file, self._unlock)
+            columns, seal = change(content)
+            database_file.write(self._file, columns, seal=seal, erase=True)
+
+    def _put(self, content: Content, row: int, voiceprint: Voiceprint) -> None:
         with damage_explained(self._file):
-            others = columns.without(row)
-        database_file.write(self._file, others.followed_by(Columns.of([voiceprint])))
+            others = content.columns.without(row)
+        self._write(others.followed_by(Columns.of([voiceprint])), content.seal)
 
     def _row_of(self, columns: Columns, name: str) -> int | None:
         with damage_explained(self._file):
@@ -187,46 +247,45 @@ class JoblibStore:
             raise UnknownName(f"nobody called {name!r} is enrolled: see `membrane list`")
         return row
 
-    def _read(self) -> Columns:
+    def _content(self) -> Content:
         # A mapped file is read at any time; one that must be read whole must not be replaced
         # meanwhile.
         needs_lock = not database_file.MAPS_FILES and self._file.exists()
         with self._locked() if needs_lock else nullcontext():
-            return database_file.read(self._file)
+            return self._read()
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Keep other processes from writing, after making the folder if there is none."""
-        import filelock
+    def _read(self) -> Content:
+        """Return what the file holds; an encrypted one is decrypted only if it changed."""
+        state = self._state()
+        if self._decrypted is not None and self._decrypted[0] == state:
+            return self._decrypted[1]
+        content = database_file.read(self._file, self._unlock)
+        if state:
+            self._require(content.seal)
+        self._decrypted = (state, content) if content.seal else None
+        return content
 
-        lock = filelock.FileLock(
-            f"{self._file}.lock",
-            timeout=self.lock_timeout_s,
-            mode=0o600,
-            poll_interval=POLL_S,
+    def _state(self) -> tuple[int, ...]:
+        """Return what changes when the file is replaced; nothing if there is none."""
+        try:
+            status = self._file.stat()
+        except OSError:
+            return ()
+        return (
+            *(status.st_dev, status.st_ino, status.st_size),
+            *(status.st_mtime_ns, status.st_ctime_ns),
         )
-        try:
-            _make_folder(self._file.parent)
-            lock.acquire()
-        except filelock.Timeout:
-            raise StoreLocked(
-                f"another process has held the voiceprint database {self._file} for "
-                f"{self.lock_timeout_s:g} s: try again"
-            ) from None
-        except OSError as error:
-            raise StoreUnwritable(
-                f"the voiceprint database {self._file} cannot be locked ({error.strerror}): "
-                "check the permissions of its folder"
-            ) from None
-        try:
-            yield
-        finally:
-            lock.release()
 
+    def _require(self, seal: Seal | None) -> None:
+        if self.sealed_only and seal is None:
+            raise WrongKey(
+                f"the voiceprint database {self._file} is not encrypted, and the settings ask for "
+                "that: run `membrane protect`, unless somebody else put it there"
+            )
 
-def _make_folder(folder: Path) -> None:
-    # Those above it, too: who may write there can put another folder in its place.
-    missing = [one for one in (folder, *folder.parents) if not one.is_dir()]
-    for one in reversed(missing):
-        one.mkdir(mode=0o700, exist_ok=True)
-        one.chmod(0o700)
+    def _write(self, columns: Columns, seal: Seal | None, *, erase: bool = False) -> None:
+        self._require(seal)
+        database_file.write(self._file, columns, seal=seal, erase=erase)
+
+    def _locked(self) -> AbstractContextManager[None]:
+        return locked(self._file, self.lock_timeout_s)

@@ -176,7 +176,10 @@ class _PlainUnpickler(pickle._Unpickler):
         if end > len(self.memory):
             raise EOFError("it is truncated")
         self.stream.seek(end)
-        return np.frombuffer(self.memory, number_type, count, start).reshape(shape)
+        array = np.frombuffer(self.memory, number_type, count, start).reshape(shape)
+        # That of a mapped file is read-only anyway; that of a decrypted one could be written to.
+        array.flags.writeable = False
+        return array
 
     dispatch[pickle.SETITEMS[0]] = _set_items
     dispatch[pickle.NEWOBJ[0]] = _make_header

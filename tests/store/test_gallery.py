@@ -21,7 +21,7 @@ def people(person):
 def gallery(people, tmp_path):
     path = tmp_path / "people"
     database_file.write(path, Columns.of(people))
-    return Gallery(database_file.read(path), path)
+    return Gallery(database_file.read(path).columns, path)
 
 
 def test_the_matrix_holds_everybodys_vector_in_the_order_of_the_names(gallery, people):

@@ -1,0 +1,160 @@
+"""The projection: voices turned by a secret rotation, so that those of two epochs never match.
+
+A voice that was stolen cannot be changed like a password. What can be changed is the space that
+voiceprints are kept and compared in: a random rotation, drawn from the key of the database and the
+number of an *epoch*. It keeps every angle, so that nothing is decided otherwise; a vector of
+another key or epoch points anywhere (renewability and unlinkability of ISO/IEC 24745). All people
+of an epoch share one, so that identifying is still one product with the gallery.
+
+It is a rotation and no one-way function: with the key it is turned back, and whoever knows the raw
+voices of 256 people and their turned ones can solve for it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from membrane.audio.utterance import Samples
+from membrane.voice.encoder import Embedding, Encoder, Vector
+from membrane.voice.normalisation import Cohort
+
+DIMENSION = 256
+"""Numbers in a d-vector of every encoder that there is."""
+
+LABEL = b"membrane projection 1"
+"""Goes before the key, so that nothing else that is drawn from it is the same."""
+
+UNIFORM_BITS = 53
+"""Of a double."""
+
+BLOCK = 8192
+"""Rows that are turned at once: 16 MB in double precision, and not a second gallery."""
+
+Matrix = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Projection:
+    """A rotation, or reflection, of the space of voices.
+
+    Parameters
+    ----------
+    matrix : np.ndarray, shape (256, 256), float64, orthonormal
+    epoch : str
+        Its name.
+    """
+
+    matrix: Matrix
+    epoch: str
+
+    @classmethod
+    def of(cls, key: bytes, epoch: str) -> Projection:
+        """Return the projection of a key and an epoch, the same on every machine.
+
+        Normal numbers, by Box and Muller (1958) from the bytes of SHAKE-256 (FIPS 202), because
+        those of numpy's generators may change with its version (NEP 19); their QR decomposition
+        with a positive diagonal of R, which makes every rotation equally likely (Mezzadri, "How to
+        generate random matrices from the classical compact groups", Notices of the AMS 54, 2007,
+        section 5). Libraries of linear algebra differ by some 1e-14.
+
+        Parameters
+        ----------
+        key : bytes
+            `Seal.mac_key("projection")`.
+        epoch : str
+        """
+        orthonormal, triangular = np.linalg.qr(_normals(key, epoch))
+        return cls(orthonormal * np.sign(np.diag(triangular)), epoch)
+
+    def turn(self, vectors: Vector) -> Vector:
+        """Return voices in this space.
+
+        Parameters
+        ----------
+        vectors : np.ndarray, shape (256,) or (n, 256), float32
+
+        Returns
+        -------
+        np.ndarray of the same shape, float32, lengths kept within 1e-6
+        """
+        return _multiplied(vectors, self.matrix.T)
+
+    def back(self, vectors: Vector) -> Vector:
+        """Return voices of this space as the encoder made them; shapes as in `turn`."""
+        return _multiplied(vectors, self.matrix)
+
+    def to(self, other: Projection) -> Projection:
+        """Return what turns voices of this space into another one, in a single step."""
+        return Projection(other.matrix @ self.matrix.T, other.epoch)
+
+
+class Projected:
+    """An encoder whose voices come turned, partials and all.
+
+    Parameters
+    ----------
+    encoder : Encoder
+    projection : Projection
+    """
+
+    def __init__(self, encoder: Encoder, projection: Projection) -> None:
+        self.encoder = encoder
+        self.projection = projection
+
+    @property
+    def name(self) -> str:
+        """As in `Encoder`: of the encoder that is turned."""
+        return self.encoder.name
+
+    @property
+    def dimension(self) -> int:
+        """As in `Encoder`."""
+        return self.encoder.dimension
+
+    @property
+    def denoise_below_db(self) -> float:
+        """As in `Encoder`."""
+        return self.encoder.denoise_below_db
+
+    @property
+    def partials_per_second(self) -> float:
+        """As in `Encoder`."""
+        return self.encoder.partials_per_second
+
+    def embed(self, samples: Samples) -> Embedding:
+        """As in `Encoder`."""
+        heard = self.encoder.embed(samples)
+        return Embedding(self.projection.turn(heard.vector), self.projection.turn(heard.partials))
+
+
+def projected_cohort(cohort: Cohort, projection: Projection) -> Cohort:
+    """Return the voices of strangers as they are in the space of a projection."""
+    return Cohort(projection.turn(cohort.vectors), projection.turn(cohort.mean), cohort.provenance)
+
+
+def _normals(key: bytes, epoch: str) -> Matrix:
+    """Return independent standard normal numbers, shape (256, 256)."""
+    count = DIMENSION * DIMENSION
+    stream = hashlib.shake_256(LABEL + hashlib.sha256(key).digest() + epoch.encode())
+    bits = np.frombuffer(stream.digest(8 * count), "<u8") >> np.uint64(64 - UNIFORM_BITS)
+    # Never 0, of which there is no logarithm.
+    uniform = (bits.astype(np.float64) + 0.5) / 2.0**UNIFORM_BITS
+    radius = np.sqrt(-2 * np.log(uniform[::2]))
+    angle = 2 * np.pi * uniform[1::2]
+    normals = np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])
+    return normals.reshape(DIMENSION, DIMENSION)
+
+
+def _multiplied(vectors: Vector, matrix: Matrix) -> Vector:
+    turned: Vector = np.empty(np.shape(vectors), np.float32)
+    if vectors.ndim == 1:
+        turned[:] = vectors.astype(np.float64) @ matrix
+        return turned
+    for start in range(0, len(vectors), BLOCK):
+        block = slice(start, start + BLOCK)
+        turned[block] = vectors[block].astype(np.float64) @ matrix
+    return turned
