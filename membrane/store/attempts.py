@@ -112,7 +112,7 @@ class Attempts:
         """
         with self._changing() as book:
             record, now = self._open_record(book, name)
-            turn = Turn(book.key_of(name), secrets.token_hex(8))
+            turn = Turn(book.key_of(name), secrets.token_hex(4))
             self._write(book.put(turn.key, record.failed(Failure(turn.mark, now)), now=now))
         return turn
 

@@ -8,7 +8,7 @@ from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-KEY = re.compile(rb"[0-9a-f]{64}\Z")
+KEY = re.compile(rb"[0-9a-f]{32}\Z")
 """What a key looks like: nothing that could be taken for the end of one."""
 
 

@@ -16,7 +16,7 @@ REMEMBERED = 20
 
 WHAT = "the record of recent recordings"
 
-KEY = re.compile(r"[0-9a-f]{64}")
+KEY = re.compile(r"[0-9a-f]{32}")
 """What stands for a name, and is the name of the file."""
 
 
