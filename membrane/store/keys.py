@@ -146,6 +146,11 @@ def master_key(origin: Origin, ask: Ask | None = None) -> bytes:
     if origin.source == "keyring":
         return _from_keyring(origin)
     if origin.source == "environment":
+        if VARIABLE not in os.environ:
+            raise WrongKey(
+                f"the voiceprint database is encrypted under the key of {VARIABLE}, which is not "
+                "set: set it"
+            )
         return _from_environment(VARIABLE)
     if ask is None:
         raise WrongKey(
@@ -204,13 +209,7 @@ def discard(origin: Origin) -> None:
 
 
 def _from_environment(variable: str) -> bytes:
-    text = os.environ.get(variable, "").strip()
-    if not text and variable == VARIABLE:
-        raise WrongKey(
-            f"the voiceprint database is encrypted under the key of {VARIABLE}, which is not set: "
-            "set it"
-        )
-    key = _key_in(text)
+    key = _key_in(os.environ.get(variable, "").strip())
     if key is None:
         raise UsageError(
             f"{variable} is not a key of 64 hexadecimal digits or of 32 bytes in base64: "

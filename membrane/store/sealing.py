@@ -297,21 +297,25 @@ def _hash_line(lines: bytes) -> bytes:
 def _decrypted(file: IO[bytes], stream: _Stream, header: bytes) -> LockedMemory:
     from cryptography.exceptions import InvalidTag
 
-    sealed_bytes = os.fstat(file.fileno()).st_size - len(header)
-    chunks = -(-sealed_bytes // (CHUNK_BYTES + TAG_BYTES))
-    size = sealed_bytes - chunks * TAG_BYTES
-    if size < 1:
-        raise SealBroken("it is cut off")
+    size = _content_bytes(os.fstat(file.fileno()).st_size - len(header))
     memory = LockedMemory(size)
-    for chunk in range(chunks):
-        nonce = stream.nonce(chunk, last=chunk == chunks - 1)
-        sealed = file.read(CHUNK_BYTES + TAG_BYTES)
+    for chunk, start in enumerate(range(0, size, CHUNK_BYTES)):
+        length = min(CHUNK_BYTES, size - start)
+        nonce = stream.nonce(chunk, last=start + length == size)
         try:
-            with memory.following(len(sealed) - TAG_BYTES) as plain:
-                stream.cipher.decrypt_into(nonce, sealed, header, plain)
+            with memory.following(length) as plain:
+                stream.cipher.decrypt_into(nonce, file.read(length + TAG_BYTES), header, plain)
         except (InvalidTag, ValueError):
             raise SealBroken("a part of it was changed, moved or cut off") from None
     return memory
+
+
+def _content_bytes(sealed_bytes: int) -> int:
+    """Return how much is in chunks that are so long together."""
+    full, rest = divmod(sealed_bytes, CHUNK_BYTES + TAG_BYTES)
+    if full + rest == 0 or 0 < rest <= TAG_BYTES:
+        raise SealBroken("it is cut off")
+    return full * CHUNK_BYTES + (rest - TAG_BYTES if rest else 0)
 
 
 def _another_key(origin: Origin) -> str:
