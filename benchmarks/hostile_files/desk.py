@@ -37,9 +37,10 @@ class Desk:
         tempfile.tempdir = str(folder)
         # What a library prints is shown to a person as more than the one line.
         self._printed = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
-            os.dup2(self._printed.fileno(), stream.fileno())
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for stream in (1, 2):
+            os.dup2(self._printed.fileno(), stream)
         warnings.simplefilter("always")
 
     def set_limits(self) -> None:
@@ -69,9 +70,9 @@ class Desk:
         problem = problem or self._left_behind(descriptors)
         return outcome, problem, cpu_s, (_most_held() - held) / KILOBYTES_OF_MB
 
-    def _left_behind(self, descriptors: int) -> str:
-        if _descriptors() > descriptors:
-            return "left a file open"
+    def _left_behind(self, descriptors: set[str]) -> str:
+        if opened := _descriptors() - descriptors:
+            return f"left a file open: {', '.join(map(_target, opened))}"
         others = [path.name for path in self._folder.iterdir() if path != self._file]
         if others:
             return f"left files behind: {others}"
@@ -85,8 +86,16 @@ class Desk:
         return ""
 
 
-def _descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - three times as fast
+def _descriptors() -> set[str]:
+    """Return the numbers of the open files, and that of the folder that tells them."""
+    return set(os.listdir("/proc/self/fd"))  # noqa: PTH208 - three times as fast
+
+
+def _target(descriptor: str) -> str:
+    try:
+        return os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115
+    except OSError:
+        return "closed since"
 
 
 def _most_held() -> int:

@@ -52,15 +52,16 @@ take half a second. A file of 2 MB can hold ten times as many, of silence."""
 
 KNOWN = re.compile(
     rb"RIFF....WAVE|RIFX....WAVE|RF64....WAVE|riff\x2e\x91\xcf\x11|FORM....AIF[FC]"
-    rb"|fLaC|OggS|caff|\.snd|dns\.|NIST_1A|Creative Voice File|\xff[\xe0-\xff]",
+    rb"|fLaC|OggS|\xff[\xe0-\xff]"
+    rb"|caff.{24}(?:lpcm|ulaw|alaw)|\.snd|dns\.|NIST_1A|Creative Voice File",
     re.DOTALL,
 )
 """How the formats begin that are read. libsndfile knows others, of samplers and old programs, that
-nobody records speech with: who sends a file must not choose from all their decoders. (That of
-MIDI sample dumps prints to standard output what it thinks of a damaged one.)"""
+nobody records speech with: who sends a file must not choose from all their decoders. (Those of MIDI
+sample dumps and of ALAC print to standard output what they think of a damaged file.)"""
 
 MAGIC = 32
-"""Bytes that tell a format; a tag in front of an MP3 has ten."""
+"""Bytes that tell a format: the coding of a CAF ends there; a tag in front of an MP3 has ten."""
 
 WRITABLE = {".wav": "PCM_16", ".flac": "PCM_16"}
 

@@ -146,8 +146,8 @@ def test_the_content_counts_not_the_ending(tmp_path, voice):
         assert len(read_utterance(path).samples) == len(voice)
 
 
-def test_the_other_formats_of_the_library_are_read_too(tmp_path, voice):
-    for container in ("AIFF", "AU", "CAF", "W64", "RF64"):
+def test_the_other_formats_that_speech_comes_in_are_read_too(tmp_path, voice):
+    for container in ("AIFF", "AU", "CAF", "W64", "RF64", "NIST", "VOC"):
         path = tmp_path / "voice"
         path.write_bytes(encoded(voice, container=container, subtype="PCM_16"))
         assert len(read_utterance(path).samples) == len(voice), container
@@ -235,6 +235,26 @@ def test_two_hours_are_refused_at_once_and_without_filling_the_memory(tmp_path, 
     tracemalloc.stop()
     assert took < 2
     assert peak < 10e6
+
+
+def test_a_small_file_that_holds_many_channels_is_not_unpacked(tmp_path):
+    path = tmp_path / "sparse.wav"
+    channels, rate, seconds = 1024, 4000, 299
+    size = 2 * channels * rate * seconds
+    path.write_bytes(wav_header(channels=channels, rate=rate, size=size)[:44])
+    os.truncate(path, 44 + size)
+    with pytest.raises(RecordingTooLong, match="1024 channels: convert it to one"):
+        read_utterance(path)
+
+
+def test_what_is_decoded_is_counted_where_the_header_does_not_tell(monkeypatch, voice):
+    content = bytearray(encoded(np.repeat(voice[:, np.newaxis], 8, axis=1), container="FLAC"))
+    packed = int.from_bytes(content[18:26])
+    content[18:26] = (packed >> 36 << 36).to_bytes(8)
+    pipe_into(monkeypatch, bytes(content))
+    monkeypatch.setattr(files, "MOST_DECODED", 8 * len(voice) - 1)
+    with pytest.raises(RecordingTooLong, match="8 channels"):
+        read_utterance("-")
 
 
 def read_utterance_once_to_import():
@@ -341,6 +361,34 @@ def test_numbers_that_are_not_finite_are_refused(tmp_path, voice, number, rate):
     soundfile.write(path, odd, rate, subtype="FLOAT")
     with pytest.raises(UndecodableAudio, match="not finite"):
         read_utterance(path)
+
+
+@pytest.mark.parametrize("rate", [16000, 44100])
+@pytest.mark.parametrize("odd", [(np.inf, -np.inf), (3e38, 3e38), (np.nan, 0)])
+def test_channels_whose_sum_is_not_finite_are_refused_without_a_warning(tmp_path, rate, odd):
+    path = tmp_path / "odd.wav"
+    sound = np.full((rate, 2), 0.1)
+    sound[rate // 2] = odd
+    soundfile.write(path, sound, rate, subtype="FLOAT")
+    with pytest.raises(UndecodableAudio, match="not finite"):
+        read_utterance(path)
+
+
+@pytest.mark.parametrize("container", ["SDS", "MAT5", "PAF", "XI", "HTK", "SVX"])
+@pytest.mark.parametrize("tag", [b"", b"ID3\x04\x00\x00\x00\x00\x01\x01" + bytes(129)])
+def test_formats_that_nobody_records_speech_with_reach_no_decoder(
+    monkeypatch, voice, container, tag
+):
+    pipe_into(monkeypatch, tag + encoded(voice, container=container))
+    monkeypatch.setattr(soundfile, "SoundFile", None)
+    with pytest.raises(UndecodableAudio, match="give WAV, FLAC, OGG or MP3"):
+        read_utterance("-")
+
+
+def test_a_tag_in_front_of_an_mp3_is_skipped(monkeypatch, voice):
+    tag = b"ID3\x04\x00\x00\x00\x00\x01\x01" + bytes(129)
+    pipe_into(monkeypatch, tag + encoded(voice, container="MP3"))
+    assert likeness(read_utterance("-").samples, voice) > 0.97
 
 
 @pytest.mark.parametrize("rate", [16000, 44100])
