@@ -1,38 +1,20 @@
 import base64
 import time
+from contextlib import ExitStack
 from types import SimpleNamespace
 
 import keyring
 import pytest
-from keyring.backend import KeyringBackend
 from keyring.errors import KeyringLocked
 
 from membrane.errors import UsageError, WrongKey
 from membrane.store import keys
 from membrane.store.keys import Origin, discard, forget, keep, master_key, new_key
+from tests.keyrings import Chest, system_keyring
 
 KEY = bytes(range(32))
 NUMBER = "ab" * 16
 LONG = "correct horse battery staple"
-
-
-class Chest(KeyringBackend):
-    """A keyring in the memory of the test, of the library's own kind."""
-
-    priority = 1
-
-    def __init__(self):
-        super().__init__()
-        self.secrets = {}
-
-    def get_password(self, service, username):
-        return self.secrets.get((service, username))
-
-    def set_password(self, service, username, password):
-        self.secrets[service, username] = password
-
-    def delete_password(self, service, username):
-        del self.secrets[service, username]
 
 
 class Forgetful(Chest):
@@ -61,14 +43,8 @@ def nothing_kept(monkeypatch):
 @pytest.fixture
 def with_keyring():
     """Return a function that puts a backend in the place of the system's."""
-    before = keyring.get_keyring()
-
-    def use(backend):
-        keyring.set_keyring(backend)
-        return backend
-
-    yield use
-    keyring.set_keyring(before)
+    with ExitStack() as used:
+        yield lambda backend: used.enter_context(system_keyring(backend))
 
 
 @pytest.fixture
