@@ -31,7 +31,7 @@ def refused_unheard(installed, login):
 def test_voice_and_password_let_in(log_in, installed):
     let_in, _ = log_in()
     assert let_in
-    assert installed.calls.read_text() == "verify --username ada --attempts 1 --quiet\n"
+    assert installed.calls.read_text() == "verify --username ada --attempts 1\n"
     assert "accepted" in installed.log.read_text()
 
 
@@ -87,7 +87,9 @@ def test_every_exit_code_but_0_is_refused(asked, installed, code):
     program(installed.membrane, f"exit {code}")
     ended = asked()
     assert ended.returncode == 1
-    assert len(ended.stdout.splitlines()) == 1
+    (line,) = ended.stdout.splitlines()
+    assert line.startswith("Voice login refused: ")
+    assert ("see above" in line) is (code == 1)
 
 
 @pytest.mark.parametrize("signal", ["KILL", "SEGV", "TERM", "INT", "HUP", "ABRT"])
@@ -237,10 +239,39 @@ def test_nothing_of_the_callers_environment_reaches_membrane(installed, asked):
     assert names - {"PWD", "SHLVL", "_", "OLDPWD"} == ours
 
 
+def test_key_of_the_database_reaches_membrane_and_no_list_of_processes(installed, asked, tmp_path):
+    key = tmp_path / "key"
+    key.write_text("cafe" * 16 + "\n")
+    key.chmod(0o400)
+    configure(installed, f"key={key}")
+    program(installed.membrane, "env", "tr '\\0' ' ' </proc/$PPID/cmdline", "exit 0")
+    told = asked()
+    assert told.returncode == 0
+    assert told.stdout.count("cafe" * 16) == told.stdout.count("MEMBRANE_KEY=" + "cafe" * 16) == 1
+    assert "--username ada" in told.stdout
+
+
+@pytest.mark.parametrize("mode", [0o440, 0o404, 0o420])
+def test_key_that_others_may_read_or_write_lets_nobody_in(installed, asked, tmp_path, mode):
+    key = tmp_path / "key"
+    key.write_text("cafe" * 16)
+    key.chmod(mode)
+    configure(installed, f"key={key}")
+    assert refused_unheard(installed, asked())
+    configure(installed, f"key={tmp_path}/missing")
+    assert refused_unheard(installed, asked())
+
+
 def test_record_tells_who_was_refused_where_and_why(installed, asked):
     asked(PAM_RHOST="203.0.113.7", PAM_SERVICE="login")
     (line,) = installed.log.read_text().splitlines()
     assert line == "-p auth.notice -t membrane-pam -- login, ada: not from another machine"
+
+
+def test_name_that_could_fake_a_line_of_the_record_is_left_out(installed, asked):
+    asked(PAM_USER="ada\nboris: accepted")
+    (line,) = installed.log.read_text().splitlines()
+    assert line.endswith(" -- login, : this is no name that can be asked for")
 
 
 def test_nothing_but_a_record_is_lost_without_a_log(installed, asked):
