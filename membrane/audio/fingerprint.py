@@ -47,7 +47,7 @@ Decibels = npt.NDArray[np.float32]
 SAME = 0.5
 """Share of the shorter recording from which on two are called the same."""
 
-EVIDENCE = 16.0
+EVIDENCE = 20.0
 """Natural logarithm of odds that a stretch must show to count."""
 
 VERSION = 1
@@ -230,8 +230,8 @@ def _levels(samples: Samples) -> Decibels:
     scaled = np.asarray(samples, np.float32) / np.float32(greatest)
     frames = np.lib.stride_tricks.sliding_window_view(scaled, WINDOW)[::HOP]
     spectrum = np.fft.rfft(frames * np.hanning(WINDOW).astype(np.float32))[:, _first_bin() : stop]
-    power = np.square(np.abs(spectrum)).astype(np.float32)
-    return 10 * np.log10(power + np.float32(1e-9) * power.max() + np.float32(1e-12))
+    power = np.square(np.abs(spectrum))
+    return np.asarray(10 * np.log10(power + 1e-9 * power.max() + 1e-12), np.float32)
 
 
 def _is_peak(level: Decibels) -> Mask:
