@@ -2,69 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from dataclasses import replace
+from datetime import UTC, datetime
 from time import perf_counter
 
-import numpy as np
-
+from membrane.adaptation import Login, adapted, may_adapt, without_adaptation
 from membrane.audio.utterance import Utterance
-from membrane.comparison import Comparer
+from membrane.claim import Claim, claim_of
+from membrane.comparison import Comparer, Likeness
 from membrane.decision import Candidate, Decision, VoiceMatch, explain
 from membrane.decoy import decoy
+from membrane.enrolment import Enroller, enrolled_from
 from membrane.errors import (
-    Disagreement,
-    EncoderMismatch,
-    NameTaken,
-    PoorQuality,
-    Unavailable,
-    UnknownName,
     UsageError,
 )
 from membrane.evidence import Examined
 from membrane.explanation import Compared, Explanation, explanation_of
+from membrane.guard import ANYONE
 from membrane.phrase.matching import find_passphrase
 from membrane.settings import Settings
-from membrane.store.gallery import Gallery, Rows
-from membrane.store.joblib_store import JoblibStore
-from membrane.store.names import canonical_name
-from membrane.store.voiceprint import (
-    EnrolledUtterance,
-    RecordedQuality,
-    Voiceprint,
-    mean_vector,
-    utc_now,
-)
-from membrane.voice.calibration import Circumstances
-from membrane.voice.encoder import Vector
-from membrane.voice.scoring import similarity
-from membrane.voice.thresholds import threshold_for
-
-AGREEMENT = "enrolment"
-"""Name of the threshold that the phrases of one enrolment must reach; it is lower than a login's,
-because a single phrase is compared with few others, and an honest person should seldom be asked
-again."""
+from membrane.store.gallery import Gallery
+from membrane.store.keys import Ask
+from membrane.store.voiceprint import Voiceprint
+from membrane.voice.judge import Judge
 
 
-@dataclass(frozen=True, eq=False)
-class Enrolment:
-    """A person who has been enrolled.
-
-    Parameters
-    ----------
-    voiceprint : Voiceprint
-        As it is stored now.
-    also_known_as : str
-        Somebody else of the database who sounds like the same person; empty if nobody does.
-    """
-
-    voiceprint: Voiceprint
-    also_known_as: str
-
-
-class Membrane(Comparer):
+class Membrane(Enroller):
     """Voice login: enrol people, and tell whether somebody is who they say they are.
 
     Parameters
@@ -74,247 +38,38 @@ class Membrane(Comparer):
     explains : bool
         Give the decisions of `verify`, `verify_anyone` and `compare` an explanation: for whoever
         owns the database. Told to whoever logs in, it would help them to sound like the person.
+    ask : callable, optional
+        Gets the passphrase of an encrypted database from whoever sits there.
     """
 
-    def __init__(self, settings: Settings | None = None, *, explains: bool = False) -> None:
-        super().__init__(settings)
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        explains: bool = False,
+        ask: Ask | None = None,
+    ) -> None:
+        super().__init__(settings, ask=ask)
         self.explains = explains
 
-    @cached_property
-    def store(self) -> JoblibStore:
-        """The voiceprint database."""
-        return JoblibStore(self.settings.database_path)
+    def claim(self, name: str) -> Claim:
+        """Return whom somebody of that name claims to be: a person, or a decoy.
+
+        Raises
+        ------
+        InvalidName, StoreError
+        """
+        return claim_of(name, self.people(), secret=self.guard.secret)
 
     def serving(self, name: str) -> Membrane:
-        """Return the Membrane of somebody's encoder, to preload; this one if nobody is of the name.
+        """Return the Membrane of the encoder that judges logins of that name, to preload.
 
         Raises
         ------
         InvalidName, EncoderMismatch, StoreError
         """
-        voiceprint = self.store.get(canonical_name(name))
-        if voiceprint is None:
-            return self
-        return self.by(voiceprint.encoder, whose=voiceprint.name)
-
-    # ---- Enrolment
-
-    def check_name_is_free(self, name: str) -> str:
-        """Return the name as it would be stored.
-
-        Raises
-        ------
-        InvalidName
-            If nobody may have it.
-        NameTaken
-            If somebody has it.
-        """
-        canonical = canonical_name(name)
-        if self.store.get(canonical) is not None:
-            raise NameTaken(
-                f"{canonical} is enrolled already: use --add for more phrases of the same person, "
-                "or --replace"
-            )
-        return canonical
-
-    def enroll(
-        self,
-        name: str,
-        phrases: Sequence[Examined],
-        *,
-        passphrase: str = "",
-        replace_existing: bool = False,
-    ) -> Enrolment:
-        """Store a new person's voiceprint, the mean of the partials of all their phrases.
-
-        Parameters
-        ----------
-        name : str
-        phrases : sequence of Examined
-        passphrase : str
-            The person's own, as `check_passphrase` returns it; empty for fresh prompts.
-        replace_existing : bool
-            Take the place of somebody of that name.
-
-        Raises
-        ------
-        InvalidName, NameTaken
-        Disagreement
-            If the phrases do not sound like one person.
-        StoreError
-            If the database cannot be read or written.
-        """
-        self._require_agreement(phrases)
-        made = Voiceprint.of(name, self.encoder.name, [_enrolled(phrase) for phrase in phrases])
-        voiceprint = replace(made, passphrase=passphrase, consent_at=utc_now())
-        if replace_existing and self.store.get(voiceprint.name) is not None:
-            self.store.replace(voiceprint)
-        else:
-            self.store.add(voiceprint)
-        return Enrolment(voiceprint, self._sounds_like(voiceprint, phrases))
-
-    def add_phrases(self, name: str, phrases: Sequence[Examined]) -> Enrolment:
-        """Add more phrases to somebody who is enrolled, by the encoder they were enrolled with.
-
-        Parameters
-        ----------
-        name : str
-        phrases : sequence of Examined
-            By this Membrane.
-
-        Raises
-        ------
-        UnknownName
-            If nobody of that name is enrolled.
-        EncoderMismatch
-            If the encoder that they were enrolled with cannot run here.
-        Disagreement
-            If the phrases do not sound like them.
-        StoreError
-            If the database cannot be read or written.
-        """
-        person = self._known(name)
-        judging = self.by(person.encoder, whose=person.name)
-        heard = [self._heard_by(person.encoder, phrase) for phrase in phrases]
-
-        def extended(voiceprint: Voiceprint) -> Voiceprint:
-            _require_encoder(voiceprint, person.encoder)
-            for phrase in heard:
-                judging._require_alike(phrase, voiceprint.vector, voiceprint.name)
-                voiceprint = voiceprint.with_utterance(_enrolled(phrase))
-            return voiceprint
-
-        voiceprint = self.store.update(name, extended)
-        return Enrolment(voiceprint, self._sounds_like(voiceprint, phrases))
-
-    def reencode(self, name: str, recordings: Sequence[Utterance]) -> Enrolment:
-        """Make somebody's voiceprint anew with this encoder, out of recordings that were kept.
-
-        Name, passphrase, consent and the date of the enrolment stay.
-
-        Parameters
-        ----------
-        name : str
-        recordings : sequence of Utterance
-            Each must be let in by the voiceprint that there is.
-
-        Raises
-        ------
-        UnknownName
-            If nobody of that name is enrolled.
-        UsageError
-            If the voiceprint is of this encoder already, or there is no recording.
-        PoorQuality
-            If a recording cannot be judged.
-        Disagreement
-            If one does not sound like the person, by the encoder that they were enrolled with, or
-            like the others; then nothing is changed.
-        EncoderMismatch
-            If that encoder cannot run here.
-        StoreError
-            If the database cannot be read or written.
-        """
-        person = self._known(name)
-        if person.encoder == self.encoder.name:
-            raise UsageError(
-                f"{person.name} was enrolled with the encoder {person.encoder} already: "
-                "leave out --reencode"
-            )
-        judging = self.by(person.encoder, whose=person.name)
-        phrases = [self.examine(one, enrolling=True) for one in recordings]
-        probes = [self._heard_by(person.encoder, replace(one, enrolling=False)) for one in phrases]
-
-        def made_anew(voiceprint: Voiceprint) -> Voiceprint:
-            _require_encoder(voiceprint, person.encoder)
-            for probe in probes:
-                judging._require_let_in(probe, voiceprint)
-            self._require_agreement(phrases)
-            return voiceprint.reencoded(self.encoder.name, [_enrolled(one) for one in phrases])
-
-        voiceprint = self.store.update(name, made_anew)
-        return Enrolment(voiceprint, self._sounds_like(voiceprint, phrases))
-
-    def _known(self, name: str) -> Voiceprint:
-        person = self.store.get(canonical_name(name))
-        if person is None:
-            raise UnknownName(f"nobody called {name!r} is enrolled: see `membrane list`")
-        return person
-
-    def find_outlier(self, phrases: Sequence[Examined]) -> int | None:
-        """Return the index of the phrase least like the others, if it is too unlike them.
-
-        Each phrase is compared with the mean of the others.
-        """
-        if len(phrases) < 2:
-            return None
-        enrolled = [_enrolled(phrase) for phrase in phrases]
-        alike = [
-            similarity(mean_vector(enrolled[:i] + enrolled[i + 1 :]), phrase.embedding.vector)
-            for i, phrase in enumerate(phrases)
-        ]
-        worst = int(np.argmin(alike))
-        return worst if alike[worst] < self._agreement else None
-
-    @property
-    def _agreement(self) -> float:
-        return threshold_for(self.encoder.name, AGREEMENT)
-
-    def _require_agreement(self, phrases: Sequence[Examined]) -> None:
-        if not phrases:
-            raise UsageError("nobody can be enrolled without a recording: give one or more")
-        outlier = self.find_outlier(phrases)
-        if outlier is not None:
-            raise Disagreement(
-                f"{phrases[outlier].utterance.source} does not sound like the other phrases: "
-                "record it again, or leave it out"
-            )
-
-    def _require_alike(self, phrase: Examined, vector: Vector, name: str) -> None:
-        if similarity(vector, phrase.embedding.vector) < self._agreement:
-            raise Disagreement(
-                f"{phrase.utterance.source} does not sound like {name}: "
-                "record it again, or enrol under another name"
-            )
-
-    def _require_let_in(self, probe: Examined, voiceprint: Voiceprint) -> None:
-        if not self._voice_match(Compared.of(voiceprint), probe).accepted:
-            raise Disagreement(
-                f"{probe.utterance.source} does not sound like {voiceprint.name}: "
-                "leave it out, or enrol again with --replace"
-            )
-
-    def _sounds_like(self, voiceprint: Voiceprint, phrases: Sequence[Examined]) -> str:
-        """Return who else of the database sounds like the same person."""
-        gallery = self.store.gallery()
-        own = gallery.index_of(voiceprint.name)
-        found = []
-        for encoder, people in gallery.by_encoder().items():
-            if own is not None:
-                people[own] = False
-            # Whoever is of an encoder that cannot run here keeps nobody from being enrolled.
-            with suppress(Unavailable, PoorQuality):
-                judging = self.by(encoder, whose=voiceprint.name)
-                vector = voiceprint.vector
-                if encoder != voiceprint.encoder:
-                    vector = _vector_of([self._heard_by(encoder, one) for one in phrases])
-                found += judging._double(gallery, people, replace(voiceprint, vector=vector))
-        return max(found, default=(0.0, ""))[1]
-
-    def _double(
-        self, gallery: Gallery, people: Rows, voiceprint: Voiceprint
-    ) -> list[tuple[float, str]]:
-        """Return the score and the name of the most alike of some people, if that is enough."""
-        best = self._top(gallery, people, voiceprint.vector, 1)
-        if not best:
-            return []
-        other = gallery.voiceprint(best[0])
-        circumstances = Circumstances(
-            speech_s=Compared.of(voiceprint).speech_s,
-            snr_db=float(np.median([one.quality.snr_db for one in voiceprint.utterances])),
-            enrolled_speech_s=Compared.of(other).speech_s,
-        )
-        _, score = self._score(other.vector, voiceprint.vector, circumstances)
-        return [(score, other.name)] if score >= self.judge.threshold else []
+        claim = self.claim(name)
+        return self.by(claim.encoder, whose=claim.name) if claim.encoder else self
 
     # ---- Decisions
 
@@ -336,21 +91,50 @@ class Membrane(Comparer):
         ------
         InvalidName, PoorQuality, EncoderMismatch, StoreError, Unavailable
         """
-        claimed = canonical_name(name)
-        voiceprint = self.store.get(claimed)
-        if voiceprint is None:
-            nobody = decoy(claimed, self.judge.strangers)
-            examined = self.examine(utterance, expected=expected)
-            return self._verified(examined, nobody, claimed=claimed, nobody=True)
-        judging = self.by(voiceprint.encoder, whose=voiceprint.name)
-        secret = voiceprint.passphrase
-        examined = judging.examine(utterance, expected=expected or secret)
-        if secret and not expected:
-            examined = _without_secret(examined)
-        # Told by the name that was claimed: the one that is stored would say that there is one.
-        return judging._verified(
-            examined, Compared.of(voiceprint), claimed=claimed, person=voiceprint.name
-        )
+        return self._attempt(self.claim(name), utterance, expected)
+
+    def _attempt(self, claim: Claim, utterance: Utterance, expected: str = "") -> Decision:
+        judging = self.by(claim.encoder, whose=claim.name) if claim.encoder else self
+        with self.guard.attempt(claim) as attempt:
+            examined = judging.examine(utterance, expected=expected or claim.passphrase)
+            if claim.passphrase and not expected:
+                examined = _without_secret(examined)
+            decision = judging._decided(claim, examined)
+            attempt.end(decision, examined)
+        if decision.accepted and self.settings.adapt == "on" and claim.person is not None:
+            judging._renew(claim.person, decision, examined)
+        return decision
+
+    def _renew(self, person: Voiceprint, decision: Decision, examined: Examined) -> None:
+        """Let a login that is beyond doubt renew an ageing voiceprint."""
+        enrolled = Compared.of(without_adaptation(person))
+        strict = None
+        with suppress(UsageError):  # a calibration of one's own may not reach that level
+            strict = self.judge.calibration.threshold("strict").llr
+        login = Login(decision, self._voice_match(enrolled, examined), strict)
+        if not may_adapt(person, login, datetime.now(UTC)):
+            return
+        self.store.update(person.name, lambda stored: adapted(stored, enrolled_from(examined)))
+        self.guard.record("adapted", person.id)
+
+    def decide(self, name: str, examined: Examined) -> Decision:
+        """Return what `verify` would decide of evidence that is there already.
+
+        For evaluation: nothing is counted and nothing is remembered.
+
+        Parameters
+        ----------
+        name : str
+        examined : Examined
+            By this Membrane, with the words that were asked for.
+
+        Raises
+        ------
+        InvalidName, PoorQuality, EncoderMismatch, StoreError
+        """
+        claim = self.claim(name)
+        judging = self.by(claim.encoder, whose=claim.name) if claim.encoder else self
+        return judging._decided(claim, self._heard_by(judging.encoder.name, examined))
 
     def explain(self, name: str, utterance: Utterance) -> Decision:
         """Judge a recording by the voice alone, and say all that is known of why.
@@ -375,6 +159,7 @@ class Membrane(Comparer):
         return replace(
             decision,
             explanation=explanation_of(match, compared, examined, judge=judging.judge),
+            numbers_hidden=False,
         )
 
     def passphrase_owners(self, gallery: Gallery | None = None) -> dict[int, str]:
@@ -386,7 +171,7 @@ class Membrane(Comparer):
             If nobody has one.
         StoreError
         """
-        gallery = self.store.gallery() if gallery is None else gallery
+        gallery = self.people() if gallery is None else gallery
         owners = dict(gallery.passphrases())
         if not owners:
             raise UsageError("nobody has a passphrase: enrol with --phrase, or verify a name")
@@ -401,8 +186,27 @@ class Membrane(Comparer):
             If nobody has a passphrase.
         PoorQuality, EncoderMismatch, StoreError, Unavailable
         """
-        gallery = self.store.gallery()
+        gallery = self.people()
         owners = self.passphrase_owners(gallery)
+        with self.guard.attempt(ANYONE) as attempt:
+            examined, owner = self._owner_of(utterance, gallery, owners)
+            if owner is None:
+                decision = self._decide("verify", examined, None)
+                decision = replace(decision, reason="That is nobody's passphrase here.")
+                attempt.end(decision, examined)
+                return decision
+            claim = Claim.to_be(owner.who)
+            with self.guard.attempt(claim) as own_attempt:
+                judging = self.by(claim.encoder, whose=claim.name)
+                decision = judging._decided(claim, _without_secret(owner.examined))
+                own_attempt.end(decision, examined)
+            attempt.close(accepted=decision.accepted)
+        return decision
+
+    def _owner_of(
+        self, utterance: Utterance, gallery: Gallery, owners: dict[int, str]
+    ) -> tuple[Examined, Likeness | None]:
+        """Return who of those whose passphrase was said is most like the voice."""
         native = self._native(gallery)
         examined = native.examine(utterance)
         started = perf_counter()
@@ -412,13 +216,10 @@ class Membrane(Comparer):
         for place, words in found:
             same = [person for person, phrase in owners.items() if phrase == phrases[place]]
             among = gallery.by_encoder(same)
-            owner = native._most_alike(gallery, among, replace(examined, words=words), 1)[0]
-            judging = native.by(owner.who.encoder, whose=owner.who.name)
-            heard = _without_secret(owner.examined)
-            return judging._verified(heard, Compared.of(owner.who), claimed=owner.who.name)
-        return replace(
-            self._decide("verify", examined, None), reason="That is nobody's passphrase here."
-        )
+            return examined, native._most_alike(gallery, among, replace(examined, words=words), 1)[
+                0
+            ]
+        return examined, None
 
     def identify(self, utterance: Utterance, *, top_n: int = 5) -> Decision:
         """Rank everybody by how alike they sound; below the threshold it is nobody known.
@@ -433,7 +234,7 @@ class Membrane(Comparer):
         ------
         PoorQuality, EncoderMismatch, StoreError, Unavailable
         """
-        gallery = self.store.gallery()
+        gallery = self.people()
         native = self._native(gallery)
         examined = native.examine(utterance)
         found = native._most_alike(gallery, gallery.by_encoder(), examined, top_n)
@@ -455,40 +256,58 @@ class Membrane(Comparer):
         ------
         PoorQuality, Unavailable
         """
-        first, second = self.examine(one), self.examine(other)
+        # Nobody's voiceprint is needed, so that no key of an encrypted database is, either.
+        comparer = self if "encoder" in vars(self) else Comparer(self.settings)
+        first, second = comparer.examine(one), comparer.examine(other)
         compared = Compared(first.embedding.vector, first.prepared.quality.speech_s)
-        match = self._voice_match(compared, second)
+        match = comparer._voice_match(compared, second)
         decision = self._decide("compare", second, match)
         return replace(
             decision,
             source=f"{one.source} {other.source}",
-            explanation=self._explanation(match, compared, second),
+            explanation=self._explanation(match, compared, second, judge=comparer.judge),
         )
 
-    def _verified(
-        self,
-        examined: Examined,
-        compared: Compared,
-        *,
-        claimed: str,
-        person: str = "",
-        nobody: bool = False,
-    ) -> Decision:
+    def _decided(self, claim: Claim, examined: Examined) -> Decision:
+        person = claim.person
+        compared = self._compared(claim)
         match = self._voice_match(compared, examined)
         # A decoy is as like somebody, now and then, as a stranger is.
-        match = replace(match, accepted=match.accepted and not nobody)
+        match = replace(match, accepted=match.accepted and person is not None)
         # Whoever sounds like nobody must not learn whether there is somebody of that name.
         withhold = not (match.accepted or match.mixed)
-        explanation = self._explanation(match, compared, examined, withhold=withhold)
-        decision = self._decide("verify", examined, match, claimed=claimed, person=person)
-        return replace(decision, explanation=explanation)
+        decision = self._decide("verify", examined, match, claimed=claim.name)
+        # Told by the name that was claimed: the one that is stored would say that there is one.
+        replayed = self.guard.heard_before(claim, examined.fingerprint)
+        accepted = decision.accepted and person is not None and not replayed
+        decision = replace(
+            decision,
+            accepted=accepted,
+            replayed=replayed,
+            person=person.name if accepted and person is not None else "",
+            explanation=self._explanation(
+                match, compared, examined, judge=self.judge, withhold=withhold
+            ),
+        )
+        return replace(decision, reason=explain(decision))
+
+    def _compared(self, claim: Claim) -> Compared:
+        if claim.person is not None:
+            return Compared.of(claim.person)
+        return decoy(claim.name, self.judge.strangers, secret=self.guard.secret)
 
     def _explanation(
-        self, match: VoiceMatch, compared: Compared, examined: Examined, *, withhold: bool = False
+        self,
+        match: VoiceMatch,
+        compared: Compared,
+        examined: Examined,
+        *,
+        judge: Judge,
+        withhold: bool = False,
     ) -> Explanation | None:
         if not self.explains:
             return None
-        return explanation_of(match, compared, examined, judge=self.judge, withhold=withhold)
+        return explanation_of(match, compared, examined, judge=judge, withhold=withhold)
 
     def _decide(
         self,
@@ -511,39 +330,16 @@ class Membrane(Comparer):
             person=(person or claimed) if accepted else "",
             words=examined.words,
             denoised_for=examined.denoised_for,
-            encoder=self.encoder.name,
+            encoder=self.settings.encoder,
             recognizer=self.recognizer.name if examined.words else "",
             security=self.settings.security,
             source=examined.utterance.source,
             timings=examined.timings,
+            numbers_hidden=command == "verify"
+            and self.settings.scores == "hide"
+            and not self.explains,
         )
         return replace(decision, reason=explain(decision))
-
-
-def _enrolled(phrase: Examined) -> EnrolledUtterance:
-    partials = phrase.embedding.partials
-    return EnrolledUtterance(
-        vector=phrase.embedding.vector,
-        norm=float(np.linalg.norm(partials.mean(axis=0))),
-        partials=len(partials),
-        recorded_at=utc_now(),
-        quality=RecordedQuality(**asdict(phrase.prepared.quality)),
-        source_rate=phrase.utterance.source_rate,
-        device=phrase.utterance.device,
-        source=phrase.utterance.source,
-    )
-
-
-def _vector_of(phrases: Sequence[Examined]) -> Vector:
-    return mean_vector([_enrolled(phrase) for phrase in phrases])
-
-
-def _require_encoder(voiceprint: Voiceprint, encoder: str) -> None:
-    if voiceprint.encoder != encoder:
-        raise EncoderMismatch(
-            f"{voiceprint.name} has been enrolled with the encoder {voiceprint.encoder} meanwhile: "
-            "try again"
-        )
 
 
 def _without_secret(examined: Examined) -> Examined:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from membrane import __version__
 from membrane.console import View, at_terminal
-from membrane.errors import UnknownName, UsageError
+from membrane.errors import StoreDamaged, UsageError
 from membrane.evaluation import commands as evaluation
 from membrane.options import (
+    Adapt,
     AsJson,
     Database,
     Denoise,
     Device,
     Encoder,
     Explain,
+    KeepUntil,
     MetricName,
     Model,
     PromptKind,
@@ -27,6 +29,7 @@ from membrane.options import (
     Scorer,
     Seconds,
     Security,
+    ShowScores,
     Threshold,
     Username,
     WithFile,
@@ -51,6 +54,10 @@ app = typer.Typer(
 )
 weights = typer.Typer(help="Model files: list, fetch or verify them.", rich_markup_mode=None)
 app.add_typer(weights, name="weights")
+log = typer.Typer(
+    help="The decision log: show it, or find what was changed.", rich_markup_mode=None
+)
+app.add_typer(log, name="log")
 
 
 def _membrane(*, denoise: bool | None = None, explain: bool = False, **options: Any) -> Membrane:
@@ -59,7 +66,8 @@ def _membrane(*, denoise: bool | None = None, explain: bool = False, **options: 
 
     if denoise is not None:
         options["denoise"] = "always" if denoise else "never"
-    return Membrane(load_settings(**options), explains=explain)
+    ask = View().secret if at_terminal() else None
+    return Membrane(load_settings(**options), explains=explain, ask=ask)
 
 
 def _tasks(membrane: Membrane, view: View, **sound: Any) -> Tasks:
@@ -121,6 +129,7 @@ def enroll(
         bool, typer.Option("--reencode", help="Take a new encoder, from kept recordings.")
     ] = False,
     consent: Annotated[bool, typer.Option("--consent", help="The person has agreed.")] = False,
+    keep_until: KeepUntil = None,
     prompt: PromptKind = None,
     device: Device = None,
     seconds: Seconds = None,
@@ -142,6 +151,10 @@ def enroll(
         raise UsageError("--add goes with neither --replace nor --phrase")
     if reencode and (add or replace or phrase is not None):
         raise UsageError("--reencode goes with neither --add, --replace nor --phrase")
+    if keep_until is not None:
+        from membrane.retention import parse_date
+
+        keep_until = parse_date(keep_until)
     name = _name(username, "--username")
     membrane = _membrane(
         prompt=prompt,
@@ -159,6 +172,7 @@ def enroll(
         files=tuple(with_file or ()),
         seconds=seconds,
         save_to=save_recording,
+        keep_until=keep_until or "",
     )
     if reencode:
         _exit(tasks.reencode(name))
@@ -197,6 +211,8 @@ def verify(
     scorer: Scorer = None,
     database: Database = None,
     explain: Explain = False,
+    show_scores: ShowScores = False,
+    adapt: Adapt = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -214,6 +230,8 @@ def verify(
     name = None if anyone else _name(username, "--username or --anyone")
     membrane = _membrane(
         explain=explain,
+        scores="show" if show_scores else None,
+        adapt="on" if adapt else None,
         attempts=attempts,
         security=security,
         metric=metric,
@@ -360,7 +378,10 @@ def list_people(database: Database = None, as_json: AsJson = False) -> None:
     from membrane.store.joblib_store import JoblibStore
 
     settings = load_settings(database=database)
-    people = JoblibStore(settings.database_path).gallery().summaries()
+    ask = View().secret if at_terminal() else None
+    sealed_only = settings.protection == "required"
+    store = JoblibStore(settings.database_path, ask=ask, sealed_only=sealed_only)
+    people = store.gallery().summaries()
     View(as_json=as_json).people(people, encoder=settings.encoder)
 
 
@@ -377,13 +398,41 @@ def export(
     name: Annotated[str, typer.Argument(help="A person.")], database: Database = None
 ) -> None:
     """Show all that is stored of a person."""
-    from membrane.settings import load_settings
-    from membrane.store.joblib_store import JoblibStore
+    from membrane.administration import exported
 
-    person = JoblibStore(load_settings(database=database).database_path).get(name)
-    if person is None:
-        raise UnknownName(f"nobody called {name!r} is enrolled: see `membrane list`")
-    View(as_json=True).json(person.as_json())
+    View(as_json=True).json(exported(_membrane(database=database), name))
+
+
+@app.command()
+def protect(
+    key: Annotated[
+        Literal["keyring", "environment", "passphrase"],
+        typer.Option(help="Where the key is: the system's keyring, MEMBRANE_KEY, a passphrase."),
+    ] = "keyring",
+    rekey: Annotated[bool, typer.Option("--rekey", help="Take a new key.")] = False,
+    renew: Annotated[
+        bool, typer.Option("--renew", help="Revoke copies: turn all voiceprints anew.")
+    ] = False,
+    off: Annotated[bool, typer.Option("--off", help="Decrypt it for good.")] = False,
+    status: Annotated[bool, typer.Option("--status", help="Only show how it is.")] = False,
+    database: Database = None,
+    as_json: AsJson = False,
+) -> None:
+    """Encrypt the voiceprint database.
+
+    Names, voices and passphrases, and the record of logins.
+    """
+    if rekey + renew + off + status > 1:
+        raise UsageError("choose one of --rekey, --renew, --off and --status")
+    membrane, view = _membrane(database=database), View(as_json=as_json)
+    if status:
+        from membrane.protection import status as protection_of
+
+        view.protection(protection_of(membrane.store))
+        return
+    asked = {"rekey": rekey, "renew": renew, "unprotect": off}
+    change = next((name for name, wanted in asked.items() if wanted), "protect")
+    _tasks(membrane, view).protect(change, key)
 
 
 @app.command(hidden=True)
@@ -401,6 +450,44 @@ def delete(
 def clear(yes: Yes = False, database: Database = None, quiet: Quiet = False) -> None:
     """Erase everybody."""
     _tasks(_membrane(database=database), View(quiet=quiet)).clear(agreed=yes)
+
+
+@app.command(hidden=True)
+def unlock(
+    name: Annotated[str, typer.Argument(help="A person.")],
+    database: Database = None,
+    quiet: Quiet = False,
+) -> None:
+    """Let somebody who failed too often try again at once."""
+    _tasks(_membrane(database=database), View(quiet=quiet)).unlock(name)
+
+
+@app.command(hidden=True)
+def revert(
+    name: Annotated[str, typer.Argument(help="A person.")],
+    database: Database = None,
+    quiet: Quiet = False,
+) -> None:
+    """Take back what logins added to a voiceprint (--adapt)."""
+    _tasks(_membrane(database=database), View(quiet=quiet)).revert(name)
+
+
+@log.command("show")
+def show_log(database: Database = None, as_json: AsJson = False) -> None:
+    """Show every decision that is kept, oldest first."""
+    membrane = _membrane(database=database)
+    people = membrane.store.gallery()
+    names = {person.id: person.name for person in map(people.voiceprint, range(len(people)))}
+    View(as_json=as_json).log_entries(membrane.guard.log.entries(), names)
+
+
+@log.command("verify")
+def verify_log(database: Database = None, as_json: AsJson = False) -> None:
+    """Find lines that were removed, edited or cut off."""
+    check = _membrane(database=database).guard.log.verify()
+    View(as_json=as_json).log_check(check)
+    if check.problems:
+        raise StoreDamaged(f"the decision log was changed: {len(check.problems)} places differ")
 
 
 @weights.command("list")

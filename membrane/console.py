@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import sys
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -23,9 +24,11 @@ if TYPE_CHECKING:
 
     from membrane.audio.devices import InputDevice
     from membrane.audio.quality import Quality
-    from membrane.authenticator import Enrolment
     from membrane.decision import Candidate, Decision, VoiceMatch
+    from membrane.decision_log import LogCheck
+    from membrane.enrolment import Enrolment
     from membrane.models import Model, Status
+    from membrane.protection import Protection
 
 Rows = Sequence[tuple[str, str]]
 
@@ -137,6 +140,23 @@ class View:
                 raise
             raise Declined("nothing was done: no answer was given") from None
 
+    def secret(self, question: str) -> str:
+        """Ask a person for something that is not to be seen.
+
+        Raises
+        ------
+        Declined
+            If there is no answer.
+        """
+        from getpass import getpass
+
+        forget_keys()
+        try:
+            self._tell(Text(shown(question)), end=" ")
+            return getpass("", stream=sys.stderr)
+        except EOFError:
+            raise Declined("nothing was done: no answer was given") from None
+
     def confirm(self, question: str) -> bool:
         """Ask a person a question that only a clear yes agrees to."""
         return self.ask(f"{question} [y/N]").lower() in {"y", "yes"}
@@ -227,6 +247,69 @@ class View:
             if {row["encoder"] for row in rows} != {encoder}:
                 columns["encoder"] = [row["encoder"] for row in rows]
             self.table(list(columns), list(zip(*columns.values(), strict=True)))
+        self._warn_of_retention(rows)
+
+    def _warn_of_retention(self, rows: Sequence[dict[str, Any]]) -> None:
+        from membrane.retention import warning
+
+        for row in rows:
+            due = warning(row["name"], row["keep_until"], date.today()) if row["keep_until"] else ""
+            if due:
+                self.warn(due)
+
+    def protection(self, protection: Protection) -> None:
+        """Answer with how the database is protected."""
+        if self.as_json:
+            self.json(protection.as_json())
+            return
+        if not protection.source:
+            self._panel("Not encrypted", "The database can be read by its owner.", [], good=False)
+            return
+        rows = [
+            ("people", str(protection.people)),
+            ("key", KEYS[protection.source]),
+            ("memory", "locked" if protection.memory_locked else "may be swapped out"),
+            ("voices", f"turned, epoch {protection.epoch[:8]}" if protection.epoch else "as heard"),
+        ]
+        text = "The database is encrypted."
+        if not protection.finished:
+            text += " A change was interrupted: run the same command again."
+        self._panel("Encrypted", text, rows, good=protection.finished)
+
+    def log_entries(self, entries: Iterable[dict[str, Any]], names: Mapping[str, str]) -> None:
+        """Answer with what the decision log holds, oldest first.
+
+        Parameters
+        ----------
+        entries : iterable of dict
+            As `DecisionLog.entries` returns them.
+        names : mapping of str to str
+            Who is meant by a number of the log; whoever is not there is nobody any more.
+        """
+        named = [{**entry, "name": names.get(entry.get("who", ""), "")} for entry in entries]
+        if self.as_json:
+            self.json(named)
+            return
+        rows = [
+            (
+                str(entry.get("time", ""))[:19],
+                str(entry.get("event", "")),
+                entry["name"] or str(entry.get("who", ""))[:16],
+                _outcome(entry),
+            )
+            for entry in named
+        ]
+        self.table(("time", "event", "who", "outcome"), rows)
+
+    def log_check(self, check: LogCheck) -> None:
+        """Answer with what is wrong with the decision log."""
+        if self.as_json:
+            self.json({"lines": check.lines, "problems": list(check.problems)})
+        elif not check.problems:
+            self.line(f"The log is whole: {check.lines} lines.")
+        else:
+            for problem in check.problems:
+                self.line(problem)
 
     def devices(self, devices: Sequence[InputDevice]) -> None:
         """Answer with the microphones of this machine."""
@@ -385,6 +468,20 @@ WORTH = {
 """Whose voice it is likelier to be than whose, by command, and what follows above the bound."""
 
 
+KEYS = {
+    "keyring": "in the keyring of the system",
+    "environment": "in MEMBRANE_KEY",
+    "passphrase": "from a passphrase",
+}
+"""Where the key of an encrypted database is, in words."""
+
+
+def _outcome(entry: Mapping[str, Any]) -> str:
+    if "accepted" not in entry:
+        return ""
+    return "accepted" if entry["accepted"] else f"refused: {', '.join(entry['refused_by'])}"
+
+
 def _measure(voice: VoiceMatch) -> str:
     return "similarity" if voice.metric == "cosine" else "distance"
 
@@ -393,7 +490,7 @@ def _voice_rows(decision: Decision) -> Rows:
     from membrane.voice.ratio import ratio_as_number, ratio_in_words
 
     voice = decision.voice
-    if voice is None:
+    if voice is None or decision.numbers_hidden:
         return []
     alike = f"{_measure(voice)} {voice.value:.3f}"
     if voice.score is not None and voice.score_threshold is not None:

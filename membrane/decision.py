@@ -123,6 +123,11 @@ class Decision:
         What each step took: ``sound``, ``words``, ``voice``.
     explanation : Explanation or None
         None where nobody asked for one.
+    replayed : bool
+        Whether the recording was heard before, in a login or an enrolment of the person.
+    numbers_hidden : bool
+        Whether the JSON form leaves out what could teach somebody to sound like the person: how
+        alike they are, what would be enough, and which encoder says so.
     """
 
     command: str
@@ -141,6 +146,8 @@ class Decision:
     source: str = ""
     timings: dict[str, float] = field(default_factory=dict)
     explanation: Explanation | None = None
+    replayed: bool = False
+    numbers_hidden: bool = False
 
     def __bool__(self) -> bool:
         """Refuse to be a truth value: `accepted` says what is meant."""
@@ -162,12 +169,21 @@ class Decision:
         plain["candidates"] = list(plain["candidates"])
         plain["explanation"] = self.explanation and self.explanation.as_json()
         plain["llr"] = self.voice.score if self.voice else None
+        if plain.pop("numbers_hidden"):
+            plain["voice"] = self.voice and {"accepted": self.voice.accepted}
+            for revealing in ("llr", "encoder", "candidates"):
+                del plain[revealing]
         return plain
 
 
 def explain(decision: Decision) -> str:
     """Return the reason for a decision in plain words."""
-    return " ".join(part for part in (_about_voice(decision), _about_words(decision)) if part)
+    parts = (_about_replay(decision), _about_voice(decision), _about_words(decision))
+    return " ".join(part for part in parts if part)
+
+
+def _about_replay(decision: Decision) -> str:
+    return "This recording was heard before: speak, do not play one." if decision.replayed else ""
 
 
 def _about_voice(decision: Decision) -> str:

@@ -9,6 +9,7 @@ from time import perf_counter
 
 import numpy as np
 
+from membrane.audio.fingerprint import Fingerprint, fingerprint_of
 from membrane.audio.preparation import Prepared, at_voice_level, prepare
 from membrane.audio.quality import require
 from membrane.audio.utterance import SAMPLE_RATE, Samples, Utterance
@@ -53,6 +54,11 @@ class Examined:
     timings: dict[str, float]
     enrolling: bool = False
 
+    @cached_property
+    def fingerprint(self) -> Fingerprint:
+        """By which this very recording is known again."""
+        return fingerprint_of(self.utterance.samples)
+
     @property
     def denoised_for(self) -> tuple[str, ...]:
         """What was taken from the sound without its noise: ``words``, ``voice``, both, neither."""
@@ -79,7 +85,10 @@ class Examiner:
     @cached_property
     def encoder(self) -> Encoder:
         """Utterance to d-vector."""
-        return load_encoder(self.settings.encoder)
+        return self._loaded(self.settings.encoder)
+
+    def _loaded(self, encoder: str) -> Encoder:
+        return load_encoder(encoder)
 
     @cached_property
     def recognizer(self) -> Recognizer:
@@ -180,7 +189,7 @@ class Examiner:
         """
         if encoder == self.encoder.name:
             return examined.embedding
-        other = self._others.get(encoder) or load_encoder(encoder)
+        other = self._others.get(encoder) or self._loaded(encoder)
         self._others[encoder] = other
         prepared = examined.prepared.for_encoder(other.denoise_below_db)
         return _embedded(other, _voices_in(prepared, enrolling=examined.enrolling))

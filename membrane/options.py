@@ -56,4 +56,13 @@ PromptKind = Annotated[
 Explain = Annotated[
     bool, typer.Option("--explain", help="Show why: for the owner of the database only.")
 ]
+ShowScores = Annotated[
+    bool, typer.Option("--show-scores", help="Show how alike the voice is: for the owner.")
+]
+Adapt = Annotated[
+    bool, typer.Option("--adapt", help="Let a very sure login renew an ageing voiceprint.")
+]
+KeepUntil = Annotated[
+    str | None, typer.Option(metavar="DATE", help="Warn after that day (YYYY-MM-DD).")
+]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]

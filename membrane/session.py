@@ -142,11 +142,13 @@ class Session:
         number = "" if self._saved == 1 else f"-{self._saved}"
         save_recording(path.with_stem(path.stem + number), heard.samples)
 
-    def fresh_prompt(self) -> str:
-        """Return a phrase that nobody can foretell."""
+    def fresh_prompt(self, name: str) -> str:
+        """Return a phrase that nobody can foretell, unlike those of the person's last logins."""
         settings = self._membrane.settings
         length = STRICT_LENGTHS[settings.prompt] if settings.strict else None
-        return random_prompt(settings.prompt, length).text
+        return self._membrane.guard.fresh_prompt(
+            name, lambda: random_prompt(settings.prompt, length).text
+        )
 
     # ---- Login
 
@@ -164,18 +166,20 @@ class Session:
         ------
         PoorQuality
             If nobody speaks, or the last attempt could not be judged.
+        LockedOut
+            If too many attempts failed.
         """
-        person = self._membrane.store.get(name)
+        own = bool(self._membrane.claim(name).passphrase)
         return self._attempt(
             lambda heard, phrase: self._membrane.verify(name, heard, expected=phrase),
             on_decision,
-            own=person is not None and bool(person.passphrase),
+            prompt=None if own else lambda: self.fresh_prompt(name),
         )
 
     def verify_anyone(self, *, on_decision: OnDecision) -> Decision:
         """Find the person by their passphrase, then verify the voice."""
         return self._attempt(
-            lambda heard, _: self._membrane.verify_anyone(heard), on_decision, own=True
+            lambda heard, _: self._membrane.verify_anyone(heard), on_decision, prompt=None
         )
 
     def identify(self, *, top_n: int) -> Decision:
@@ -188,17 +192,20 @@ class Session:
         judge: Callable[[Utterance, str], Decision],
         on_decision: OnDecision,
         *,
-        own: bool,
+        prompt: Callable[[], str] | None,
     ) -> Decision:
-        """Ask for their own phrase, or a fresh one each time, until let in or out of attempts."""
+        """Ask for their own phrase, or a fresh one each time, until let in or out of attempts.
+
+        A phrase that nobody begins to say in time (`membrane.audio.microphone.WAIT_S`) is used up.
+        """
         left = self._membrane.settings.attempts
         while True:
             left -= 1
-            asked = "" if own else self.fresh_prompt()
-            if own:
-                self._view.request(SAY_OWN)
-            else:
+            asked = prompt() if prompt else ""
+            if prompt:
                 self._view.prompt(asked)
+            else:
+                self._view.request(SAY_OWN)
             heard = self.hear()
             try:
                 decision = judge(heard, asked)
@@ -219,11 +226,13 @@ class Session:
         self._view.request(SAY_CHOSEN)
         return self.hear()
 
-    def enrolment_phrases(self, count: int, *, passphrase: str = "") -> list[Examined]:
+    def enrolment_phrases(self, name: str, count: int, *, passphrase: str = "") -> list[Examined]:
         """Ask for phrases until there are enough good ones that sound like one person.
 
         Parameters
         ----------
+        name : str
+            Who is to be enrolled.
         count : int
         passphrase : str
             The person's own, asked for each time; empty for fresh phrases.
@@ -237,7 +246,7 @@ class Session:
         spare = SPARE_PHRASES
         while len(phrases) < count:
             self._view.note(f"Phrase {len(phrases) + 1} of {count}")
-            asked = passphrase or self.fresh_prompt()
+            asked = passphrase or self.fresh_prompt(name)
             self._view.prompt(asked)
             heard = self.hear()
             try:

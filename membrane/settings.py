@@ -28,6 +28,7 @@ CHOICES = {
     "scores": ("hide", "show"),
     "adapt": SWITCH,
     "log": SWITCH,
+    "protection": ("optional", "required"),
 }
 
 MOST_ATTEMPTS = 10
@@ -111,6 +112,9 @@ class Settings:
         Whether a login far above the threshold renews an ageing voiceprint.
     log : {"on", "off"}
         Whether every decision is kept in the decision log.
+    protection : {"optional", "required"}
+        Required: a database that is not encrypted is refused, so that nobody can put one in the
+        place of an encrypted one.
     """
 
     database: Path | None = None
@@ -132,6 +136,7 @@ class Settings:
     scores: str = "hide"
     adapt: str = "off"
     log: str = "on"
+    protection: str = "optional"
 
     @property
     def database_path(self) -> Path:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from membrane import administration
 from membrane.console import View, at_terminal, sentence
 from membrane.errors import (
     Declined,
@@ -21,7 +23,9 @@ from membrane.errors import (
     UnknownName,
     UsageError,
 )
+from membrane.guard import ANYONE
 from membrane.store.names import canonical_name
+from membrane.store.ownership import require_owner
 
 if TYPE_CHECKING:
     from membrane.audio.utterance import Utterance
@@ -57,6 +61,8 @@ class Tasks:
         Record so long instead of until the person has finished.
     save_to : Path, optional
         Keep what was heard at the microphone.
+    keep_until : str
+        ISO date after which the record of whoever is enrolled should be gone.
 
     Raises
     ------
@@ -69,6 +75,7 @@ class Tasks:
     files: tuple[str, ...] = ()
     seconds: float | None = None
     save_to: Path | None = None
+    keep_until: str = ""
     last_heard: Utterance | None = None
 
     def __post_init__(self) -> None:
@@ -108,13 +115,19 @@ class Tasks:
             return
         if how == "new":
             self.membrane.check_name_is_free(name)
+        else:
+            require_owner(self.membrane.store.path)
         if phrase:
             phrase = self.membrane.check_passphrase(phrase)
         if not consent:
             self._ask_consent(name)
-        phrases, passphrase = self._enrolment_phrases(phrase, count)
+        phrases, passphrase = self._enrolment_phrases(name, phrase, count)
         enrolment = self.membrane.enroll(
-            name, phrases, passphrase=passphrase, replace_existing=how == "replace"
+            name,
+            phrases,
+            passphrase=passphrase,
+            keep_until=self.keep_until,
+            replace_existing=how == "replace",
         )
         self.view.enrolment(enrolment)
 
@@ -123,7 +136,8 @@ class Tasks:
         if person is None:
             raise UnknownName(f"nobody called {name!r} is enrolled: leave out --add")
         self.membrane.serving(name)  # refuses an encoder that cannot run here
-        phrases, _ = self._enrolment_phrases(person.passphrase or None, count)
+        self.membrane.guard.require_open(name)
+        phrases, _ = self._enrolment_phrases(name, person.passphrase or None, count)
         self.view.enrolment(self.membrane.add_phrases(name, phrases), added=True)
 
     def reencode(self, name: str) -> bool:
@@ -152,7 +166,9 @@ class Tasks:
         if not self.view.confirm(CONSENT):
             raise Declined("nothing was stored: the person did not agree")
 
-    def _enrolment_phrases(self, phrase: str | None, count: int) -> tuple[list[Examined], str]:
+    def _enrolment_phrases(
+        self, name: str, phrase: str | None, count: int
+    ) -> tuple[list[Examined], str]:
         """Return the phrases, and the passphrase that they are of (empty for fresh ones)."""
         passphrase = phrase or ""
         if self.files:
@@ -165,7 +181,7 @@ class Tasks:
         with self._session(self.membrane) as session:
             if phrase == "":
                 passphrase = self._spoken_passphrase(session)
-            return session.enrolment_phrases(count, passphrase=passphrase), passphrase
+            return session.enrolment_phrases(name, count, passphrase=passphrase), passphrase
 
     def _spoken_passphrase(self, session: Session) -> str:
         for _attempt in range(SPOKEN_ATTEMPTS):
@@ -216,9 +232,23 @@ class Tasks:
                 self.membrane.verify(name, self._only_file(), expected=expected)
             )
         self.view.decision(decision)
+        if decision.accepted:
+            self._warn_of_retention(decision.person)
         return decision.accepted
 
+    def _warn_of_retention(self, name: str) -> None:
+        """Tell whoever has just been let in that their record should be gone."""
+        person = self.membrane.store.get(name)
+        if person is None or not person.keep_until:
+            return
+        from membrane.retention import warning
+
+        due = warning(name, person.keep_until, date.today())
+        if due:
+            self.view.warn(due)
+
     def _verify_spoken(self, name: str | None) -> Decision:
+        self.membrane.guard.require_open(ANYONE.name if name is None else name)
         if name is None:
             self.membrane.passphrase_owners()
             with self._session(self.membrane) as session:
@@ -283,19 +313,34 @@ class Tasks:
 
     def delete(self, name: str, *, agreed: bool) -> None:
         """Erase a person."""
-        name = canonical_name(name)
-        person = self.membrane.store.get(name)
-        if person is None:
-            raise UnknownName(f"nobody called {name!r} is enrolled: see `membrane list`")
+        person = administration.known(self.membrane, name)
+        require_owner(self.membrane.store.path)
         self._confirm(f"Delete {person.name} for good?", agreed=agreed)
-        self.membrane.store.delete(person.name)
+        administration.delete(self.membrane, person.name)
         self.view.note(f"{person.name} was deleted.")
 
     def clear(self, *, agreed: bool) -> None:
         """Erase everybody."""
         people = len(self.membrane.store.gallery())
         self._confirm(f"Delete all {people} people for good?", agreed=agreed)
-        self.view.note(f"{self.membrane.store.clear()} people were deleted.")
+        self.view.note(f"{administration.clear(self.membrane)} people were deleted.")
+
+    def protect(self, change: str, source: str) -> None:
+        """Encrypt the database, change its key, turn its voiceprints anew, or take that back."""
+        ask = self.view.secret if at_terminal() else None
+        made = administration.protect(self.membrane, change, source=source, ask=ask)
+        self.view.protection(made)
+
+    def unlock(self, name: str) -> None:
+        """Let somebody who failed too often try again at once."""
+        name = canonical_name(name)
+        had_failed = administration.unlock(self.membrane, name)
+        self.view.note(f"{name} may try again." if had_failed else f"{name} was not waiting.")
+
+    def revert(self, name: str) -> None:
+        """Take back what logins added to somebody's voiceprint."""
+        person = administration.revert(self.membrane, name)
+        self.view.note(f"{person.name} is as they were enrolled.")
 
     def _confirm(self, question: str, *, agreed: bool) -> None:
         if agreed:

@@ -185,6 +185,23 @@ def enrolled(three_enrolled, membrane_home):
     return membrane_home
 
 
+UNGUARDED = {"lockout": "off", "replay": "allow", "log": "off", "scores": "show"}
+"""Settings of tests, and of evaluators, that judge the same recordings again and again."""
+
+
+@pytest.fixture(scope="session")
+def unguarded():
+    """Settings with which nothing is counted, remembered or hidden."""
+    return dict(UNGUARDED)
+
+
+@pytest.fixture
+def evaluating(monkeypatch):
+    """Let every command count, remember and hide nothing."""
+    for name, value in UNGUARDED.items():
+        monkeypatch.setenv(f"MEMBRANE_{name.upper()}", value)
+
+
 @pytest.fixture
 def speak(virtual_microphone, tmp_path):
     """Let a synthetic voice say digits or words to the microphone: ``speak("edgar", "4 7 1")``."""

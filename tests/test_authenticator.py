@@ -18,6 +18,7 @@ from membrane.errors import (
 )
 from membrane.settings import Settings
 from membrane.voice.scoring import cosine_to_distance, similarity
+from tests.conftest import UNGUARDED
 
 PASSPHRASES = {
     "ada": "open the door because my voice is my key",
@@ -42,7 +43,7 @@ def three_phrases(examined):
 
 
 def membrane_with(engines, **settings):
-    membrane = Membrane(Settings(**settings))
+    membrane = Membrane(Settings(**{**UNGUARDED, **settings}))
     membrane.encoder, membrane.recognizer = engines.encoder, engines.recognizer
     return membrane
 

@@ -92,7 +92,9 @@ def test_completion_is_there_for_a_shell(answer, shell, no_shell_around):
     assert "_MEMBRANE_COMPLETE" in text
 
 
-def test_login_from_a_file_with_the_words_asked_for(enrolled, recording, words_of, plain):
+def test_login_from_a_file_with_the_words_asked_for(
+    enrolled, evaluating, recording, words_of, plain
+):
     login = recording("ada", "login")
     code, decision = plain("verify", "-u", "ADA", "-f", login, "--expect", words_of(login))
     assert (code, decision["accepted"], decision["person"]) == (0, True, "ada")
@@ -154,7 +156,9 @@ def test_compare_needs_nobody_enrolled(recording, plain):
 
 
 @pytest.mark.parametrize("command", ["verify", "identify", "compare"])
-def test_euclidean_says_the_same_in_distances(enrolled, recording, plain, answer, command):
+def test_euclidean_says_the_same_in_distances(
+    enrolled, evaluating, recording, plain, answer, command
+):
     login = recording("ada", "login")
     files = {
         "verify": ["-u", "ada", "-f", login],
@@ -259,7 +263,7 @@ def turned(monkeypatch, tmp_path):
 
 
 def test_a_voiceprint_takes_another_encoder_from_kept_recordings(
-    enrolled, turned, recording, answer, plain, capsys
+    enrolled, evaluating, turned, recording, answer, plain, capsys
 ):
     login = recording("ada", "login")
     kept = [part for n in range(2) for part in ("-f", recording("ada", "enrol", n))]

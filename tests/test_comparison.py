@@ -30,12 +30,13 @@ def both(tmp_path_factory):
 
 
 @pytest.fixture
-def by(engines, tmp_path):
+def by(engines, unguarded, tmp_path):
     """Return a Membrane of an encoder, all with one database: ``by("turned")``."""
 
     def make(encoder="resemblyzer", **settings):
         database = tmp_path / "voiceprints.joblib"
-        membrane = Membrane(Settings(database=database, encoder=encoder, **settings))
+        options = {**unguarded, **settings}
+        membrane = Membrane(Settings(database=database, encoder=encoder, **options))
         membrane.recognizer = engines.recognizer
         if encoder == engines.encoder.name:
             membrane.encoder = engines.encoder

@@ -66,9 +66,13 @@ class FakeMembrane:
         self.decisions = list(decisions)
         self.asked = []
         self.outliers = []
-        self.store = SimpleNamespace(
-            get=lambda name: SimpleNamespace(passphrase="a b c") if name in owners else None
-        )
+        self.claim = lambda name: SimpleNamespace(passphrase="a b c" if name in owners else "")
+        self.guard = SimpleNamespace(fresh_prompt=self._fresh_prompt)
+        self.prompted = []
+
+    def _fresh_prompt(self, name, draw):
+        self.prompted.append(name)
+        return draw()
 
     def preload(self):
         time.sleep(0.01)
@@ -182,7 +186,7 @@ def test_owner_of_a_passphrase_is_asked_for_it_but_not_shown_it(talk):
     ],
 )
 def test_prompt_has_the_kind_and_length_that_were_chosen(talk, options, pattern):
-    assert re.fullmatch(pattern, talk(FakeMembrane(**options)).fresh_prompt())
+    assert re.fullmatch(pattern, talk(FakeMembrane(**options)).fresh_prompt("ada"))
 
 
 def test_room_that_is_not_quiet_is_listened_to_again(talk):
@@ -214,7 +218,7 @@ def test_engine_that_fails_to_load_neither_hangs_nor_prints(talk, error, capfd):
 def test_enrolment_asks_for_as_many_fresh_phrases_as_wanted(talk):
     membrane = FakeMembrane([True] * 3)
     with talk(membrane, [HEARD] * 3) as talking:
-        assert len(talking.enrolment_phrases(3)) == 3
+        assert len(talking.enrolment_phrases("ada", 3)) == 3
     text = talking.shown.getvalue()
     assert re.findall(DIGITS, text) == membrane.asked
     assert all(f"Phrase {number} of 3" in text for number in (1, 2, 3))
@@ -223,7 +227,7 @@ def test_enrolment_asks_for_as_many_fresh_phrases_as_wanted(talk):
 def test_enrolment_asks_again_for_wrong_words_and_bad_sound(talk):
     membrane = FakeMembrane([False, PoorQuality("too short"), True])
     with talk(membrane, [HEARD] * 3) as talking:
-        assert len(talking.enrolment_phrases(1)) == 1
+        assert len(talking.enrolment_phrases("ada", 1)) == 1
     assert talking.shown.getvalue().count("Phrase 1 of 1") == 3
     assert "Too short. Please try again." in talking.shown.getvalue()
 
@@ -232,24 +236,24 @@ def test_enrolment_asks_again_for_the_phrase_that_sounds_unlike_the_others(talk)
     membrane = FakeMembrane([True] * 4)
     membrane.outliers = [1]
     with talk(membrane, [HEARD] * 4) as talking:
-        assert len(talking.enrolment_phrases(3)) == 3
+        assert len(talking.enrolment_phrases("ada", 3)) == 3
     assert "Phrase 2 sounds unlike the others" in talking.shown.getvalue()
 
 
 def test_enrolment_gives_up_after_three_spare_phrases(talk):
     membrane = FakeMembrane([False] * 4)
     with pytest.raises(Disagreement), talk(membrane, [HEARD] * 4) as talking:
-        talking.enrolment_phrases(3)
+        talking.enrolment_phrases("ada", 3)
 
 
 def test_nobody_who_speaks_ends_an_enrolment_at_once(talk):
     with pytest.raises(PoorQuality), talk(FakeMembrane(), [PoorQuality("nobody")]) as talking:
-        talking.enrolment_phrases(3)
+        talking.enrolment_phrases("ada", 3)
 
 
 def test_every_recording_is_kept_beside_the_first(talk, tmp_path):
     with talk(FakeMembrane([True] * 3), [HEARD] * 3, save_to=tmp_path / "heard.wav") as talking:
-        talking.enrolment_phrases(3)
+        talking.enrolment_phrases("ada", 3)
     names = sorted(path.name for path in tmp_path.glob("*.wav"))
     assert names == ["heard-2.wav", "heard-3.wav", "heard.wav"]
     assert soundfile.info(tmp_path / "heard-3.wav").frames == SAMPLE_RATE
@@ -272,7 +276,7 @@ def test_recording_of_another_kind_is_refused_before_the_microphone_opens(talk, 
 def test_lost_microphone_ends_an_enrolment(talk):
     lost = MicrophoneUnavailable("it has stopped")
     with pytest.raises(MicrophoneUnavailable), talk(FakeMembrane(), [lost]) as talking:
-        talking.enrolment_phrases(3)
+        talking.enrolment_phrases("ada", 3)
 
 
 # ---- Conversations at the virtual microphone

@@ -232,7 +232,7 @@ class PassphraseSession:
     def chosen_passphrase(self):
         self.times += 1
 
-    def enrolment_phrases(self, count, *, passphrase):
+    def enrolment_phrases(self, _name, count, *, passphrase):
         self.passphrase = passphrase
         return [self.examined] * count
 

@@ -97,6 +97,16 @@ class Gallery:
         with damage_explained(self._path):
             return self._columns.row_of(name)
 
+    def row_near(self, number: int) -> int | None:
+        """Return the row that 64 bits lead to; None where nobody is enrolled.
+
+        It is the one whose name's hash comes next (consistent hashing), so that the same bits lead
+        to the same person, whoever else is enrolled or changed, but for the one next to them.
+        """
+        if not len(self):
+            return None
+        return int((self._columns.name_hashes - np.uint64(number)).argmin())
+
     def voiceprint(self, row: int) -> Voiceprint:
         """Return all that is stored of one person."""
         self._check(row)

@@ -24,6 +24,11 @@ LONGEST_FILE = 64 * 1024 * 1024
 class Seals(Protocol):
     """What encrypts and decrypts a file; the purpose keeps one file from passing for another."""
 
+    @property
+    def accepts_plain(self) -> bool:
+        """Whether a file may still be plain, because the database is being encrypted."""
+        ...
+
     def seal(self, plain: bytes, purpose: str) -> bytes:
         """Return the bytes encrypted."""
         ...
@@ -82,7 +87,7 @@ class GuardedFile:
         if raw.startswith(SEALED):
             return self._checked(self._unsealed(raw[len(SEALED) :], seal))
         content = self._checked(raw)
-        if seal is not None:
+        if seal is not None and not seal.accepts_plain:
             raise self.damaged("it is not encrypted, as the database is")
         return content
 

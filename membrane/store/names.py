@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import unicodedata
 
 from membrane.errors import InvalidName
@@ -69,6 +71,12 @@ def name_key(name: str) -> str:
     """
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFD", name).casefold())
     return unicodedata.normalize("NFKC", folded.casefold())
+
+
+def keyed_number(secret: bytes, name: str, *, purpose: str) -> int:
+    """Return 64 bits that nobody can foretell for a name without the secret (HMAC, RFC 2104)."""
+    message = f"{purpose}\0{name_key(name)}".encode(errors="surrogatepass")
+    return int.from_bytes(hmac.new(secret, message, hashlib.sha256).digest()[:8])
 
 
 def _is_unseen(character: str) -> bool:

@@ -1,0 +1,183 @@
+"""What whoever owns the database does with people, without their voice.
+
+Every change is written into the decision log, by the number of the person, never by a name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from membrane import protection
+from membrane.authenticator import Membrane
+from membrane.decision_log import DecisionLog
+from membrane.errors import UnknownName
+from membrane.guard import LOG_KEY
+from membrane.protection import Protection
+from membrane.store.attempts import Attempts
+from membrane.store.keys import Ask
+from membrane.store.names import canonical_name
+from membrane.store.ownership import require_owner
+from membrane.store.sealing import Seal
+from membrane.store.voiceprint import Voiceprint
+
+
+def known(membrane: Membrane, name: str) -> Voiceprint:
+    """Return somebody enrolled.
+
+    Raises
+    ------
+    UnknownName
+        If nobody of that name is.
+    InvalidName, StoreError
+    """
+    person = membrane.store.get(canonical_name(name))
+    if person is None:
+        raise UnknownName(f"nobody called {name!r} is enrolled: see `membrane list`")
+    return person
+
+
+def exported(membrane: Membrane, name: str) -> dict[str, Any]:
+    """Return all that is kept of somebody, as JSON values: access, in the words of the GDPR.
+
+    Raises
+    ------
+    UnknownName, InvalidName, StoreError
+    """
+    person = known(membrane, name)
+    entries = [one for one in membrane.guard.log.entries() if one.get("who") == person.id]
+    logins = membrane.guard.attempts.state_of(person.name)
+    return {**person.as_json(), "logins": logins, "log": entries}
+
+
+def delete(membrane: Membrane, name: str) -> None:
+    """Erase somebody, and what was remembered of their logins.
+
+    Their lines in the log stay, and nobody's they are: the number that stood for them was kept in
+    the voiceprint alone.
+
+    Raises
+    ------
+    UnknownName, InvalidName, NotTheOwner, StoreError
+    """
+    person = known(membrane, name)
+    require_owner(membrane.store.path)
+    membrane.store.delete(person.name)
+    membrane.guard.forget(person.name)
+    membrane.guard.record("deleted", person.id)
+
+
+def clear(membrane: Membrane) -> int:
+    """Erase everybody; return how many they were.
+
+    Raises
+    ------
+    NotTheOwner, StoreError
+    """
+    require_owner(membrane.store.path)
+    people = membrane.store.clear()
+    membrane.guard.attempts.clear()
+    membrane.guard.record("cleared", "everybody", people=people)
+    return people
+
+
+def unlock(membrane: Membrane, name: str) -> bool:
+    """Let somebody try again at once; return whether they had failed.
+
+    Raises
+    ------
+    InvalidName, NotTheOwner, StoreError
+    """
+    require_owner(membrane.store.path)
+    claim = membrane.claim(name)
+    had_failed = membrane.guard.attempts.unlock(claim.name)
+    membrane.guard.record("unlocked", membrane.guard.who(claim))
+    return had_failed
+
+
+def revert(membrane: Membrane, name: str) -> Voiceprint:
+    """Take back what logins added to somebody's voiceprint.
+
+    Raises
+    ------
+    UnknownName, InvalidName, NotTheOwner, StoreError
+    """
+    from membrane.adaptation import without_adaptation
+
+    person = known(membrane, name)
+    require_owner(membrane.store.path)
+    changed = membrane.store.update(person.name, without_adaptation)
+    membrane.guard.record("adaptation taken back", person.id)
+    return changed
+
+
+def protect(membrane: Membrane, change: str, *, source: str, ask: Ask | None = None) -> Protection:
+    """Encrypt the database, change its key, turn its voiceprints anew, or take all that back.
+
+    Parameters
+    ----------
+    membrane : Membrane
+    change : {"protect", "rekey", "renew", "unprotect"}
+    source : {"keyring", "environment", "passphrase"}
+        Where a new key comes from.
+    ask : callable, optional
+        Gets a new passphrase.
+
+    Raises
+    ------
+    UsageError, NotTheOwner, StoreError
+    """
+    require_owner(membrane.store.path)
+    store, others = membrane.store, (_Logins(membrane), _Log(membrane, change))
+    if change == "protect":
+        protection.protect(store, source, ask=ask, others=others)
+    elif change == "rekey":
+        protection.rekey(store, source, ask=ask, others=others)
+    elif change == "renew":
+        protection.renew(store, others=others)
+        membrane.guard.record("renewed", "everybody")
+    else:
+        protection.unprotect(store, others=others)
+    return protection.status(store)
+
+
+@dataclass(frozen=True)
+class _Logins:
+    """Seals failures and recent logins like the database."""
+
+    membrane: Membrane
+
+    def __call__(self, old: Seal | None, new: Seal | None) -> None:
+        Attempts(self.membrane.store.path, seal=old).reseal(new)
+
+
+@dataclass(frozen=True)
+class _Log:
+    """Lets the database's key stamp the lines of the decision log."""
+
+    membrane: Membrane
+    change: str
+
+    def __call__(self, old: Seal | None, new: Seal | None) -> None:
+        path = self.membrane.guard.log.path
+        new_key, *older = (_stamp(seal) for seal in (new, old, _former(old)))
+        # A change that was interrupted may have handed the log over already.
+        if _is_whole(path, new_key):
+            return
+        present = next((key for key in (*older, None) if _is_whole(path, key)), older[0])
+        entry = {"event": self.change, "who": "everybody"}
+        DecisionLog(path, mac_key=present).hand_over(new_key, entry)
+
+
+def _former(seal: Seal | None) -> Seal | None:
+    return Seal(seal.former, seal.origin) if seal is not None and seal.former else None
+
+
+def _is_whole(path: Path, key: bytes | None) -> bool:
+    log = DecisionLog(path, mac_key=key)
+    return not log.verify().problems
+
+
+def _stamp(seal: Seal | None) -> bytes | None:
+    return None if seal is None else seal.mac_key(LOG_KEY)

@@ -1,0 +1,249 @@
+"""The guard: what stands around every login, whatever voice and words say.
+
+Who failed too often must wait (`membrane.lockout`), a recording that was heard before is refused, a
+prompt that somebody was given is not given to them again, and every decision is written down
+before anybody learns of it. Where any of this cannot be done, nobody is let in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from membrane.audio.fingerprint import Fingerprint
+from membrane.claim import Claim
+from membrane.decision import Decision
+from membrane.decision_log import DecisionLog
+from membrane.errors import Disagreement, LockedOut, MembraneError
+from membrane.evidence import Examined
+from membrane.settings import Settings
+from membrane.store.attempts import Attempts, Turn
+from membrane.store.joblib_store import JoblibStore
+from membrane.store.names import keyed_number
+
+LEAST_CHANGE = 0.5
+"""Share of the digits or words in which a prompt differs from all that somebody was given lately.
+The recognizer lets one changed digit of six pass now and then (benchmarks/attacks), three never."""
+
+MOST_DRAWS = 1000
+"""Prompts that are drawn before the best of them is taken: with one or two words there are few."""
+
+LOG_KEY = "decision log"
+"""What the key is for that stamps its lines where the database is encrypted."""
+
+LOG = ".log"
+"""What the name of the decision log ends in, beside the database."""
+
+MICROPHONE = "microphone"
+
+ANYONE = Claim("anyone", None, None)
+"""A login that claims no name: guessing passphrases is counted, too."""
+
+
+@dataclass(eq=False)
+class Attempt:
+    """One phrase that is being judged; a failure until `accepted`.
+
+    Parameters
+    ----------
+    guard : Guard
+    claim : Claim
+    turn : Turn or None
+        None where failures are not counted.
+    """
+
+    guard: Guard
+    claim: Claim
+    turn: Turn | None
+    open: bool = field(default=True)
+
+    def end(self, decision: Decision, examined: Examined) -> None:
+        """Write down what was decided, before anybody is told.
+
+        Raises
+        ------
+        StoreError
+            If it cannot be written: then nobody is let in.
+        """
+        self.open = False
+        self.guard.record_decision(decision, self.claim)
+        self.close(accepted=decision.accepted, recording=examined.fingerprint.to_bytes())
+
+    def close(self, *, accepted: bool, recording: bytes = b"") -> None:
+        """Take the failure back if it was none, and remember the recording."""
+        self.open = False
+        if accepted and self.turn is not None:
+            self.guard.attempts.succeed(self.turn, recording)
+
+
+class Guard:
+    """What stands around the logins of one database.
+
+    Parameters
+    ----------
+    store : JoblibStore
+    settings : Settings
+    """
+
+    def __init__(self, store: JoblibStore, settings: Settings) -> None:
+        self._store = store
+        self._settings = settings
+
+    @property
+    def attempts(self) -> Attempts:
+        """Failures, recent logins and prompts."""
+        return Attempts(self._store.path, seal=self._store.seal)
+
+    @property
+    def log(self) -> DecisionLog:
+        """Every decision."""
+        seal = self._store.seal
+        path = self._store.path.with_name(f"{self._store.path.name}{LOG}")
+        return DecisionLog(path, mac_key=seal.mac_key(LOG_KEY) if seal else None)
+
+    @property
+    def remembers(self) -> bool:
+        """Whether anything of a login is kept."""
+        return self._settings.lockout == "on" or self._settings.replay == "refuse"
+
+    @property
+    def secret(self) -> bytes:
+        """What keys the decoys of this database."""
+        return self.attempts.secret if self.remembers else bytes(32)
+
+    def forget(self, name: str) -> None:
+        """Forget failures, recordings and prompts of somebody who is gone."""
+        self.attempts.forget(name)
+
+    # ---- Before a phrase is judged
+
+    def require_open(self, name: str) -> None:
+        """Refuse whoever must wait, before they are asked to speak.
+
+        Raises
+        ------
+        LockedOut
+        StoreError
+        """
+        if self._settings.lockout == "on":
+            self.attempts.require_open(name)
+
+    def fresh_prompt(self, name: str, draw: Callable[[], str]) -> str:
+        """Return a prompt that is unlike all that were given under that name lately.
+
+        Parameters
+        ----------
+        name : str
+        draw : callable
+            Returns a random prompt.
+
+        Raises
+        ------
+        StoreError
+        """
+        if not self.remembers:
+            return draw()
+        given = self.attempts.recent_prompts(name)
+        drawn = (draw() for _ in range(MOST_DRAWS))
+        prompt = next((one for one in drawn if _differs(one, given)), "") or draw()
+        self.attempts.remember_prompt(name, prompt)
+        return prompt
+
+    @contextmanager
+    def attempt(self, claim: Claim) -> Iterator[Attempt]:
+        """Count a failure while a phrase is judged, so that a process that is killed has failed.
+
+        What could not be judged is no attempt.
+
+        Raises
+        ------
+        LockedOut
+            If this name must wait.
+        StoreError
+            If the failure cannot be counted.
+        """
+        try:
+            counted = self._settings.lockout == "on"
+            turn = self.attempts.begin(claim.name) if counted else None
+        except LockedOut:
+            self.record("verify", self.who(claim), accepted=False, refused_by=["lock"])
+            raise
+        attempt = Attempt(self, claim, turn)
+        try:
+            yield attempt
+        except Disagreement:
+            raise  # another voice: a failure
+        except MembraneError:
+            if turn is not None and attempt.open:
+                self.attempts.withdraw(turn)
+            raise
+
+    # ---- What was heard before
+
+    def heard_before(self, claim: Claim, fingerprint: Fingerprint) -> bool:
+        """Return whether a recording is one of the enrolment or of a recent login."""
+        if self._settings.replay != "refuse":
+            return False
+        known = (*claim.recordings, *self.attempts.recent_recordings(claim.name))
+        return any(fingerprint.same_recording(Fingerprint.from_bytes(one)) for one in known)
+
+    # ---- What is written down
+
+    def record_decision(self, decision: Decision, claim: Claim) -> None:
+        """Write a decision about a login into the log.
+
+        Raises
+        ------
+        StoreError
+        """
+        voice = decision.voice
+        self.record(
+            decision.command,
+            self.who(claim),
+            accepted=decision.accepted,
+            refused_by=_refused_by(decision),
+            score=None if voice is None or voice.score is None else round(voice.score, 3),
+            security=decision.security,
+            encoder=decision.encoder,
+            source=MICROPHONE if decision.source == MICROPHONE else "file",
+        )
+
+    def record(self, event: str, who: str, **facts: Any) -> None:
+        """Write something that happened into the log: no name, no words, no sound.
+
+        Raises
+        ------
+        StoreError
+            If it cannot be written.
+        """
+        if self._settings.log == "on":
+            self.log.append({"event": event, "who": who, **facts})
+
+    def who(self, claim: Claim) -> str:
+        """Return who is meant in the log: a number of the person, or of a name that nobody has."""
+        if claim.person is not None:
+            return claim.person.id
+        return f"unknown {keyed_number(self.secret, claim.name, purpose='log'):016x}"
+
+
+def _refused_by(decision: Decision) -> list[str]:
+    voice, words = decision.voice, decision.words
+    checks = {
+        "replay": decision.replayed,
+        "voice": voice is None or not voice.accepted,
+        "words": words is not None and not words.accepted,
+    }
+    return [name for name, failed in checks.items() if failed]
+
+
+def _differs(prompt: str, given: tuple[str, ...]) -> bool:
+    return all(change(prompt, one) >= LEAST_CHANGE for one in given)
+
+
+def change(one: str, other: str) -> float:
+    """Return in what share of their places two prompts have another digit or word."""
+    first, second = one.split(), other.split()
+    same = sum(a == b for a, b in zip(first, second, strict=False))
+    return 1 - same / max(len(first), len(second), 1)
