@@ -1,0 +1,197 @@
+"""The door: people enrolled in a database, and whole decisions about whoever knocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from membrane.audio.utterance import Utterance
+from membrane.authenticator import Membrane
+from membrane.decision import Decision
+from membrane.errors import Disagreement, PoorQuality
+from membrane.evidence import Examined
+from membrane.phrase.recognizer import Recognizer, load_recognizer
+from membrane.settings import SECURITY_LEVELS, Settings, load_settings
+from membrane.voice.encoder import Encoder, load_encoder
+
+ENROLMENT = 3
+"""Phrases that a voiceprint is made of."""
+
+ATTEMPTS = 3
+"""Prompts that one login may try."""
+
+DIGITS = {"convenient": 6, "balanced": 6, "strict": 8}
+"""How many digits each security level asks for."""
+
+SHORT, LONG = ("convenient", "balanced"), ("strict",)
+"""The levels that share the length of a prompt."""
+
+DEFAULT = Settings().encoder
+
+
+@dataclass(frozen=True)
+class Door:
+    """A database of people who were enrolled with one encoder.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the database lies.
+    encoder : str
+    """
+
+    folder: Path
+    encoder: str = DEFAULT
+
+    def enrol(self, name: str, utterances: Iterable[Utterance]) -> bool:
+        """Enrol somebody with the first phrases that can be judged; tell whether they agreed."""
+        membrane = self.at(SECURITY_LEVELS[0])
+        phrases: list[Examined] = []
+        for utterance in utterances:
+            with suppress(PoorQuality):
+                phrases.append(membrane.examine(utterance, enrolling=True))
+            if len(phrases) == ENROLMENT:
+                break
+        try:
+            membrane.enroll(name, phrases)
+        except Disagreement:
+            return False
+        return True
+
+    def at(self, level: str) -> Membrane:
+        """Return the Membrane of a security level; all share their engines."""
+        return _membrane(self, level)
+
+
+class Knock(NamedTuple):
+    """A sound at the door, and as whom it wants to be let in.
+
+    Parameters
+    ----------
+    instrument : str
+        What is tried, such as "recording of an earlier login".
+    utterance : Utterance
+    asked : str
+        The prompt; empty where the words of the recording are not known, and not checked.
+    names : tuple of str
+        The people it claims to be, one after another.
+    who : str
+        Who speaks.
+    levels : tuple of str
+        The security levels that are asked.
+    """
+
+    instrument: str
+    utterance: Utterance
+    asked: str
+    names: tuple[str, ...]
+    who: str = ""
+    levels: tuple[str, ...] = SECURITY_LEVELS
+
+
+class Outcome(NamedTuple):
+    """What became of one claim.
+
+    Parameters
+    ----------
+    instrument, encoder, level, name, who : str
+        As of the knock; `name` is the one that was claimed.
+    refused_by : str
+        The checks that failed, such as "words and voice"; empty if somebody was let in.
+    similarity : float
+        Raw cosine; not-a-number where the recording could not be judged.
+    """
+
+    instrument: str
+    encoder: str
+    level: str
+    name: str
+    who: str
+    refused_by: str
+    similarity: float
+
+    @property
+    def accepted(self) -> bool:
+        """Whether somebody was let in."""
+        return not self.refused_by
+
+
+def outcomes(doors: Sequence[Door], knocks: Sequence[Knock]) -> list[Outcome]:
+    """Return what every door decides about every knock, at every level that it asks for.
+
+    Knocks with the same sound should follow one another: it is then listened to once.
+    """
+    return [outcome for knock in knocks for door in doors for outcome in _outcomes_at(door, knock)]
+
+
+def _outcomes_at(door: Door, knock: Knock) -> Iterator[Outcome]:
+    examined: dict[bool, Examined | None] = {}
+    for level in knock.levels:
+        membrane = door.at(level)
+        strict = membrane.settings.strict
+        if strict not in examined:
+            examined[strict] = _examined(membrane, knock)
+        for name in knock.names:
+            refused_by, similarity = _decided(membrane, name, examined[strict])
+            yield Outcome(
+                knock.instrument, door.encoder, level, name, knock.who, refused_by, similarity
+            )
+
+
+def _examined(membrane: Membrane, knock: Knock) -> Examined | None:
+    """Return the evidence, or None for what cannot be judged."""
+    with suppress(PoorQuality):
+        return membrane.examine(knock.utterance, expected=knock.asked)
+    return None
+
+
+def _decided(membrane: Membrane, name: str, examined: Examined | None) -> tuple[str, float]:
+    if examined is None:
+        return "quality", float("nan")
+    decision = membrane.decide(name, examined)
+    similarity = decision.voice.similarity if decision.voice else float("nan")
+    return refused_by(decision), similarity
+
+
+def refused_by(decision: Decision) -> str:
+    """Return which checks failed; empty if somebody was let in."""
+    if decision.accepted:
+        return ""
+    failed = []
+    if decision.words is not None and not decision.words.accepted:
+        failed.append("words")
+    if decision.voice is None or not decision.voice.accepted:
+        failed.append("voice")
+    return " and ".join(failed) or "another check"
+
+
+@cache
+def _membrane(door: Door, level: str) -> Membrane:
+    membrane = Membrane(
+        load_settings(
+            database=door.folder / f"{door.encoder}.joblib",
+            encoder=door.encoder,
+            security=level,
+            lockout="off",
+            replay="allow",
+            log="off",
+        )
+    )
+    # Shared, so that a sound is listened to once for all levels and encoders.
+    membrane.encoder = _encoder(door.encoder)
+    membrane.recognizer = _recognizer(membrane.settings.recognizer)
+    return membrane
+
+
+@cache
+def _encoder(name: str) -> Encoder:
+    return load_encoder(name)
+
+
+@cache
+def _recognizer(name: str) -> Recognizer:
+    return load_recognizer(name)
