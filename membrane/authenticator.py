@@ -239,6 +239,7 @@ class Membrane(Enroller):
         examined = native.examine(utterance)
         found = native._most_alike(gallery, gallery.by_encoder(), examined, top_n)
         if not found:
+            self.guard.record("identify", "", accepted=False, refused_by=["voice"])
             return native._decide("identify", examined, None)
         best = found[0]
         judging = native.by(best.who.encoder, whose=best.who.name)
@@ -247,6 +248,7 @@ class Membrane(Enroller):
             Candidate(one.who.name, one.match.similarity, one.match.score, one.who.encoder)
             for one in found
         )
+        self.guard.record_decision(decision, Claim.to_be(best.who))
         return replace(decision, candidates=tuple(candidates))
 
     def compare(self, one: Utterance, other: Utterance) -> Decision:

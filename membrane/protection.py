@@ -82,12 +82,13 @@ def status(store: JoblibStore) -> Protection:
     StoreError
         If it cannot be read.
     """
-    seal = store.seal
+    content = store.content()
+    seal = content.seal
     return Protection(
-        people=len(store.gallery()),
+        people=len(content.columns),
         source=seal.origin.source if seal else "",
-        epoch=store.epoch,
-        memory_locked=store.memory_locked,
+        epoch=content.columns.epoch,
+        memory_locked=content.locked,
         finished=_settled(seal),
     )
 
@@ -139,7 +140,7 @@ def rekey(
     StoreError
     """
     old = _sealed(store, others)
-    origin, key = keys.new_key(source, ask, renewing=True)
+    origin, key = keys.new_key(source, ask, follows=old.origin)
     _change(store, old, Seal(key, origin, former=old.key))
     _settle(store, others)
     keys.discard(old.origin)

@@ -71,17 +71,12 @@ class JoblibStore:
         StoreError
             As `gallery` does.
         """
-        return self._content().seal
+        return self.content().seal
 
     @property
     def epoch(self) -> str:
         """Which projection all vectors were turned by; empty for none. Raises as `seal` does."""
-        return self._content().columns.epoch
-
-    @property
-    def memory_locked(self) -> bool:
-        """Whether what was decrypted stays out of the swap file. Raises as `seal` does."""
-        return self._content().locked
+        return self.content().columns.epoch
 
     def gallery(self) -> Gallery:
         """Return everybody who is enrolled now.
@@ -98,7 +93,10 @@ class JoblibStore:
         StoreLocked
             On Windows only, where reading waits for writing.
         """
-        return Gallery(self._content().columns, self._file)
+        content = self.content()
+        if self._file.exists():
+            self._require(content.seal)
+        return Gallery(content.columns, self._file)
 
     def get(self, name: str) -> Voiceprint | None:
         """Return the person of that name, compared without case, or None.
@@ -247,7 +245,14 @@ class JoblibStore:
             raise UnknownName(f"nobody called {name!r} is enrolled: see `membrane list`")
         return row
 
-    def _content(self) -> Content:
+    def content(self) -> Content:
+        """Return what the file holds, even if it is not encrypted and must be.
+
+        Raises
+        ------
+        StoreError
+            As `gallery` does.
+        """
         # A mapped file is read at any time; one that must be read whole must not be replaced
         # meanwhile.
         needs_lock = not database_file.MAPS_FILES and self._file.exists()
@@ -260,8 +265,6 @@ class JoblibStore:
         if self._decrypted is not None and self._decrypted[0] == state:
             return self._decrypted[1]
         content = database_file.read(self._file, self._unlock)
-        if state:
-            self._require(content.seal)
         self._decrypted = (state, content) if content.seal else None
         return content
 

@@ -15,7 +15,7 @@ import secrets
 import unicodedata
 from base64 import b64decode
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from membrane.errors import UsageError, WrongKey
@@ -70,6 +70,8 @@ class Origin:
     source : {"keyring", "environment", "passphrase"}
     id : str
         32 hexadecimal digits: another one for every key.
+    database : str
+        32 hexadecimal digits: another one for every database, the same for all its keys.
     salt : str
         Hexadecimal, of a passphrase.
     cost, block, parallel : int
@@ -83,6 +85,7 @@ class Origin:
 
     source: str
     id: str
+    database: str
     salt: str = ""
     cost: int = 0
     block: int = 0
@@ -91,7 +94,7 @@ class Origin:
     def __post_init__(self) -> None:
         if self.source not in SOURCES:
             raise ValueError("its key comes from nowhere")
-        if len(bytes.fromhex(self.id)) != SALT_BYTES:
+        if any(len(bytes.fromhex(one)) != SALT_BYTES for one in (self.id, self.database)):
             raise ValueError("its key has no number")
         if self.source == "passphrase":
             self._check_scrypt()
@@ -160,7 +163,9 @@ def master_key(origin: Origin, ask: Ask | None = None) -> bytes:
     return _derived(_asked(ask, "Passphrase of the voiceprint database: "), origin)
 
 
-def new_key(source: str, ask: Ask | None = None, *, renewing: bool = False) -> tuple[Origin, bytes]:
+def new_key(
+    source: str, ask: Ask | None = None, *, follows: Origin | None = None
+) -> tuple[Origin, bytes]:
     """Return a new key and where it comes from.
 
     A key of a keyring is in the keyring when this returns.
@@ -170,8 +175,8 @@ def new_key(source: str, ask: Ask | None = None, *, renewing: bool = False) -> t
     source : {"keyring", "environment", "passphrase"}
     ask : callable, optional
         Gets a new passphrase, twice.
-    renewing : bool
-        Whether there is a key already: then the new one of the environment is in
+    follows : Origin, optional
+        The key that the database has: then the new one of the environment is in
         `MEMBRANE_NEW_KEY`.
 
     Raises
@@ -184,19 +189,18 @@ def new_key(source: str, ask: Ask | None = None, *, renewing: bool = False) -> t
     """
     if source not in SOURCES:
         raise UsageError(f"no key comes from {source!r}: choose from {', '.join(SOURCES)}")
-    number = secrets.token_hex(SALT_BYTES)
-    if source == "environment":
-        return Origin(source, number), _from_environment(NEW_VARIABLE if renewing else VARIABLE)
-    if source == "keyring":
-        return _into_keyring(Origin(source, number))
     origin = Origin(
         source,
-        number,
-        secrets.token_hex(SALT_BYTES),
-        cost=SCRYPT_COST,
-        block=SCRYPT_BLOCK,
-        parallel=SCRYPT_PARALLEL,
+        id=secrets.token_hex(SALT_BYTES),
+        database=follows.database if follows else secrets.token_hex(SALT_BYTES),
     )
+    if source == "environment":
+        return origin, _from_environment(NEW_VARIABLE if follows else VARIABLE)
+    if source == "keyring":
+        return origin, _into_keyring(origin)
+    salt = secrets.token_hex(SALT_BYTES)
+    scrypt = {"cost": SCRYPT_COST, "block": SCRYPT_BLOCK, "parallel": SCRYPT_PARALLEL}
+    origin = replace(origin, salt=salt, **scrypt)
     return origin, _derived(_new_passphrase(ask), origin)
 
 
@@ -301,7 +305,7 @@ def _from_keyring(origin: Origin) -> bytes:
     return key
 
 
-def _into_keyring(origin: Origin) -> tuple[Origin, bytes]:
+def _into_keyring(origin: Origin) -> bytes:
     key = secrets.token_bytes(KEY_BYTES)
     with _Keyring() as keyring:
         keyring.set_password(SERVICE, origin.id, key.hex())
@@ -309,4 +313,4 @@ def _into_keyring(origin: Origin) -> tuple[Origin, bytes]:
     # Some backends forget everything, on purpose.
     if kept != key.hex():
         raise WrongKey(f"the system keyring did not keep the key: {SET_UP_A_KEYRING}")
-    return origin, key
+    return key

@@ -1,3 +1,4 @@
+import faulthandler
 import os
 import signal
 import sys
@@ -84,6 +85,7 @@ def test_damaged_files_are_judged_or_refused(judge):
 
 
 def segmentation_fault(path):
+    faulthandler.disable()  # pytest's own would print where it was
     os.kill(os.getpid(), signal.SIGSEGV)
 
 

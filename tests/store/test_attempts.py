@@ -693,9 +693,12 @@ class Policy(RuleBasedStateMachine):
         self.failed = {"ada": [], "bob": []}
         self.number = 0
         self.folder = tempfile.TemporaryDirectory()
+        self.patched = pytest.MonkeyPatch()
+        self.patched.setattr(os, "fsync", lambda _: None)
         self.attempts = Attempts(Path(self.folder.name) / "database", clock=self.clock)
 
     def teardown(self):
+        self.patched.undo()
         self.folder.cleanup()
 
     @rule(target=turns, name=names)
@@ -743,4 +746,4 @@ class Policy(RuleBasedStateMachine):
 
 
 TestPolicy = Policy.TestCase
-TestPolicy.settings = settings(deadline=None, max_examples=40, stateful_step_count=40)
+TestPolicy.settings = settings(deadline=None, max_examples=30, stateful_step_count=40)
