@@ -213,13 +213,12 @@ class Membrane(Enroller):
         phrases = list(dict.fromkeys(owners.values()))
         found = find_passphrase(self.recognizer, examined.prepared.samples, phrases)
         examined.timings["words"] = perf_counter() - started
-        for place, words in found:
-            same = [person for person, phrase in owners.items() if phrase == phrases[place]]
-            among = gallery.by_encoder(same)
-            return examined, native._most_alike(gallery, among, replace(examined, words=words), 1)[
-                0
-            ]
-        return examined, None
+        if not found:
+            return examined, None
+        place, words = found[0]
+        same = [person for person, phrase in owners.items() if phrase == phrases[place]]
+        spoken = replace(examined, words=words)
+        return examined, native._most_alike(gallery, gallery.by_encoder(same), spoken, 1)[0]
 
     def identify(self, utterance: Utterance, *, top_n: int = 5) -> Decision:
         """Rank everybody by how alike they sound; below the threshold it is nobody known.

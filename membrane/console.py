@@ -293,7 +293,7 @@ class View:
         rows = [
             (
                 str(entry.get("time", ""))[:19],
-                str(entry.get("event") or entry.get("note", "")),
+                str(entry.get("event") or entry.get("log", "")),
                 entry["name"] or str(entry.get("who", ""))[:16],
                 _outcome(entry),
             )

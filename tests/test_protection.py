@@ -140,6 +140,13 @@ def test_a_copy_that_was_stolen_before_matches_nobody_after(store, change):
     assert abs(float(heard @ stolen[0])) < 0.3
 
 
+def test_no_copy_that_is_left_in_the_folder_is_of_an_earlier_epoch(store):
+    protect(store, "environment")
+    for change in (renew, lambda store: rekey(store, "environment")):
+        change(store)
+        assert JoblibStore(store.previous_path).epoch == store.epoch
+
+
 def test_a_probe_that_is_turned_matches_as_it_did(store):
     probe = vectors(store)[1]
     before = vectors(store) @ probe
@@ -202,7 +209,7 @@ def test_the_status_says_how_a_database_is_protected(store):
     told = status(store)
     assert (told.people, told.source, told.finished) == (3, "environment", True)
     assert told.epoch == store.epoch
-    assert told.memory_locked == store.memory_locked
+    assert told.memory_locked == store.content().locked
 
 
 # Keys
@@ -336,10 +343,17 @@ def test_a_plain_file_in_its_place_is_noticed_only_where_the_settings_ask_for_th
     for use in (strict.gallery, strict.clear, lambda: strict.get("Anna")):
         with pytest.raises(WrongKey, match="not encrypted, and the settings ask"):
             use()
+    assert status(strict).source == ""
     store.path.unlink()
     assert len(strict.gallery()) == 0
     with pytest.raises(WrongKey, match="not encrypted"):
         strict.add(MAKERS["person"]("Eve"))
+
+
+def test_a_plain_database_can_be_protected_where_the_settings_ask_for_that(store):
+    strict = JoblibStore(store.path, sealed_only=True)
+    protect(strict, "environment")
+    assert list(strict.gallery().names()) == NAMES
 
 
 # Changes that cannot be, or meet each other
@@ -420,8 +434,8 @@ def test_a_kill_at_any_step_leaves_a_database_that_opens_and_can_be_finished(sto
 
 
 def test_the_projection_depends_on_key_and_epoch():
-    seal = Seal(bytes(32), Origin("environment", "ab" * 16))
-    other = Seal(bytes(32), Origin("environment", "cd" * 16))
+    seal = Seal(bytes(32), Origin("environment", "ab" * 16, "12" * 16))
+    other = Seal(bytes([1] * 32), seal.origin)
     matrices = [
         projection_of(one, epoch).matrix.tobytes()
         for one in (seal, other)

@@ -15,7 +15,8 @@ import secrets
 import unicodedata
 from base64 import b64decode
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from membrane.errors import UsageError, WrongKey
@@ -193,22 +194,30 @@ def new_key(
         source,
         id=secrets.token_hex(SALT_BYTES),
         database=follows.database if follows else secrets.token_hex(SALT_BYTES),
+        **(_scrypt() if source == "passphrase" else {}),
     )
     if source == "environment":
         return origin, _from_environment(NEW_VARIABLE if follows else VARIABLE)
     if source == "keyring":
         return origin, _into_keyring(origin)
-    salt = secrets.token_hex(SALT_BYTES)
-    scrypt = {"cost": SCRYPT_COST, "block": SCRYPT_BLOCK, "parallel": SCRYPT_PARALLEL}
-    origin = replace(origin, salt=salt, **scrypt)
     return origin, _derived(_new_passphrase(ask), origin)
+
+
+def _scrypt() -> dict[str, Any]:
+    """Return how the key of a new passphrase is derived."""
+    return {
+        "salt": secrets.token_hex(SALT_BYTES),
+        "cost": SCRYPT_COST,
+        "block": SCRYPT_BLOCK,
+        "parallel": SCRYPT_PARALLEL,
+    }
 
 
 def discard(origin: Origin) -> None:
     """Take a key that nothing needs any more out of the keyring, if it can be reached."""
     _kept.pop(origin, None)
     if origin.source == "keyring":
-        with _Keyring() as keyring:
+        with suppress(WrongKey), _Keyring() as keyring:
             keyring.delete_password(SERVICE, origin.id)
 
 

@@ -137,7 +137,9 @@ class Seal:
         raise SealBroken("it was changed, or sealed under another key")
 
     def mac_key(self, purpose: str) -> bytes:
-        """Return 32 bytes that only whoever has the key can know, the same at each call.
+        """Return 32 bytes that only whoever has the key can know, the same for the same key.
+
+        Two databases under one key have two of them: nothing of one passes for the other's.
 
         Parameters
         ----------

@@ -70,7 +70,7 @@ def asked():
 )
 def test_a_key_of_the_environment_is_hexadecimal_or_base64(monkeypatch, text):
     monkeypatch.setenv("MEMBRANE_KEY", text)
-    assert master_key(Origin("environment", NUMBER)) == KEY
+    assert master_key(Origin("environment", NUMBER, NUMBER)) == KEY
     origin, key = new_key("environment")
     assert (origin.source, key) == ("environment", KEY)
 
@@ -82,7 +82,10 @@ def test_a_key_of_the_environment_is_hexadecimal_or_base64(monkeypatch, text):
 )
 def test_what_is_no_key_is_refused_with_how_to_make_one(monkeypatch, text):
     monkeypatch.setenv("MEMBRANE_KEY", text)
-    for use in (lambda: master_key(Origin("environment", NUMBER)), lambda: new_key("environment")):
+    for use in (
+        lambda: master_key(Origin("environment", NUMBER, NUMBER)),
+        lambda: new_key("environment"),
+    ):
         with pytest.raises(UsageError, match=r"not a key .*openssl rand -hex 32") as failure:
             use()
         assert text not in str(failure.value)
@@ -90,7 +93,7 @@ def test_what_is_no_key_is_refused_with_how_to_make_one(monkeypatch, text):
 
 def test_a_variable_that_is_not_set_is_a_missing_key():
     with pytest.raises(WrongKey, match="MEMBRANE_KEY, which is not set"):
-        master_key(Origin("environment", NUMBER))
+        master_key(Origin("environment", NUMBER, NUMBER))
     with pytest.raises(UsageError, match="make one"):
         new_key("environment")
 
@@ -98,10 +101,21 @@ def test_a_variable_that_is_not_set_is_a_missing_key():
 def test_the_next_key_comes_from_a_variable_of_its_own(monkeypatch):
     monkeypatch.setenv("MEMBRANE_KEY", KEY.hex())
     monkeypatch.setenv("MEMBRANE_NEW_KEY", KEY[::-1].hex())
-    assert new_key("environment", renewing=True)[1] == KEY[::-1]
+    first, _ = new_key("environment")
+    assert new_key("environment", follows=first)[1] == KEY[::-1]
     monkeypatch.delenv("MEMBRANE_NEW_KEY")
     with pytest.raises(UsageError, match="set MEMBRANE_NEW_KEY to what it prints"):
-        new_key("environment", renewing=True)
+        new_key("environment", follows=first)
+
+
+def test_keys_of_one_database_are_numbered_apart_and_the_database_stays(monkeypatch):
+    monkeypatch.setenv("MEMBRANE_KEY", KEY.hex())
+    monkeypatch.setenv("MEMBRANE_NEW_KEY", KEY[::-1].hex())
+    first, _ = new_key("environment")
+    second, _ = new_key("environment", follows=first)
+    other, _ = new_key("environment")
+    assert first.database == second.database != other.database
+    assert len({first.id, second.id, other.id}) == 3
 
 
 # The keyring
@@ -120,18 +134,19 @@ def test_a_key_that_nothing_needs_any_more_is_taken_out(with_keyring):
     origin, _ = new_key("keyring")
     discard(origin)
     assert chest.secrets == {}
+    discard(origin)  # as when it cannot be reached: nothing depends on it any more
 
 
 def test_a_keyring_of_somebody_else_lacks_the_key(with_keyring):
     with_keyring(Chest())
     with pytest.raises(WrongKey, match=f"user '{NUMBER}'.*log in as whoever protected it"):
-        master_key(Origin("keyring", NUMBER))
+        master_key(Origin("keyring", NUMBER, NUMBER))
 
 
 @pytest.mark.parametrize("backend", [Locked, Crashing, keyring.backends.fail.Keyring])
 def test_a_keyring_that_fails_says_in_one_line_how_to_set_one_up(with_keyring, backend):
     with_keyring(backend())
-    for use in (lambda: master_key(Origin("keyring", NUMBER)), lambda: new_key("keyring")):
+    for use in (lambda: master_key(Origin("keyring", NUMBER, NUMBER)), lambda: new_key("keyring")):
         with pytest.raises(WrongKey, match="gnome-keyring-daemon --unlock") as failure:
             use()
         assert len(str(failure.value).splitlines()) == 1
@@ -150,7 +165,7 @@ def test_an_interrupt_while_the_keyring_is_asked_stays_one(with_keyring):
 
     with_keyring(Interrupted())
     with pytest.raises(KeyboardInterrupt):
-        master_key(Origin("keyring", NUMBER))
+        master_key(Origin("keyring", NUMBER, NUMBER))
 
 
 # A passphrase
@@ -168,7 +183,7 @@ def test_a_passphrase_gives_the_same_key_again_and_another_one_another(asked):
 
 def test_the_derivation_is_scrypt_as_rfc_7914_has_it():
     # Its second test vector, section 12, of which 32 of the 64 bytes are wanted here.
-    origin = Origin("passphrase", NUMBER, b"NaCl".hex(), cost=1024, block=8, parallel=16)
+    origin = Origin("passphrase", NUMBER, NUMBER, b"NaCl".hex(), cost=1024, block=8, parallel=16)
     expected = "fdbabe1c9d3472007856e7190d01e9fe7c6ad7cbc8237830e77376634b373162"
     assert master_key(origin, lambda _: "password").hex() == expected
 
@@ -199,7 +214,7 @@ def test_a_short_or_mistyped_passphrase_is_refused(asked):
 
 
 def test_without_somebody_to_ask_the_message_says_what_to_do():
-    origin = Origin("passphrase", NUMBER, "00", cost=16, block=8, parallel=1)
+    origin = Origin("passphrase", NUMBER, NUMBER, "00", cost=16, block=8, parallel=1)
     with pytest.raises(WrongKey, match="use a terminal"):
         master_key(origin)
     with pytest.raises(UsageError, match="at a terminal"):
@@ -210,19 +225,19 @@ def test_no_answer_is_no_passphrase():
     def closed(_):
         raise EOFError
 
-    origin = Origin("passphrase", NUMBER, "00", cost=16, block=8, parallel=1)
+    origin = Origin("passphrase", NUMBER, NUMBER, "00", cost=16, block=8, parallel=1)
     with pytest.raises(WrongKey, match="no passphrase was typed"):
         master_key(origin, closed)
 
 
 def test_a_passphrase_of_bytes_that_are_no_text_derives_a_key():
-    origin = Origin("passphrase", NUMBER, "00", cost=16, block=8, parallel=1)
+    origin = Origin("passphrase", NUMBER, NUMBER, "00", cost=16, block=8, parallel=1)
     assert len(master_key(origin, lambda _: "caf\udce9")) == 32
 
 
 def test_a_key_that_proved_right_is_not_asked_for_again(asked):
     asked.answers = [LONG]
-    origin = Origin("passphrase", NUMBER, "00", cost=16, block=8, parallel=1)
+    origin = Origin("passphrase", NUMBER, NUMBER, "00", cost=16, block=8, parallel=1)
     key = master_key(origin, asked.ask)
     keep(origin, key)
     assert master_key(origin) == key
@@ -240,6 +255,7 @@ def test_a_key_that_proved_right_is_not_asked_for_again(asked):
         {"source": "nowhere"},
         {"id": "ab"},
         {"id": "no digits"},
+        {"database": "ab"},
         {"source": "passphrase"},
         {"source": "passphrase", "salt": "00", "cost": 3, "block": 8, "parallel": 1},
         {"source": "passphrase", "salt": "00", "cost": 2**30, "block": 8, "parallel": 1},
@@ -253,7 +269,7 @@ def test_a_key_that_proved_right_is_not_asked_for_again(asked):
 def test_a_hostile_origin_is_refused_before_it_costs_anything(facts):
     started = time.process_time()
     with pytest.raises(ValueError, match=r"its key|non-hexadecimal"):
-        Origin(**{"source": "environment", "id": NUMBER, **facts})
+        Origin(**{"source": "environment", "id": NUMBER, "database": NUMBER, **facts})
     assert time.process_time() - started < 1
 
 

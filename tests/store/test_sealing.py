@@ -23,7 +23,7 @@ from membrane.store.sealing import (
 from membrane.store.unpickling import MALFORMED
 
 KEY = bytes(range(32))
-ORIGIN = Origin("environment", "ab" * 16)
+ORIGIN = Origin("environment", "ab" * 16, "12" * 16)
 SEAL = Seal(KEY, ORIGIN)
 CHUNK = 64
 CONTENT = bytes(range(256)) + b"the end"
@@ -135,7 +135,7 @@ def test_the_representation_of_a_seal_does_not_hold_its_keys():
 @pytest.mark.parametrize("source", keys.SOURCES)
 def test_another_key_is_told_from_damage(path, source):
     scrypt = {"salt": "00", "cost": 16, "block": 8, "parallel": 1}
-    origin = Origin(source, "ab" * 16, **(scrypt if source == "passphrase" else {}))
+    origin = Origin(source, "ab" * 16, "12" * 16, **(scrypt if source == "passphrase" else {}))
     with pytest.raises(WrongKey, match="not the key of the voiceprint database"):
         opened(sealed_file(seal=Seal(KEY, origin)), path, key=KEY[::-1])
 
@@ -284,7 +284,7 @@ def test_a_blob_that_was_changed_or_cut_off_is_noticed():
 
 def test_a_blob_of_the_former_key_is_unsealed_while_that_is_remembered():
     sealed = SEAL.seal(b"three failures", "attempts")
-    new = Seal(KEY[::-1], Origin("environment", "cd" * 16), former=KEY)
+    new = Seal(KEY[::-1], Origin("environment", "cd" * 16, "12" * 16), former=KEY)
     assert new.unseal(sealed, "attempts") == b"three failures"
     assert new.unseal(new.seal(b"four", "attempts"), "attempts") == b"four"
     with pytest.raises(SealBroken):
@@ -296,7 +296,7 @@ def test_keys_for_two_purposes_or_databases_differ_and_stay():
         SEAL.mac_key("log"),
         SEAL.mac_key("projection"),
         Seal(KEY[::-1], ORIGIN).mac_key("log"),
-        Seal(KEY, Origin("environment", "cd" * 16)).mac_key("log"),
+        Seal(KEY, Origin("environment", "ab" * 16, "34" * 16)).mac_key("log"),
     }
     assert len(found) == 4
     assert {len(key) for key in found} == {32}
