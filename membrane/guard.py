@@ -74,8 +74,8 @@ class Attempt:
     def close(self, *, accepted: bool, recording: bytes = b"") -> None:
         """Take the failure back if it was none, and remember the recording."""
         self.open = False
-        if accepted and self.turn is not None:
-            self.guard.attempts.succeed(self.turn, recording)
+        if accepted:
+            self.guard.remember(self.claim, self.turn, recording)
 
 
 class Guard:
@@ -188,6 +188,19 @@ class Guard:
             return False
         known = (*claim.recordings, *self.attempts.recent_recordings(claim.name))
         return any(fingerprint.same_recording(Fingerprint.from_bytes(one)) for one in known)
+
+    def remember(self, claim: Claim, turn: Turn | None, recording: bytes) -> None:
+        """Keep the recording of an accepted login, and take back that it was a failure.
+
+        Raises
+        ------
+        StoreError
+        """
+        kept = recording if self._settings.replay == "refuse" else b""
+        if turn is not None:
+            self.attempts.succeed(turn, kept)
+        elif kept:
+            self.attempts.remember_recording(claim.name, kept)
 
     # ---- What is written down
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
@@ -123,30 +124,48 @@ class Outcome(NamedTuple):
 def outcomes(doors: Sequence[Door], knocks: Sequence[Knock]) -> list[Outcome]:
     """Return what every door decides about every knock, at every level that it asks for.
 
-    Knocks with the same sound should follow one another: it is then listened to once.
+    Knocks with the same sound should follow one another: it is examined and listened to once.
     """
-    return [outcome for knock in knocks for door in doors for outcome in _outcomes_at(door, knock)]
+    return [
+        outcome
+        for _, same in groupby(knocks, key=lambda knock: id(knock.utterance))
+        for together in [list(same)]
+        for door in doors
+        for outcome in _outcomes_at(door, together)
+    ]
 
 
-def _outcomes_at(door: Door, knock: Knock) -> Iterator[Outcome]:
-    examined: dict[bool, Examined | None] = {}
-    for level in knock.levels:
-        membrane = door.at(level)
-        strict = membrane.settings.strict
-        if strict not in examined:
-            examined[strict] = _examined(membrane, knock)
-        for name in knock.names:
-            refused_by, similarity = _decided(membrane, name, examined[strict])
-            yield Outcome(
-                knock.instrument, door.encoder, level, name, knock.who, refused_by, similarity
-            )
+def _outcomes_at(door: Door, knocks: Sequence[Knock]) -> Iterator[Outcome]:
+    """Yield the outcomes of knocks with the same sound."""
+    heard = _heard(door, knocks[0].utterance)
+    for knock in knocks:
+        worded = {strict: _worded(door, heard, knock.asked, strict) for strict in _kinds(knock)}
+        for level in knock.levels:
+            membrane = door.at(level)
+            for name in knock.names:
+                evidence = worded[membrane.settings.strict]
+                decided = _decided(membrane, name, evidence)
+                yield Outcome(knock.instrument, door.encoder, level, name, knock.who, *decided)
 
 
-def _examined(membrane: Membrane, knock: Knock) -> Examined | None:
-    """Return the evidence, or None for what cannot be judged."""
+def _kinds(knock: Knock) -> set[bool]:
+    """Return whether the words must be matched strictly, loosely, or both."""
+    return {level == "strict" for level in knock.levels}
+
+
+def _heard(door: Door, utterance: Utterance) -> Examined | None:
+    """Return the evidence without the words, or None for what cannot be judged."""
     with suppress(PoorQuality):
-        return membrane.examine(knock.utterance, expected=knock.asked)
+        return door.at(SECURITY_LEVELS[0]).examine(utterance)
     return None
+
+
+def _worded(door: Door, heard: Examined | None, asked: str, strict: bool) -> Examined | None:
+    """Return the evidence with the words that are asked for, as `verify` takes it."""
+    if heard is None or not asked:
+        return heard
+    recognizer = door.at(SECURITY_LEVELS[0]).recognizer
+    return replace(heard, words=recognizer.match(heard.prepared.samples, asked, strict=strict))
 
 
 def _decided(membrane: Membrane, name: str, examined: Examined | None) -> tuple[str, float]:

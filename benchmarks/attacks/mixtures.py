@@ -62,7 +62,7 @@ class Sizes(NamedTuple):
     logins: int
 
 
-SIZES = {False: Sizes(7, 12), True: Sizes(1, 1)}
+SIZES = {False: Sizes(5, 12), True: Sizes(1, 1)}
 """By whether it must be quick."""
 
 

@@ -4,28 +4,24 @@ from __future__ import annotations
 
 import io
 import re
-import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.hostile_files.checksums import flac_frames, ogg_mended
+from benchmarks.hostile_files.stored import ATTEMPTS, DATABASE, ENDINGS, HEAD, LOG, SEALED, stored
 from membrane.audio.files import read_utterance
 from membrane.audio.utterance import SAMPLE_RATE, Samples
-from membrane.store.joblib_store import JoblibStore
-from membrane.store.voiceprint import VECTOR_SIZE, EnrolledUtterance, RecordedQuality, Voiceprint
 
 VOICE = Path(__file__).resolve().parents[2] / "tests" / "recordings" / "edgar"
 SPOKEN = slice(8192, 8192 + 28800)
 """Of the first passphrase: 1.8 s that are speech throughout, so that a sound copy is judged."""
 
-DATABASE = "joblib"
-"""Kind of the files that are no sound."""
-
 SHARES = {
-    **{"WAV": 22, "FLAC": 14, "OGG": 12, "OPUS": 8, "MP3": 14, DATABASE: 16},
+    **{"WAV": 22, "FLAC": 14, "OGG": 12, "OPUS": 8, "MP3": 14},
+    **{DATABASE: 16, SEALED: 4, ATTEMPTS: 3, LOG: 3, HEAD: 1},
     **{"WAVEX": 2, "RF64": 2, "W64": 2, "AIFF": 3, "AU": 2, "CAF": 3},
     **dict.fromkeys(("AVR", "HTK", "IRCAM", "MAT4", "MAT5", "MPC2K", "NIST"), 0.6),
     **dict.fromkeys(("PAF", "PVF", "SDS", "SVX", "VOC", "WVE", "XI"), 0.6),
@@ -40,13 +36,10 @@ MANY_CHANNELS = {
     **{("AIFF", "PCM_16"): (2,), ("AU", "PCM_16"): (6,)},
 }
 
-PEOPLE = ("Anna", "Zoë", "Max")
 WRITTEN_AT = re.compile(rb"(PEAK.{8}).{4}", re.DOTALL)
 """Size, version and time of the chunk that goes with floating-point samples."""
 
 WRITTEN_ON = re.compile(rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
-
-WHEN = "2026-11-21T10:00:00+00:00"
 
 
 @dataclass(frozen=True)
@@ -60,19 +53,30 @@ class Seed:
     content : bytes
     frames : list of int
         Where the frames of a FLAC file begin, and the end.
+    beside : dict of str to bytes
+        What other files hold that it goes with, by what their names end in.
     """
 
     kind: str
     content: bytes
     frames: list[int] = field(default_factory=list)
+    beside: dict[str, bytes] = field(default_factory=dict)
 
 
 def seeds() -> dict[str, list[Seed]]:
     """Return the valid files of each kind."""
     found: dict[str, list[Seed]] = {kind: [] for kind in SHARES}
-    for seed in [*_recordings(), Seed(DATABASE, _database())]:
+    for seed in [*_recordings(), *_kept()]:
         found[seed.kind].append(seed)
     return found
+
+
+def _kept() -> Iterator[Seed]:
+    """Yield what Membrane keeps; a log and its head go together."""
+    contents = stored()
+    for kind, content in contents.items():
+        others = {LOG: HEAD, HEAD: LOG}.get(kind)
+        yield Seed(kind, content, beside={ENDINGS[others]: contents[others]} if others else {})
 
 
 def _recordings() -> Iterator[Seed]:
@@ -80,7 +84,7 @@ def _recordings() -> Iterator[Seed]:
     import soundfile
 
     samples = _spoken()
-    for kind in SHARES.keys() - {DATABASE}:
+    for kind in SHARES.keys() - ENDINGS.keys():
         container = "OGG" if kind == "OPUS" else kind
         for subtype in sorted(soundfile.available_subtypes(container)):
             if container == "OGG" and (subtype == "OPUS") != (kind == "OPUS"):
@@ -126,36 +130,3 @@ def _repeatable(content: bytes, container: str) -> bytes:
         ogg_mended(mended, serial=1)
         return bytes(mended)
     return WRITTEN_AT.sub(rb"\1" + bytes(4), WRITTEN_ON.sub(b"2026-11-21 10:00:00", content))
-
-
-def _database() -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        store = JoblibStore(Path(folder) / "voiceprints.joblib")
-        for number, name in enumerate(PEOPLE):
-            store.add(_person(name, number))
-        return store.path.read_bytes()
-
-
-def _person(name: str, number: int) -> Voiceprint:
-    chance = np.random.default_rng(number)
-    vectors = chance.normal(size=(2, VECTOR_SIZE))
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    utterances = [
-        EnrolledUtterance(
-            vector=vector.astype(np.float32),
-            norm=0.9,
-            partials=3,
-            recorded_at=WHEN,
-            quality=RecordedQuality(2.5, 20.0, -23.5, 0.0),
-            fingerprint=chance.bytes(200),
-        )
-        for vector in vectors
-    ]
-    person = Voiceprint.of(name, "resemblyzer", utterances)
-    return replace(
-        person,
-        passphrase="open the green door",
-        id=f"{number:032x}",
-        created_at=WHEN,
-        updated_at=WHEN,
-    )

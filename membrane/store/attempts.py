@@ -149,6 +149,11 @@ class Attempts:
             record = book.record(turn.key).cleared_up_to(turn.mark)
             self._write(book.put(turn.key, record, now=self._clock()))
 
+    def remember_recording(self, name: str, fingerprint: bytes) -> None:
+        """Keep the recording of an accepted login, where no attempt is counted."""
+        with self._changing() as book:
+            self._recordings.append(book.key_of(name), fingerprint, self._seal)
+
     def unlock(self, name: str) -> bool:
         """Forget the failures of a name; return whether there were any."""
         with self._changing() as book:
