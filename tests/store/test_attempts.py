@@ -44,6 +44,8 @@ class Clock:
 class Cover:
     """Stands for a seal: it tells its key and its purpose."""
 
+    accepts_plain = False
+
     def __init__(self, key):
         self._key = key.encode()
 
@@ -577,6 +579,16 @@ def test_signed_nonsense_is_refused(attempts, file, content):
     attempts._file.write(content, None)
     with pytest.raises(StoreDamaged, match="makes no sense"):
         attempts.begin("ada")
+
+
+@pytest.mark.parametrize("at", ["NaN", "Infinity", "-1", "1e300", "true", '"now"', "9" * 400, "[]"])
+def test_a_signed_time_that_is_none_is_refused(attempts, at):
+    turn = attempts.begin("ada")
+    head = attempts._read().lines.content.split(b"\n")[0]
+    attempts._file.write(b'%b\n%b [[["",%b]],[]]\n' % (head, turn.key.encode(), at.encode()), None)
+    for use in (attempts.begin, attempts.require_open, attempts.state_of):
+        with pytest.raises(StoreDamaged, match="makes no sense"):
+            use("ada")
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b'["%%"]', b"[" * 100_000])

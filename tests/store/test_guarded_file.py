@@ -22,8 +22,9 @@ class Broken(ValueError):
 class Cover:
     """Stands for a seal: it tells its key and its purpose, and hides nothing."""
 
-    def __init__(self, key):
+    def __init__(self, key, *, accepts_plain=False):
         self._key = key
+        self.accepts_plain = accepts_plain
 
     def seal(self, plain, purpose):
         return self._proof(plain, purpose) + bytes(byte ^ 0xFF for byte in plain)
@@ -116,6 +117,11 @@ def test_a_plain_file_is_refused_where_it_must_be_encrypted(file):
     file.write(CONTENT, None)
     with pytest.raises(StoreDamaged, match="not encrypted"):
         file.read(ONE)
+
+
+def test_a_plain_file_is_read_while_the_database_is_being_encrypted(file):
+    file.write(CONTENT, None)
+    assert file.read(Cover(b"one", accepts_plain=True)) == CONTENT
 
 
 @pytest.mark.parametrize("old", [None, ONE])
