@@ -147,8 +147,9 @@ class Fingerprint:
         """
         if stored[:1] != bytes([VERSION]):
             raise ValueError("a fingerprint of another version")
-        if len(stored) > 1 + MOST_PEAKS * PEAK.itemsize:
-            raise ValueError("a fingerprint of too many peaks")
+        count, rest = divmod(len(stored) - 1, PEAK.itemsize)
+        if rest or count > MOST_PEAKS:
+            raise ValueError("a fingerprint of a wrong length")
         peaks = np.frombuffer(stored, PEAK, offset=1)
         times, frequencies = peaks["time_ms"].astype(float), peaks["frequency_hz"].astype(float)
         if np.any(np.diff(times) < 0) or np.any(times > LONGEST_MS):
