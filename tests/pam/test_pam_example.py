@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pam.conftest import EXAMPLE, PASSWORD, configure, conversation, program
+from tests.pam.conftest import EXAMPLE, PASSWORD, SITTING_HERE, configure, conversation, program
 
 ROOT = Path(__file__).resolve().parents[2]
 ELSEWHERE = "Remote=yes\nActive=yes\nSeat="
@@ -187,6 +187,15 @@ def test_login_from_another_machine_is_refused_through_pam(log_in, installed):
 def test_session_that_is_elsewhere_or_not_shown_is_refused_unheard(installed, asked, session):
     program(installed.bin / "loginctl", f"printf '{session}\\n'")
     assert refused_unheard(installed, asked(PAM_TTY="tty1"))
+
+
+def test_nobody_chooses_the_session_that_is_asked_about(installed, asked):
+    program(
+        installed.bin / "loginctl",
+        '[ -z "${XDG_SESSION_ID:-}" ] || exit 1',
+        f"printf '{SITTING_HERE}\\n'",
+    )
+    assert asked(XDG_SESSION_ID="7").returncode == 0
 
 
 @pytest.mark.parametrize(
