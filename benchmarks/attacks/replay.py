@@ -138,7 +138,9 @@ def risk(outcomes: Sequence[Outcome]) -> str:
         rows.append([level, percentage(shares[0]), *cells, percentage(total)])
     head = ["per cent", "same prompt", *(f"{count} changed" for count in CHANGED), "sum"]
     return (
-        "How likely a random prompt differs in so few places, times how often it is then let in:"
+        "How likely a random prompt differs in so few places, times how often it is then let in. "
+        "Of the last twenty logins no recording meets such a prompt: a new one differs from each "
+        "of their prompts in half of the places or more."
         f"\n\n{table(head, rows)}"
     )
 
