@@ -2,11 +2,13 @@
 
     python -m benchmarks.hostile_files [--files 100000] [--workers 2] [--seed 1] [--keep FOLDER]
 
-Valid recordings in every subtype that libsndfile writes, and a valid database, are damaged in up to
-four ways: bits and bytes, numbers of the header at their extremes, truncation, parts left out,
-doubled, swapped and spliced; checksums are mostly made right again, so that the damage gets to the
-decoders. Each file goes through what a command does with it: a recording is read, its speech found
-and its quality required; of a database everything is read.
+Valid recordings in every subtype that libsndfile writes, and what Membrane keeps (the database,
+plain and encrypted, the record of logins and the decision log), are damaged in up to four ways:
+bits and bytes, numbers of the header at their extremes, truncation, parts left out, doubled,
+swapped and spliced. What is kept is also written anew with values that nobody would write.
+Checksums are mostly made right again, so that the damage gets to the decoders. Each file goes
+through what a command does with it: a recording is read, its speech found, its quality required and
+its fingerprint taken; of what is kept everything is read, and a login counted and recorded.
 
 It must be judged, or be refused with exit code 3 (a recording) or 5 (a database) in one line, in
 less than 2 s of processor and 1.5 GB more than an idle process has, and leave neither a file nor a
@@ -77,7 +79,7 @@ def tell(report: Report, sound: dict[str, list[Seed]], chosen: argparse.Namespac
     )
     if chosen.keep:
         chosen.keep.mkdir(parents=True, exist_ok=True)
-        name = f"{chosen.seed}-{report.number}.{file.kind.lower()}"
+        name = f"{chosen.seed}-{report.number}.{file.kind.lower().replace(' ', '-')}"
         (chosen.keep / name).write_bytes(file.content)
 
 

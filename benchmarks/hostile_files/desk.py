@@ -12,12 +12,23 @@ import warnings
 from pathlib import Path
 
 from benchmarks.hostile_files.judging import outcome_of
+from benchmarks.hostile_files.mutants import Mutant
+from benchmarks.hostile_files.stored import ATTEMPTS, DATABASE, ENDINGS, KEY, LOG, SEALED
+from membrane.store import keys
+from membrane.store.database_file import previous_of
 
 CPU_S = 2.0
 """Seconds of processor that a file may take: on a busy machine the clock on the wall says less."""
 
 MEMORY = 1536 << 20
 """Bytes of address space beyond what the modules and networks take."""
+
+EXPECTED = {
+    *(f"file{ending}" for ending in ENDINGS.values()),
+    *(f"file{ENDINGS[kind]}.lock" for kind in (ATTEMPTS, LOG)),
+    previous_of(Path("file")).name,
+}
+"""Files that may be in the folder after a command: locks stay."""
 
 KILOBYTES_OF_MB = 1024
 
@@ -33,8 +44,8 @@ class Desk:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._file = folder / "file"
         tempfile.tempdir = str(folder)
+        os.environ.update(KEY)
         # What a library prints is shown to a person as more than the one line.
         self._printed = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process
         sys.stdout.flush()
@@ -50,7 +61,7 @@ class Desk:
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
-    def judge(self, kind: str, content: bytes) -> tuple[str, str, float, float]:
+    def judge(self, file: Mutant) -> tuple[str, str, float, float]:
         """Judge a file; a signal ends the process if that takes too long.
 
         Returns
@@ -61,19 +72,34 @@ class Desk:
         grown_mb : float, MB
             By how much the process held more than ever before.
         """
-        self._file.write_bytes(content)
+        path = self._laid_out(file)
+        keys.forget()
         descriptors, held, started = _descriptors(), _most_held(), time.process_time()
         signal.setitimer(signal.ITIMER_PROF, CPU_S)
-        outcome, problem = outcome_of(kind, self._file)
+        outcome, problem = outcome_of(file.kind, path)
         signal.setitimer(signal.ITIMER_PROF, 0)
         cpu_s = time.process_time() - started
         problem = problem or self._left_behind(descriptors)
         return outcome, problem, cpu_s, (_most_held() - held) / KILOBYTES_OF_MB
 
+    def _laid_out(self, file: Mutant) -> Path:
+        """Write a file, and those that go with it; return where it is."""
+        for other in self._folder.iterdir():
+            other.unlink()
+        database = self._folder / "file"
+        for ending, content in file.beside.items():
+            (self._folder / f"file{ending}").write_bytes(content)
+        if file.kind in {DATABASE, SEALED}:
+            # The remedy looks at the copy before this one, which may be as hostile.
+            previous_of(database).write_bytes(file.content)
+        path = self._folder / f"file{ENDINGS.get(file.kind, '')}"
+        path.write_bytes(file.content)
+        return path
+
     def _left_behind(self, descriptors: set[str]) -> str:
         if opened := _descriptors() - descriptors:
             return f"left a file open: {', '.join(map(_target, opened))}"
-        others = [path.name for path in self._folder.iterdir() if path != self._file]
+        others = {path.name for path in self._folder.iterdir()} - EXPECTED
         if others:
             return f"left files behind: {others}"
         sys.stderr.flush()

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
-from benchmarks.hostile_files.seeds import DATABASE
+from rich.console import Console
+
+from benchmarks.hostile_files.stored import ATTEMPTS, DATABASE, ENDINGS, HEAD, LOG, SEALED
 from membrane.audio.files import read_utterance
+from membrane.audio.fingerprint import fingerprint_of
 from membrane.audio.preparation import prepare
 from membrane.audio.quality import require
-from membrane.errors import MembraneError, StoreError, UnusableRecording
+from membrane.console import View
+from membrane.decision_log import DecisionLog
+from membrane.errors import LockedOut, MembraneError, StoreError, UnusableRecording
+from membrane.store.attempts import Attempts
 from membrane.store.joblib_store import JoblibStore
 
 FINE = "fine"
@@ -20,8 +28,10 @@ LONGEST_MESSAGE = 400
 
 def hear(path: Path) -> None:
     """Read a recording and find the speech, as every command does that is given one."""
-    prepared = prepare(read_utterance(path))
+    utterance = read_utterance(path)
+    prepared = prepare(utterance)
     require(prepared.quality, source=str(path))
+    fingerprint_of(utterance.samples)
 
 
 def look_up_everybody(path: Path) -> None:
@@ -37,13 +47,51 @@ def look_up_everybody(path: Path) -> None:
     gallery.index_of("anna")
 
 
+def look_up_logins(path: Path) -> None:
+    """Read the record of logins, and count one, as `verify` and `export` do."""
+    attempts = Attempts(_database_of(path, ATTEMPTS))
+    for name in ("Anna", "somebody else"):
+        attempts.state_of(name)
+        attempts.recent_prompts(name)
+        attempts.recent_recordings(name)
+        with suppress(LockedOut):
+            attempts.withdraw(attempts.begin(name))
+
+
+def look_through_the_log(path: Path) -> None:
+    """Show and check the decision log, and write a line, as `log` and `verify` do."""
+    log = DecisionLog(path.with_name(path.name.removesuffix(".head")))
+    text = io.StringIO()
+    for as_json in (False, True):
+        view = View(answers=Console(file=text), as_json=as_json)
+        view.log_entries(log.entries(), {})
+        view.log_check(log.verify())
+    if not text.getvalue().replace("\n", "").replace("\t", "").isprintable():
+        raise ValueError(f"a terminal would obey {text.getvalue()[:100]!r}")
+    log.append({"event": "verify", "accepted": False})
+
+
+def _database_of(path: Path, kind: str) -> Path:
+    return path.with_name(path.name.removesuffix(ENDINGS[kind]))
+
+
+TASKS: dict[str, Callable[[Path], None]] = {
+    DATABASE: look_up_everybody,
+    SEALED: look_up_everybody,
+    ATTEMPTS: look_up_logins,
+    LOG: look_through_the_log,
+    HEAD: look_through_the_log,
+}
+"""What is done with a file that is no recording."""
+
+
 def outcome_of(kind: str, path: Path) -> tuple[str, str]:
     """Put a file through what a command does with it.
 
     Parameters
     ----------
     kind : str
-        `DATABASE`, or any other for a recording.
+        One of `TASKS`, or any other for a recording.
     path : Path
 
     Returns
@@ -53,18 +101,14 @@ def outcome_of(kind: str, path: Path) -> tuple[str, str]:
     problem : str
         What is wrong with that; empty if such a file may end so.
     """
-    task, allowed = _task_of(kind)
+    allowed = StoreError if kind in TASKS else UnusableRecording
     try:
-        task(path)
+        TASKS[kind](path) if kind in TASKS else hear(path)
     except MembraneError as error:
         return type(error).__name__, _problem_of(error, allowed, path)
     except BaseException as error:  # noqa: BLE001 - to find any is what this is for
         return type(error).__name__, f"{type(error).__name__}: {error}"
     return FINE, ""
-
-
-def _task_of(kind: str) -> tuple[Callable[[Path], None], type[MembraneError]]:
-    return (look_up_everybody, StoreError) if kind == DATABASE else (hear, UnusableRecording)
 
 
 def _problem_of(error: MembraneError, allowed: type[MembraneError], path: Path) -> str:

@@ -8,18 +8,19 @@ from itertools import accumulate
 import numpy as np
 
 from benchmarks.hostile_files.checksums import flac_mended, ogg_mended
-from benchmarks.hostile_files.columns import rewrite_columns
 from benchmarks.hostile_files.damage import Chance, Damage, any_of
 from benchmarks.hostile_files.mutations import MUTATIONS
-from benchmarks.hostile_files.seeds import DATABASE, SHARES, Seed
+from benchmarks.hostile_files.rewriting import REWRITINGS, attempts_mended, header_mended
+from benchmarks.hostile_files.seeds import SHARES, Seed
+from benchmarks.hostile_files.stored import ATTEMPTS, SEALED
 
 MOST_MUTATIONS = 4
 
 REWRITTEN = 0.4
-"""Share of the databases whose columns are rewritten before their bytes are damaged, if at all."""
+"""Share of what Membrane keeps that is rewritten before its bytes are damaged, if at all."""
 
 MENDED = 0.7
-"""Share of the Ogg and FLAC files whose checksums are right: in the others they stop the damage."""
+"""Share of the files with checksums in which they are right: in the others they stop the damage."""
 
 STRANGER = 0.2
 """Share of the files that are spliced with one of any kind."""
@@ -27,11 +28,12 @@ STRANGER = 0.2
 
 @dataclass(frozen=True)
 class Mutant:
-    """A damaged file: its kind, what was done to it, and what it holds."""
+    """A damaged file: its kind, what was done to it, what it holds, and what is beside it."""
 
     kind: str
     mutations: tuple[str, ...]
     content: bytes
+    beside: dict[str, bytes]
 
 
 def mutant(seeds: dict[str, list[Seed]], seed: int, number: int) -> Mutant:
@@ -41,16 +43,18 @@ def mutant(seeds: dict[str, list[Seed]], seed: int, number: int) -> Mutant:
     other = _any_kind(chance) if chance.random() < STRANGER else kind
     sound = any_of(seeds[kind], chance)
     damage = Damage(bytearray(sound.content), sound, any_of(seeds[other], chance), chance)
-    rewritten = kind == DATABASE and chance.random() < REWRITTEN
+    rewritten = kind in REWRITINGS and chance.random() < REWRITTEN
     fewest = 0 if rewritten else 1
     chosen = [any_of(MUTATIONS, chance) for _ in range(chance.integers(fewest, MOST_MUTATIONS + 1))]
     if rewritten:
-        chosen.insert(0, rewrite_columns)
+        chosen.insert(0, REWRITINGS[kind])
     for mutation in chosen:
         mutation(damage)
     if chance.random() < MENDED:
         _mend(damage)
-    return Mutant(kind, tuple(mutation.__name__ for mutation in chosen), bytes(damage.content))
+    return Mutant(
+        kind, tuple(mutation.__name__ for mutation in chosen), bytes(damage.content), sound.beside
+    )
 
 
 def _any_kind(chance: Chance) -> str:
@@ -64,3 +68,7 @@ def _mend(damage: Damage) -> None:
         ogg_mended(damage.content)
     elif damage.sound.kind == "FLAC" and len(damage.content) == len(damage.sound.content):
         flac_mended(damage.content, damage.sound.frames)
+    elif damage.sound.kind == SEALED:
+        header_mended(damage.content)
+    elif damage.sound.kind == ATTEMPTS:
+        attempts_mended(damage.content)

@@ -17,8 +17,9 @@ from multiprocessing.context import ForkProcess
 from pathlib import Path
 
 from benchmarks.hostile_files.desk import CPU_S, Desk
-from benchmarks.hostile_files.mutants import mutant
-from benchmarks.hostile_files.seeds import DATABASE, Seed
+from benchmarks.hostile_files.mutants import Mutant, mutant
+from benchmarks.hostile_files.seeds import Seed
+from benchmarks.hostile_files.stored import ENDINGS
 
 WALL_S = 60.0
 """Seconds after which whoever still waits is taken to wait for ever."""
@@ -26,7 +27,7 @@ WALL_S = 60.0
 BATCH = 1000
 """Files a process; a new one starts with clean memory."""
 
-WARMING_UP = (DATABASE, "WAV", "FLAC", "MP3", "OGG", "OPUS")
+WARMING_UP = (*ENDINGS, "WAV", "FLAC", "MP3", "OGG", "OPUS")
 """Sound files of these kinds load every module and network, which is not counted."""
 
 DIED = "died"
@@ -155,8 +156,9 @@ def _work(
     """Judge files until all are done, or one ends the process."""
     desk = Desk(Path(tempfile.mkdtemp(dir=folder)))
     for kind in WARMING_UP:
-        desk.judge(kind, seeds[kind][0].content)
+        sound = seeds[kind][0]
+        desk.judge(Mutant(kind, (), sound.content, sound.beside))
     desk.set_limits()
     for number in numbers:
         file = mutant(seeds, seed, number)
-        reports.send(Report(number, file.kind, *desk.judge(file.kind, file.content)))
+        reports.send(Report(number, file.kind, *desk.judge(file)))

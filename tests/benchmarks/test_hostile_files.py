@@ -11,7 +11,9 @@ import pytest
 from benchmarks.hostile_files import desk, judging, workers
 from benchmarks.hostile_files.checksums import flac_mended, ogg_mended
 from benchmarks.hostile_files.mutants import mutant
-from benchmarks.hostile_files.seeds import DATABASE, SHARES, seeds
+from benchmarks.hostile_files.rewriting import attempts_mended, header_mended
+from benchmarks.hostile_files.seeds import SHARES, seeds
+from benchmarks.hostile_files.stored import ATTEMPTS, ENDINGS, KEY, SEALED
 from benchmarks.hostile_files.tally import Tally
 from benchmarks.hostile_files.workers import DIED, Report, Workers
 from membrane.errors import NoSuchFile, UndecodableAudio
@@ -43,11 +45,24 @@ def test_every_kind_has_sound_files_and_all_are_the_same_in_every_run(sound):
     assert seeds() == sound
 
 
-def test_sound_files_of_the_formats_that_are_read_are_judged_fine(sound, tmp_path):
-    path = tmp_path / "file"
-    for kind in ("WAV", "FLAC", "OGG", "OPUS", "MP3", "AIFF", "AU", DATABASE):
+def test_sound_files_of_the_formats_that_are_read_are_judged_fine(sound, tmp_path, monkeypatch):
+    monkeypatch.setenv(*next(iter(KEY.items())))
+    for kind in ("WAV", "FLAC", "OGG", "OPUS", "MP3", "AIFF", "AU", *ENDINGS):
+        for ending, content in sound[kind][0].beside.items():
+            (tmp_path / f"file{ending}").write_bytes(content)
+        path = tmp_path / f"file{ENDINGS.get(kind, '')}"
         path.write_bytes(sound[kind][0].content)
         assert judging.outcome_of(kind, path) == (judging.FINE, "")
+
+
+def test_checksums_of_what_is_kept_are_made_right_again(sound):
+    for kind, mend in ((ATTEMPTS, attempts_mended), (SEALED, header_mended)):
+        valid = sound[kind][0].content
+        broken = bytearray(valid)
+        place = valid.index(b"\n") - 1 if kind == ATTEMPTS else valid.index(b"}\n") + 2
+        broken[place] ^= 1
+        mend(broken)
+        assert bytes(broken) == valid
 
 
 def test_two_numbers_decide_a_file(sound):

@@ -1,0 +1,108 @@
+"""Files that are whole, checksum and all, and hold what nobody wrote: only a key prevents that."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks.hostile_files.columns import HOSTILE_VALUES, rewrite_columns
+from benchmarks.hostile_files.damage import Chance, Damage, any_of
+from benchmarks.hostile_files.stored import ATTEMPTS, DATABASE, HEAD, LOG, SEALED
+from membrane.log_lines import NOTHING, Stamp, hash_of
+
+SHA256_LINE = hashlib.sha256().digest_size * 2 + 1
+"""Hexadecimal digits and a line end."""
+
+ATTEMPTS_START = b"membrane plain 1 "
+
+STAMPS = ("previous", "by", "hash")
+"""What the log puts into its lines itself."""
+
+
+def hostile(value: Any, chance: Chance) -> Any:
+    """Return a JSON value with another one somewhere in it, or with something left out or added."""
+    if isinstance(value, dict) and value and chance.random() < 0.9:
+        name = any_of([*value, "unknown"], chance)
+        kept = {one: value[one] for one in value if one != name or chance.random() < 0.9}
+        return {**kept, name: hostile(value.get(name), chance)} if name in kept else kept
+    if isinstance(value, list) and value and chance.random() < 0.8:
+        place = int(chance.integers(len(value)))
+        return [*value[:place], hostile(value[place], chance), *value[place + 1 :]]
+    return any_of(HOSTILE_VALUES, chance)
+
+
+def rewrite_attempts(damage: Damage) -> None:
+    """Put another value into a line of the record of logins."""
+    lines = damage.sound.content.split(b"\n")[1:-1]
+    place = int(damage.chance.integers(len(lines)))
+    key, space, value = b"", b"", lines[place]
+    if place:
+        key, space, value = value.partition(b" ")
+    lines[place] = key + space + json.dumps(hostile(json.loads(value), damage.chance)).encode()
+    content = b"\n".join([*lines, b""])
+    damage.content[:] = ATTEMPTS_START + bytes(SHA256_LINE - 1) + b"\n" + content
+    attempts_mended(damage.content)
+
+
+def attempts_mended(content: bytearray) -> None:
+    """Make the checksum of a record of logins right."""
+    start = len(ATTEMPTS_START) + SHA256_LINE
+    digest = hashlib.sha256(b"attempts\n" + content[start:])
+    content[len(ATTEMPTS_START) : start] = digest.hexdigest().encode() + b"\n"
+
+
+def rewrite_header(damage: Damage) -> None:
+    """Put another value into the header of an encrypted database."""
+    first, header, _, rest = damage.sound.content.split(b"\n", 3)
+    changed = json.dumps(hostile(json.loads(header), damage.chance)).encode()
+    damage.content[:] = b"\n".join([first, changed, bytes(SHA256_LINE - 1), rest])
+    header_mended(damage.content)
+
+
+def header_mended(content: bytearray) -> None:
+    """Make the hash of the header of an encrypted database right."""
+    end = content.find(b"\n", content.find(b"\n") + 1) + 1
+    if end:
+        digest = hashlib.sha256(content[:end]).hexdigest().encode()
+        content[end : end + SHA256_LINE] = digest + b"\n"
+
+
+def rewrite_log(damage: Damage) -> None:
+    """Put another value into a line of the decision log, and stamp all lines anew."""
+    lines = [json.loads(line) for line in damage.sound.content.splitlines()]
+    place = int(damage.chance.integers(len(lines)))
+    written, previous = [], NOTHING
+    for number, fields in enumerate(lines):
+        entry = {name: fields[name] for name in fields if name not in STAMPS}
+        if number == place:
+            entry = _as_json(hostile(entry, damage.chance), entry)
+        written.append(Stamp().line({**entry, "previous": previous}))
+        previous = hash_of(written[-1])
+    damage.content[:] = b"\n".join([*written, b""])
+
+
+def rewrite_head(damage: Damage) -> None:
+    """Put another value into the head of the decision log, and stamp it anew."""
+    head = json.loads(damage.sound.content)
+    fields = {name: head[name] for name in head if name not in STAMPS}
+    damage.content[:] = Stamp().line(_as_json(hostile(fields, damage.chance), fields))
+
+
+def _as_json(value: Any, otherwise: dict[str, Any]) -> dict[str, Any]:
+    """Return an object that JSON has and a line may hold, or the one that was there."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        return otherwise
+    return value if isinstance(value, dict) else otherwise
+
+
+REWRITINGS: dict[str, Callable[[Damage], None]] = {
+    DATABASE: rewrite_columns,
+    SEALED: rewrite_header,
+    ATTEMPTS: rewrite_attempts,
+    LOG: rewrite_log,
+    HEAD: rewrite_head,
+}
