@@ -226,6 +226,24 @@ def test_a_file_of_another_name_does_not_pass_for_one_of_the_log(path, key):
     assert problem == "decisions.jsonl.0000000031 is not a file of this log"
 
 
+def test_a_line_that_was_moved_from_one_file_to_the_next_is_told(path, key):
+    log = filled(path, key, lines=30, most_bytes=2_000)
+    oldest, second, *_ = files_of(log)
+    *lines, last = lines_of(oldest)
+    oldest.write_bytes(b"".join(lines))
+    second.write_bytes(last + second.read_bytes())
+    (problem,) = log.verify().problems
+    assert problem.startswith(f"{second.name} line 1 is not line ")
+
+
+def test_a_line_end_that_was_cut_off_costs_no_later_line(path, key):
+    log = filled(path, key)
+    path.write_bytes(path.read_bytes()[:-1])
+    assert log.verify().problems == ("line 5 is missing at the end of decisions.jsonl",)
+    log.append({"event": "verify"})
+    assert [entry["number"] for entry in log.entries()] == [1, 2, 3, 4, 5, 6]
+
+
 @pytest.mark.parametrize("went_on", [False, True])
 def test_a_head_that_is_gone_is_told_and_told_for_ever(path, key, went_on):
     log = filled(path, key)
@@ -375,6 +393,16 @@ def test_a_line_without_mac_behind_the_head_does_not_pass_for_one_of_a_crash(pat
     assert "nothing announces it" in log.verify().problems[0]
     log.append({"event": "verify"})
     assert log.verify().problems
+
+
+def test_a_first_line_without_mac_does_not_pass_for_one_of_a_crash(path):
+    key = KEYS["with a key"]
+    log = DecisionLog(path, mac_key=key)
+    path.parent.mkdir()
+    log.files.put_head(Head().written(Stamp(key)))
+    forged = {"number": 1, "time": "now", "accepted": True, "previous": Head().last_hash}
+    path.write_bytes(Stamp().line(forged) + b"\n")
+    assert log.verify().problems == ("decisions.jsonl ends with a line that is stamped by sha256",)
 
 
 # Crashes
