@@ -64,13 +64,13 @@ def run(arguments: Sequence[str]) -> int:
     except BaseException as error:  # noqa: BLE001 - nothing is swallowed: each has its line
         if os.environ.get("MEMBRANE_DEBUG"):
             sys.excepthook(type(error), error, error.__traceback__)
-        return _failed(*_explain(_interrupt_behind(error) or error))
+        return _failed(*_explain(_end_behind(error) or error))
     return code if isinstance(code, int) else 0
 
 
-def _interrupt_behind(error: BaseException | None) -> KeyboardInterrupt | None:
-    """Return the Ctrl-C that made an error: an import that it breaks off says it failed."""
-    while error is not None and not isinstance(error, KeyboardInterrupt):
+def _end_behind(error: BaseException | None) -> KeyboardInterrupt | SystemExit | None:
+    """Return the signal that made an error: an import that it breaks off says it failed."""
+    while error is not None and not isinstance(error, KeyboardInterrupt | SystemExit):
         error = error.__cause__ or error.__context__
     return error
 
@@ -79,7 +79,7 @@ def _explain(error: BaseException) -> tuple[str, int]:
     """Return the line and the exit code for whatever ended a command."""
     import typer
 
-    from membrane.errors import MembraneError, OutputUnwritable, UsageError
+    from membrane.errors import MembraneError, OutputUnwritable, Unavailable, UsageError
 
     match error:
         case MembraneError():
@@ -95,6 +95,10 @@ def _explain(error: BaseException) -> tuple[str, int]:
             return f"the output cannot be written: {reason}", OutputUnwritable.exit_code
         case SystemExit(code=int(code)):
             return "", code
+        case ImportError():
+            reason = " ".join(str(error).split())
+            text = f"a library that Membrane needs cannot be loaded ({reason}): install it again"
+            return text, Unavailable.exit_code
     return (
         f"a defect of Membrane ({type(error).__name__}: {error}): please report it; "
         "MEMBRANE_DEBUG=1 shows where",

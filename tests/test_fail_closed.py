@@ -166,12 +166,7 @@ CASES = {
     "strangers missing": (weight("resemblyzer.cohort.npz", gone), 6, "cohort"),
     "strangers damaged": (weight("resemblyzer.cohort.npz", cut), 6, "cohort"),
     "own calibration damaged": (data("calibration.toml", b"nonsense"), 2, "calibration"),
-    "recognizer missing": pytest.param(
-        library("pocketsphinx"),
-        6,
-        "PocketSphinx",
-        marks=pytest.mark.xfail(reason="told as a defect, 70, so far", strict=True),
-    ),
+    "recognizer missing": (library("pocketsphinx"), 6, "pocketsphinx"),
     "recognizer not fetched": (options("--recognizer", "deepspeech"), 6, "weights fetch"),
     "recognizer dies": (
         library("pocketsphinx", "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"),
