@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import unicodedata
+from math import inf
 
 from membrane.errors import InvalidName
 
@@ -24,6 +25,13 @@ UNSEEN_CHARACTERS = frozenset(
 (Default_Ignorable_Code_Point of Unicode 15, less the categories above; and the empty Braille
 cell): two names that differ in these only would look alike."""
 
+MARKS = frozenset({"Mn", "Me"})
+"""What stands on the letter before it and takes no place of its own."""
+
+MOST_MARKS = 4
+"""Marks on one letter at most (Unicode Technical Standard 39, section 5.4): piled up, they cover
+the lines above and below."""
+
 
 def canonical_name(name: str) -> str:
     """Return `name` as it is stored: composed (NFC), without spaces around it.
@@ -37,7 +45,8 @@ def canonical_name(name: str) -> str:
     ------
     InvalidName
         If it is empty, longer than 64 characters, has a control character, a direction mark or
-        another character that cannot be seen, or could be taken for a path.
+        another character that cannot be seen, begins with a mark or piles marks up, or could be
+        taken for a path.
     """
     composed = unicodedata.normalize("NFC", name).strip()
     if not composed:
@@ -53,6 +62,11 @@ def canonical_name(name: str) -> str:
                 f"the name {composed!r} has the invisible character U+{ord(character):04X}: "
                 "leave it out"
             )
+    if _longest_pile(composed) > MOST_MARKS:
+        raise InvalidName(
+            f"a name has a letter with more than {MOST_MARKS} marks, or marks without a letter: "
+            "leave them out"
+        )
     # Characters such as U+FF0F and U+2025 are a slash and two dots to whoever compares by
     # compatibility, so it is the key that must not look like a path, too.
     for form in (composed, name_key(composed)):
@@ -83,3 +97,12 @@ def _is_unseen(character: str) -> bool:
     return (
         unicodedata.category(character) in UNSEEN_CATEGORIES or ord(character) in UNSEEN_CHARACTERS
     )
+
+
+def _longest_pile(name: str) -> float:
+    """Return the most marks that stand on one letter; without end for those that stand on none."""
+    longest, pile = 0.0, inf
+    for character in unicodedata.normalize("NFD", name):
+        pile = pile + 1 if unicodedata.category(character) in MARKS else 0.0
+        longest = max(longest, pile)
+    return longest

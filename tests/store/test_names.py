@@ -49,6 +49,29 @@ def test_a_character_that_cannot_be_seen_is_refused_and_named_but_never_shown(un
 
 
 @pytest.mark.parametrize(
+    "name",
+    ["Z\u0351\u0310\u034a\u0306\u0311algo", "\u0301anna", "\u20dd", "anna\u0301" + "\u0301" * 60],
+)
+def test_marks_that_pile_up_or_stand_on_nothing_are_refused_and_not_shown(name):
+    with pytest.raises(InvalidName, match="more than 4 marks") as refusal:
+        canonical_name(name)
+    assert str(refusal.value).isascii()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Nguy\u1ec5n",
+        "\u05e9\u05c1\u05b7\u05d1\u05bc\u05b8\u05ea",
+        "\u0e01\u0e34\u0e48",
+        "\u0939\u093f\u0928\u094d\u0926\u0940",
+    ],
+)
+def test_marks_of_living_scripts_are_kept(name):
+    assert name_key(canonical_name(name)) == name_key(name)
+
+
+@pytest.mark.parametrize(
     ("one", "other"),
     [
         ("Anna", "ANNA"),
