@@ -98,7 +98,7 @@ class Membrane(Enroller):
         with self.guard.attempt(claim) as attempt:
             examined = judging.examine(utterance, expected=expected or claim.passphrase)
             if claim.passphrase and not expected:
-                examined = _without_secret(examined)
+                examined = _without_secret(_for_its_owner(claim, examined))
             decision = judging._decided(claim, examined)
             attempt.end(decision, examined)
         if decision.accepted and self.settings.adapt == "on" and claim.person is not None:
@@ -341,6 +341,17 @@ class Membrane(Enroller):
             and not self.explains,
         )
         return replace(decision, reason=explain(decision))
+
+
+def _for_its_owner(claim: Claim, examined: Examined) -> Examined:
+    """Return the evidence with no words right that are another's: of whom a decoy is led like.
+
+    Whoever says their own passphrase would find out by it which names nobody has.
+    """
+    if claim.person is not None or examined.words is None or not examined.words.accepted:
+        return examined
+    words = replace(examined.words, accepted=False, problem="other words")
+    return replace(examined, words=words)
 
 
 def _without_secret(examined: Examined) -> Examined:

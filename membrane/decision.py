@@ -126,8 +126,9 @@ class Decision:
     replayed : bool
         Whether the recording was heard before, in a login or an enrolment of the person.
     numbers_hidden : bool
-        Whether the JSON form leaves out what could teach somebody to sound like the person: how
-        alike they are, what would be enough, and which encoder says so.
+        Whether the JSON form leaves out what could teach somebody to sound like the person, or to
+        guess a passphrase: how alike voice and words are, what would be enough, and which encoder
+        says so.
     """
 
     command: str
@@ -173,6 +174,8 @@ class Decision:
             plain["voice"] = self.voice and {"accepted": self.voice.accepted}
             for revealing in ("llr", "encoder", "candidates"):
                 del plain[revealing]
+            if self.words:
+                del plain["words"]["score"], plain["words"]["threshold"]
         return plain
 
 

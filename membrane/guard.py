@@ -38,8 +38,8 @@ LOG = ".log"
 
 MICROPHONE = "microphone"
 
-ANYONE = Claim("anyone", None, None)
-"""A login that claims no name: guessing passphrases is counted, too."""
+ANYONE = Claim("", None, None)
+"""A login that claims no name, and nobody has this one: guessing passphrases is counted, too."""
 
 
 @dataclass(eq=False)
@@ -187,7 +187,10 @@ class Guard:
         if self._settings.replay != "refuse":
             return False
         known = (*claim.recordings, *self.attempts.recent_recordings(claim.name))
-        return any(fingerprint.same_recording(Fingerprint.from_bytes(one)) for one in known)
+        same = [fingerprint.same_recording(Fingerprint.from_bytes(one)) for one in known]
+        # All are looked at, so that it takes as long for an unknown name; but whoever is enrolled
+        # would find out by a recording of their own that such a name is led like them.
+        return claim.person is not None and any(same)
 
     def remember(self, claim: Claim, turn: Turn | None, recording: bytes) -> None:
         """Keep the recording of an accepted login, and take back that it was a failure.
