@@ -13,7 +13,7 @@ from membrane import protection
 from membrane.authenticator import Membrane
 from membrane.decision_log import DecisionLog
 from membrane.errors import UnknownName
-from membrane.guard import LOG_KEY
+from membrane.guard import ANYONE, LOG_KEY
 from membrane.protection import Protection
 from membrane.store.attempts import Attempts
 from membrane.store.keys import Ask
@@ -82,15 +82,21 @@ def clear(membrane: Membrane) -> int:
     return people
 
 
-def unlock(membrane: Membrane, name: str) -> bool:
+def unlock(membrane: Membrane, name: str | None) -> bool:
     """Let somebody try again at once; return whether they had failed.
+
+    Parameters
+    ----------
+    membrane : Membrane
+    name : str or None
+        None for logins that claim no name, but say a passphrase.
 
     Raises
     ------
     InvalidName, NotTheOwner, StoreError
     """
     require_owner(membrane.store.path)
-    claim = membrane.claim(name)
+    claim = ANYONE if name is None else membrane.claim(name)
     had_failed = membrane.guard.attempts.unlock(claim.name)
     membrane.guard.record("unlocked", membrane.guard.who(claim))
     return had_failed

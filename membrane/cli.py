@@ -54,9 +54,7 @@ app = typer.Typer(
 )
 weights = typer.Typer(help="Model files: list, fetch or verify them.", rich_markup_mode=None)
 app.add_typer(weights, name="weights")
-log = typer.Typer(
-    help="The decision log: show it, or find what was changed.", rich_markup_mode=None
-)
+log = typer.Typer(help="The decision log: show it or verify it.", rich_markup_mode=None)
 app.add_typer(log, name="log")
 
 
@@ -454,11 +452,16 @@ def clear(yes: Yes = False, database: Database = None, quiet: Quiet = False) -> 
 
 @app.command(hidden=True)
 def unlock(
-    name: Annotated[str, typer.Argument(help="A person.")],
+    name: Annotated[str | None, typer.Argument(help="A person.")] = None,
+    anyone: Annotated[
+        bool, typer.Option("--anyone", help="Logins that say a passphrase and no name.")
+    ] = False,
     database: Database = None,
     quiet: Quiet = False,
 ) -> None:
     """Let somebody who failed too often try again at once."""
+    if (name is None) != anyone:
+        raise UsageError("say whom to unlock: a name, or --anyone")
     _tasks(_membrane(database=database), View(quiet=quiet)).unlock(name)
 
 

@@ -331,11 +331,11 @@ class Tasks:
         made = administration.protect(self.membrane, change, source=source, ask=ask)
         self.view.protection(made)
 
-    def unlock(self, name: str) -> None:
-        """Let somebody who failed too often try again at once."""
-        name = canonical_name(name)
+    def unlock(self, name: str | None) -> None:
+        """Let somebody who failed too often try again at once; without a name, by passphrase."""
+        who = "Whoever says a passphrase" if name is None else canonical_name(name)
         had_failed = administration.unlock(self.membrane, name)
-        self.view.note(f"{name} may try again." if had_failed else f"{name} was not waiting.")
+        self.view.note(f"{who} may try again." if had_failed else f"{who} was not waiting.")
 
     def revert(self, name: str) -> None:
         """Take back what logins added to somebody's voiceprint."""
