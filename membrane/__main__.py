@@ -79,7 +79,7 @@ def _explain(error: BaseException) -> tuple[str, int]:
     """Return the line and the exit code for whatever ended a command."""
     import typer
 
-    from membrane.errors import MembraneError, OutputUnwritable, Unavailable, UsageError
+    from membrane.errors import MembraneError, OutputUnwritable, UsageError
 
     match error:
         case MembraneError():
@@ -95,10 +95,18 @@ def _explain(error: BaseException) -> tuple[str, int]:
             return f"the output cannot be written: {reason}", OutputUnwritable.exit_code
         case SystemExit(code=int(code)):
             return "", code
-        case ImportError():
-            reason = " ".join(str(error).split())
-            text = f"a library that Membrane needs cannot be loaded ({reason}): install it again"
-            return text, Unavailable.exit_code
+    return _explain_unforeseen(error)
+
+
+def _explain_unforeseen(error: BaseException) -> tuple[str, int]:
+    from membrane.errors import Unavailable
+
+    if isinstance(error, ImportError):
+        return (
+            f"the library {error.name or 'of a program'} cannot be loaded ({error}): "
+            "install Membrane again",
+            Unavailable.exit_code,
+        )
     return (
         f"a defect of Membrane ({type(error).__name__}: {error}): please report it; "
         "MEMBRANE_DEBUG=1 shows where",

@@ -184,9 +184,9 @@ class Guard:
 
     def heard_before(self, claim: Claim, fingerprint: Fingerprint) -> bool:
         """Return whether a recording is one of the enrolment or of a recent login."""
-        if self._settings.replay != "refuse":
+        if self._settings.replay != "refuse" or claim.model is None:
             return False
-        known = (*claim.recordings, *self.attempts.recent_recordings(claim.name))
+        known = (*claim.recordings, *self.attempts.recent_recordings(claim.model.name))
         same = [fingerprint.same_recording(Fingerprint.from_bytes(one)) for one in known]
         # All are looked at, so that it takes as long for an unknown name; but whoever is enrolled
         # would find out by a recording of their own that such a name is led like them.

@@ -88,9 +88,10 @@ def weight(name: str, change: Callable[[bytes], bytes | None]) -> Any:
     return harm
 
 
-def library(name: str, source: str = "raise ImportError('it is not installed')") -> Any:
-    """Let a library be what the source says."""
-    return lambda place: (place.folder / f"{name}.py").write_text(f"{source}\n")
+def library(name: str, source: str = "") -> Any:
+    """Let a library be what the source says; by default it is missing."""
+    missing = f"raise ModuleNotFoundError('No module named {name}', name='{name}')"
+    return lambda place: (place.folder / f"{name}.py").write_text(f"{source or missing}\n")
 
 
 def data(name: str, content: bytes) -> Any:
