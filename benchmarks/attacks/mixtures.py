@@ -11,7 +11,7 @@ six; the ratio is that of the person's speech to it. Television alone says nothi
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import permutations
+from itertools import permutations, product
 from typing import NamedTuple
 
 import numpy as np
@@ -98,9 +98,10 @@ def _all_knocks(people: Sequence[str], sizes: Sizes) -> Iterator[list[Knock]]:
             for _ in range(sizes.pairs):
                 yield from _at_once(recorded[victim], impostor, levels, chance)
                 yield from _one_after_the_other(recorded[victim], impostor, levels, chance)
-        for person in people:
-            for _ in range(sizes.logins):
-                yield from _television(person, levels, chance)
+    for person, levels in product(people, (SHORT, LONG)):
+        chance = np.random.default_rng([*person.encode(), DIGITS[levels[0]]])
+        for _ in range(sizes.logins):
+            yield from _television(person, levels, chance)
 
 
 def _at_once(
