@@ -237,16 +237,17 @@ class Enroller(Comparer):
                 voiceprint = voiceprint.with_utterance(enrolled_from(phrase))
             return voiceprint
 
-        with self.guard.attempt(Claim.to_be(person)) as attempt:
+        with self.guard.attempt(Claim.to_be(person), event="added") as attempt:
             voiceprint = self.store.update(name, extended)
-            attempt.close(accepted=True)
+            attempt.take_back()
         self.guard.record("added", voiceprint.id, phrases=len(heard))
         return Enrolment(voiceprint, self._sounds_like(voiceprint, phrases))
 
     def reencode(self, name: str, recordings: Sequence[Utterance]) -> Enrolment:
         """Make somebody's voiceprint anew with this encoder, out of recordings that were kept.
 
-        Name, passphrase, consent and the date of the enrolment stay.
+        Name, passphrase, consent and the date of the enrolment stay. Who tries in vain has failed
+        a login.
 
         Parameters
         ----------
@@ -265,6 +266,8 @@ class Enroller(Comparer):
         Disagreement
             If one does not sound like the person, by the encoder that they were enrolled with, or
             like the others; then nothing is changed.
+        LockedOut
+            If this name must wait.
         EncoderMismatch
             If that encoder cannot run here.
         StoreError
@@ -287,7 +290,9 @@ class Enroller(Comparer):
             self._require_agreement(phrases)
             return voiceprint.reencoded(self.encoder.name, [enrolled_from(one) for one in phrases])
 
-        voiceprint = self.store.update(name, made_anew)
+        with self.guard.attempt(Claim.to_be(person), event="encoded anew") as attempt:
+            voiceprint = self.store.update(name, made_anew)
+            attempt.take_back()
         self.guard.record("encoded anew", voiceprint.id, encoder=voiceprint.encoder)
         return Enrolment(voiceprint, self._sounds_like(voiceprint, phrases))
 

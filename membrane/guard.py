@@ -77,6 +77,12 @@ class Attempt:
         if accepted:
             self.guard.remember(self.claim, self.turn, recording)
 
+    def take_back(self) -> None:
+        """Undo this failure, and none before it: it was no login."""
+        self.open = False
+        if self.turn is not None:
+            self.guard.attempts.withdraw(self.turn)
+
 
 class Guard:
     """What stands around the logins of one database.
@@ -152,10 +158,16 @@ class Guard:
         return prompt
 
     @contextmanager
-    def attempt(self, claim: Claim) -> Iterator[Attempt]:
+    def attempt(self, claim: Claim, *, event: str = "verify") -> Iterator[Attempt]:
         """Count a failure while a phrase is judged, so that a process that is killed has failed.
 
         What could not be judged is no attempt.
+
+        Parameters
+        ----------
+        claim : Claim
+        event : str
+            What the log calls it.
 
         Raises
         ------
@@ -168,16 +180,17 @@ class Guard:
             counted = self._settings.lockout == "on"
             turn = self.attempts.begin(claim.name) if counted else None
         except LockedOut:
-            self.record("verify", self.who(claim), accepted=False, refused_by=["lock"])
+            self.record(event, self.who(claim), accepted=False, refused_by=["lock"])
             raise
         attempt = Attempt(self, claim, turn)
         try:
             yield attempt
-        except Disagreement:
-            raise  # another voice: a failure
+        except Disagreement:  # another voice: a failure
+            self.record(event, self.who(claim), accepted=False, refused_by=["voice"])
+            raise
         except MembraneError:
-            if turn is not None and attempt.open:
-                self.attempts.withdraw(turn)
+            if attempt.open:
+                attempt.take_back()
             raise
 
     # ---- What was heard before
