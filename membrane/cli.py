@@ -150,6 +150,8 @@ def enroll(
     if reencode and (add or replace or phrase is not None):
         raise UsageError("--reencode goes with neither --add, --replace nor --phrase")
     if keep_until is not None:
+        if add or reencode:
+            raise UsageError("--keep-until goes with neither --add nor --reencode")
         from membrane.retention import parse_date
 
         keep_until = parse_date(keep_until)
