@@ -1,0 +1,261 @@
+import json
+import os
+import shutil
+from functools import cache
+
+import numpy as np
+import pytest
+
+from membrane import session, tasks
+from membrane.__main__ import run
+from membrane.authenticator import Membrane
+from membrane.console import View
+from membrane.errors import Disagreement, LockedOut, NotTheOwner, StoreDamaged
+from membrane.settings import Settings
+from membrane.tasks import Tasks
+
+DAY = "2999-12-31"
+
+
+@pytest.fixture(scope="module")
+def phrases(engines, utterance_of):
+    """Return somebody's phrase as it is examined for an enrolment, once."""
+
+    @cache
+    def examine(person, number=0, purpose="enrol"):
+        return engines.examine(utterance_of(person, purpose, number), enrolling=True)
+
+    return examine
+
+
+@pytest.fixture(scope="module")
+def known(engines, phrases, tmp_path_factory):
+    """Return the folder of a database of ada, who was enrolled by two phrases."""
+    database = tmp_path_factory.mktemp("known") / "voiceprints.joblib"
+    membrane = Membrane(Settings(database=database))
+    membrane.encoder, membrane.recognizer = engines.encoder, engines.recognizer
+    membrane.enroll("ada", [phrases("ada", 0), phrases("ada", 1)])
+    return database.parent
+
+
+@pytest.fixture
+def membrane(engines, known, tmp_path):
+    """Return a Membrane that knows ada."""
+    folder = shutil.copytree(known, tmp_path / "known")
+    membrane = Membrane(Settings(database=folder / "voiceprints.joblib"))
+    membrane.encoder, membrane.recognizer = engines.encoder, engines.recognizer
+    return membrane
+
+
+@pytest.fixture
+def another_user(monkeypatch):
+    """Be somebody who owns no file here."""
+
+    def be():
+        monkeypatch.setattr(os, "geteuid", lambda: 54321)
+
+    return be
+
+
+def failures(membrane, name="ada"):
+    return len(membrane.guard.attempts.state_of(name)["failures"])
+
+
+def fail(membrane, times=1, name="ada"):
+    for _ in range(times):
+        membrane.guard.attempts.begin(name)
+
+
+def told(membrane):
+    return [(one["event"], one["who"]) for one in membrane.guard.log.entries()]
+
+
+# ---- Who is new
+
+
+def test_somebody_enrolled_is_written_down_as_a_number(membrane, phrases):
+    boris = membrane.enroll("boris", [phrases("boris")]).voiceprint
+    ada = membrane.store.get("ada")
+    assert told(membrane) == [("enrolled", ada.id), ("enrolled", boris.id)]
+    assert ada.id != boris.id
+
+
+def test_every_phrase_of_an_enrolment_is_known_again(membrane, phrases):
+    stored = membrane.store.get("ada").utterances
+    expected = [phrases("ada", number).fingerprint.to_bytes() for number in (0, 1)]
+    assert [one.fingerprint for one in stored] == expected
+    assert all(expected)
+
+
+def test_the_last_day_of_a_record_is_stored(membrane, phrases):
+    assert membrane.store.get("ada").keep_until == ""
+    kept = membrane.enroll("boris", [phrases("boris")], keep_until=DAY).voiceprint
+    assert kept.keep_until == membrane.store.get("boris").keep_until == DAY
+
+
+# ---- Adding
+
+
+def test_phrases_of_the_person_are_added_and_no_failure_is_forgotten_for_them(membrane, phrases):
+    fail(membrane, 3)
+    voiceprint = membrane.add_phrases("ada", [phrases("ada", 2)]).voiceprint
+    assert len(voiceprint.utterances) == 3
+    assert failures(membrane) == 3
+    *_, last = membrane.guard.log.entries()
+    assert (last["event"], last["who"], last["phrases"]) == ("added", voiceprint.id, 1)
+
+
+def test_another_voice_is_not_added_and_has_failed(membrane, phrases):
+    before = membrane.store.path.read_bytes()
+    with pytest.raises(Disagreement, match="does not sound like ada"):
+        membrane.add_phrases("ada", [phrases("ada", 2), phrases("boris")])
+    assert membrane.store.path.read_bytes() == before
+    assert failures(membrane) == 1
+    *_, last = membrane.guard.log.entries()
+    assert (last["event"], last["who"]) == ("added", membrane.store.get("ada").id)
+    assert (last["accepted"], last["refused_by"]) == (False, ["voice"])
+
+
+def test_five_voices_that_were_not_added_let_the_person_wait_too(membrane, phrases):
+    for _ in range(5):
+        with pytest.raises(Disagreement):
+            membrane.add_phrases("ada", [phrases("boris")])
+    with pytest.raises(LockedOut):
+        membrane.add_phrases("ada", [phrases("ada", 2)])
+    with pytest.raises(LockedOut):
+        membrane.guard.require_open("ada")
+    assert len(membrane.store.get("ada").utterances) == 2
+
+
+def test_whoever_must_wait_is_not_asked_for_phrases_to_add(membrane, monkeypatch):
+    monkeypatch.setattr(session, "Session", lambda *_, **__: pytest.fail("the microphone opened"))
+    fail(membrane, 5)
+    with pytest.raises(LockedOut):
+        Tasks(membrane, View()).enroll("ada", how="add")
+
+
+def test_nothing_is_added_where_failures_cannot_be_counted(membrane, phrases):
+    membrane.store.path.with_name("voiceprints.joblib.attempts").write_bytes(b"nonsense")
+    with pytest.raises(StoreDamaged):
+        membrane.add_phrases("ada", [phrases("ada", 2)])
+    assert len(membrane.store.get("ada").utterances) == 2
+
+
+def test_recordings_of_another_voice_for_another_encoder_have_failed(membrane, utterance_of):
+    other = Membrane(Settings(database=membrane.store.path, encoder="membrane"))
+    if membrane.store.get("ada").encoder == "membrane":
+        other = Membrane(Settings(database=membrane.store.path, encoder="resemblyzer"))
+    with pytest.raises(Disagreement):
+        other.reencode("ada", [utterance_of("boris", "enrol")])
+    assert failures(membrane) == 1
+    fail(membrane, 4)
+    with pytest.raises(LockedOut):
+        other.reencode("ada", [utterance_of("ada", "enrol")])
+
+
+# ---- Replacing
+
+
+def test_whoever_owns_the_database_may_replace_somebody_who_starts_anew(membrane, phrases):
+    old = membrane.store.get("ada")
+    fail(membrane, 5)
+    membrane.guard.attempts.remember_prompt("ada", "1 2 3")
+    new = membrane.enroll("ADA", [phrases("boris")], replace_existing=True).voiceprint
+    assert new.id != old.id
+    assert membrane.guard.attempts.state_of("ada") == {
+        "failures": [],
+        "locked": False,
+        "recent_prompts": [],
+        "recent_recordings": [],
+    }
+    assert told(membrane)[-2:] == [("replaced", old.id), ("enrolled", new.id)]
+
+
+def test_nobody_else_may_replace_anybody(membrane, phrases, another_user):
+    before = membrane.store.path.read_bytes()
+    fail(membrane)
+    another_user()
+    with pytest.raises(NotTheOwner):
+        membrane.enroll("ada", [phrases("boris")], replace_existing=True)
+    assert membrane.store.path.read_bytes() == before
+    assert failures(membrane) == 1
+
+
+def test_root_may_replace_somebody(membrane, phrases, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    membrane.enroll("ada", [phrases("boris")], replace_existing=True)
+    boris = phrases("boris").embedding.vector
+    np.testing.assert_allclose(membrane.store.get("ada").vector, boris, atol=1e-6)
+
+
+def test_whoever_may_not_replace_is_refused_before_they_are_asked_anything(
+    membrane, monkeypatch, another_user
+):
+    monkeypatch.setattr(session, "Session", lambda *_, **__: pytest.fail("the microphone opened"))
+    monkeypatch.setattr(tasks, "at_terminal", lambda: pytest.fail("a question was asked"))
+    another_user()
+    with pytest.raises(NotTheOwner):
+        Tasks(membrane, View()).enroll("ada", how="replace")
+
+
+def test_replacing_by_another_user_ends_the_command_in_5(
+    enrolled, recording, capsys, monkeypatch, another_user
+):
+    another_user()
+    login = str(recording("boris", "enrol"))
+    assert run(["enroll", "-u", "ada", "--replace", "--consent", "-f", login]) == 5
+    out, error = capsys.readouterr()
+    assert out == ""
+    assert error.startswith("Error: only whoever owns the database ")
+    assert len(error.splitlines()) == 1
+
+
+# ---- Until when
+
+
+@pytest.mark.parametrize("day", ["2020-01-01", "tomorrow", "2999-02-30", "31.12.2999", ""])
+def test_a_day_that_is_none_or_over_is_a_usage_error(recording, answer, day):
+    files = ("-f", recording("ada", "enrol"))
+    assert answer("enroll", "-u", "ada", "--consent", "--keep-until", day, *files) == (2, "")
+
+
+@pytest.mark.parametrize("how", ["--add", "--reencode"])
+def test_the_day_is_chosen_when_somebody_is_enrolled(recording, answer, how):
+    files = ("-f", recording("ada", "enrol"))
+    assert answer("enroll", "-u", "ada", how, "--keep-until", DAY, *files) == (2, "")
+
+
+def test_the_day_is_stored_exported_and_warned_of_when_it_is_over(
+    enrolled, recording, answer, capsys, monkeypatch
+):
+    files = ("-f", recording("edgar", "enrol"))
+    options = ("-u", "edgar", "--consent", "--keep-until", DAY)
+    assert answer("enroll", *options, *files)[0] == 0
+    assert json.loads(answer("export", "edgar")[1])["keep_until"] == DAY
+    assert run(["list"]) == 0
+    assert capsys.readouterr().err == ""
+    late(monkeypatch)
+    assert run(["list", "--json"]) == 0
+    warned = capsys.readouterr().err
+    assert warned.startswith(f"edgar was to be kept until {DAY}, which is over: ")
+    assert len(warned.splitlines()) == 1
+    login = str(recording("edgar", "login"))
+    assert run(["verify", "-u", "Edgar", "-f", login]) == 0
+    assert capsys.readouterr().err == warned
+    assert run(["verify", "-u", "edgar", "-f", str(recording("boris", "login"))]) == 1
+    assert capsys.readouterr().err == ""
+
+
+def late(monkeypatch):
+    """Let it be the year 3000."""
+    from datetime import date
+
+    from membrane import console
+
+    class Later(date):
+        @classmethod
+        def today(cls):
+            return date(3000, 1, 1)
+
+    for module in (console, tasks):
+        monkeypatch.setattr(module, "date", Later)
