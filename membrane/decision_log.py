@@ -45,7 +45,7 @@ from membrane.log_check import (
     check,
 )
 from membrane.log_files import LogFiles, content, size_of
-from membrane.log_lines import NOTHING, Fields, Head, Stamp, follows, hash_of, line_of
+from membrane.log_lines import Fields, Head, Stamp, follows, hash_of, line_of
 from membrane.store.safe_files import locked
 
 __all__ = ["DecisionLog", "LogCheck"]
@@ -200,7 +200,7 @@ class DecisionLog:
         if not found and kept.newest is None and not kept.older:
             self._put_head(Head())
             return Head()
-        return self._add(_head_of(kept), {NOTE: NO_HEAD})
+        return self._add(kept.seeming_head(), {NOTE: NO_HEAD})
 
     def _caught_up(self, head: Head) -> Head:
         """Take in what follows the head's last line: the next one, or a piece of it."""
@@ -266,19 +266,3 @@ def _require_foreign(entry: Mapping[str, Any]) -> None:
     own = sorted(set(OWN_FIELDS) & set(entry))
     if own:
         raise ValueError(f"an entry with fields of the log's own: {', '.join(own)}")
-
-
-def _head_of(kept: Snapshot) -> Head:
-    """Return the head that a log without one seems to have had."""
-    newest = kept.newest or b""
-    found = [raw for raw in kept.raw_lines() if line_of(raw)]
-    first, last = (line_of(found[0]), line_of(found[-1])) if found else (None, None)
-    number = last["number"] if last else 0
-    begins = line_of(newest.partition(b"\n")[0])
-    return Head(
-        last=number,
-        last_hash=hash_of(found[-1]) if found else NOTHING,
-        before=first["previous"] if first else NOTHING,
-        files=(*sorted(kept.older), begins["number"] if begins else number + 1),
-        size=len(newest),
-    )

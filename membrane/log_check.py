@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from membrane.log_lines import Fields, Head, Stamp, hash_of, line_of
+from membrane.log_lines import NOTHING, Fields, Head, Stamp, hash_of, line_of
 
 NOTE = "log"
 """The field of lines in which the log tells of itself."""
@@ -68,6 +68,21 @@ class Snapshot:
         contents = [self.older[number] for number in sorted(self.older)]
         for content in [*contents, self.newest or b""]:
             yield from content.split(b"\n")
+
+    def seeming_head(self) -> Head:
+        """Return the head that the files seem to have had, as far as they can tell."""
+        newest = self.newest or b""
+        found = [raw for raw in self.raw_lines() if line_of(raw)]
+        first, last = (line_of(found[0]), line_of(found[-1])) if found else (None, None)
+        number = last["number"] if last else 0
+        begins = line_of(newest.partition(b"\n")[0])
+        return Head(
+            last=number,
+            last_hash=hash_of(found[-1]) if found else NOTHING,
+            before=first["previous"] if first else NOTHING,
+            files=(*sorted(self.older), begins["number"] if begins else number + 1),
+            size=len(newest),
+        )
 
     def older_name(self, number: int) -> str:
         """Return the name of an older file."""
