@@ -179,12 +179,12 @@ def test_a_file_without_permission_is_refused_in_one_line(refused, tmp_path):
 
 @pytest.mark.skipif(not Path("/dev/zero").exists(), reason="needs /dev/zero")
 def test_a_device_without_end_is_refused(refused, monkeypatch):
-    monkeypatch.setattr(files, "LARGEST_PIPE", 8 << 20)
+    monkeypatch.setattr(files, "LARGEST_FILE", 8 << 20)
     assert "more than 8 MB" in refused(3, "verify", "-u", "ada", "-f", "/dev/zero")
 
 
 def test_a_named_pipe_without_end_is_refused(refused, tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "LARGEST_PIPE", 8 << 20)
+    monkeypatch.setattr(files, "LARGEST_FILE", 8 << 20)
     pipe = tmp_path / "pipe.wav"
     os.mkfifo(pipe)
     with subprocess.Popen(["sh", "-c", 'exec cat /dev/zero >"$1" 2>&-', "sh", str(pipe)]):

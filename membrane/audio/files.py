@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 import sys
@@ -28,8 +29,9 @@ STANDARD_INPUT = "-"
 LONGEST_S = 300.0
 """Seconds of a recording that are read; a login takes three, an evaluator's file rarely sixty."""
 
-LARGEST_PIPE = 256 * 1024 * 1024
-"""Bytes taken from a pipe: five minutes of 48 kHz 32-bit stereo fit twice."""
+LARGEST_FILE = 256 * 1024 * 1024
+"""Bytes of a file, or taken from a pipe: five minutes of 48 kHz 32-bit stereo fit twice. A decoder
+that has lost its place looks for it through all that follows, three seconds for each gigabyte."""
 
 IN_MEMORY = 16 * 1024 * 1024
 """Bytes of a pipe that are kept in memory before they are spooled to disk."""
@@ -88,7 +90,8 @@ def read_utterance(path: str | Path) -> Utterance:
     UndecodableAudio
         If it is not audio, is empty, or holds numbers that are not finite.
     RecordingTooLong
-        If it is longer than `LONGEST_S`, or holds more than `MOST_DECODED` samples.
+        If it is longer than `LONGEST_S`, larger than `LARGEST_FILE`, or holds more than
+        `MOST_DECODED` samples.
     """
     if not str(path):
         raise NoSuchFile("the name of the recording is empty: say which file to read")
@@ -148,7 +151,9 @@ def _opened(path: str | Path, name: str) -> Iterator[IO[bytes]]:
     except ValueError as error:
         raise NoSuchFile(f"{name!r} cannot be read: {error}") from None
     with source:
-        if stat.S_ISREG(Path(path).stat().st_mode):
+        status = os.fstat(source.fileno())
+        if stat.S_ISREG(status.st_mode):
+            _check_size(status.st_size, name)
             yield source
         else:
             with _spooled(source, name) as file:
@@ -162,14 +167,18 @@ def _spooled(source: IO[bytes], name: str) -> Iterator[IO[bytes]]:
         size = 0
         while block := source.read(1 << 20):
             size += len(block)
-            if size > LARGEST_PIPE:
-                raise RecordingTooLong(
-                    f"{name} holds more than {LARGEST_PIPE >> 20} MB: at most "
-                    f"{LONGEST_S:.0f} s of speech are read"
-                )
+            _check_size(size, name)
             spool.write(block)
         spool.seek(0)
         yield spool
+
+
+def _check_size(size: int, name: str) -> None:
+    if size > LARGEST_FILE:
+        raise RecordingTooLong(
+            f"{name} holds more than {LARGEST_FILE >> 20} MB: at most "
+            f"{LONGEST_S:.0f} s of speech are read"
+        )
 
 
 def _decode(file: IO[bytes], name: str) -> tuple[Samples, int]:

@@ -194,7 +194,7 @@ def test_a_named_pipe_is_read(tmp_path, voice):
 
 
 def test_a_pipe_without_end_is_refused(monkeypatch, voice):
-    monkeypatch.setattr(files, "LARGEST_PIPE", 1 << 20)
+    monkeypatch.setattr(files, "LARGEST_FILE", 1 << 20)
     pipe_into(monkeypatch, encoded(voice) + bytes(2 << 20))
     with pytest.raises(RecordingTooLong, match="standard input holds more than 1 MB"):
         read_utterance("-")
@@ -239,11 +239,21 @@ def test_two_hours_are_refused_at_once_and_without_filling_the_memory(tmp_path, 
 
 def test_a_small_file_that_holds_many_channels_is_not_unpacked(tmp_path):
     path = tmp_path / "sparse.wav"
-    channels, rate, seconds = 1024, 4000, 299
-    size = 2 * channels * rate * seconds
-    path.write_bytes(wav_header(channels=channels, rate=rate, size=size)[:44])
+    channels, rate, seconds = 1024, 4000, 40
+    size = channels * rate * seconds
+    path.write_bytes(wav_header(channels=channels, rate=rate, size=size, bits=8)[:44])
     os.truncate(path, 44 + size)
     with pytest.raises(RecordingTooLong, match="1024 channels: convert it to one"):
+        read_utterance(path)
+
+
+@pytest.mark.parametrize("container", ["FLAC", "OGG", "MP3", "WAV"])
+def test_a_hole_of_many_gigabytes_is_not_searched_for_more_sound(tmp_path, voice, container):
+    path = tmp_path / "sparse"
+    content = encoded(voice, container=container)
+    path.write_bytes(content[: len(content) // 2])
+    os.truncate(path, 1 << 40)
+    with pytest.raises(RecordingTooLong, match="holds more than 256 MB"):
         read_utterance(path)
 
 
