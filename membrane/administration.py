@@ -167,11 +167,15 @@ class _Log:
 
     def __call__(self, old: Seal | None, new: Seal | None) -> None:
         path = self.membrane.guard.log.path
-        new_key, *older = (_stamp(seal) for seal in (new, old, _former(old)))
+        new_key = _stamp(new)
         # A change that was interrupted may have handed the log over already.
         if _is_whole(path, new_key):
             return
-        present = next((key for key in (*older, None) if _is_whole(path, key)), older[0])
+        older = [_stamp(seal) for seal in (old, _former(old)) if seal is not None]
+        if old is None or old.accepts_plain:
+            # Only then: where there was a key, lines that nobody stamped are no proof.
+            older.append(None)
+        present = next((key for key in older if _is_whole(path, key)), older[-1])
         entry = {"event": self.change, "who": "everybody"}
         DecisionLog(path, mac_key=present).hand_over(new_key, entry)
 

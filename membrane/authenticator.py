@@ -112,10 +112,17 @@ class Membrane(Enroller):
         with suppress(UsageError):  # a calibration of one's own may not reach that level
             strict = self.judge.calibration.threshold("strict").llr
         login = Login(decision, self._voice_match(enrolled, examined), strict)
-        if not may_adapt(person, login, datetime.now(UTC)):
+        now = datetime.now(UTC)
+        if not may_adapt(person, login, now):
             return
-        self.store.update(person.name, lambda stored: adapted(stored, enrolled_from(examined)))
-        self.guard.record("adapted", person.id)
+
+        def renewed(stored: Voiceprint) -> Voiceprint:
+            # Somebody else may have taken the name since, or another login been as good.
+            same = stored.id == person.id and may_adapt(stored, login, now)
+            return adapted(stored, enrolled_from(examined)) if same else stored
+
+        if self.store.update(person.name, renewed).updated_at != person.updated_at:
+            self.guard.record("adapted", person.id)
 
     def decide(self, name: str, examined: Examined) -> Decision:
         """Return what `verify` would decide of evidence that is there already.
