@@ -48,9 +48,15 @@ BLOCK_S = 1.0
 LONGEST_BLOCK = 4 * 1024 * 1024
 """Samples of all channels decoded at a time."""
 
-MOST_DECODED = 128 * 1024 * 1024
-"""Samples of all channels that are decoded at most: five minutes of eight channels at 48 kHz, which
-take half a second. A file of 2 MB can hold ten times as many, of silence."""
+MOST_DECODED = 32 * 1024 * 1024
+"""Samples of all channels that are decoded at most: five minutes of stereo at 48 kHz fit, or of one
+channel at 96 kHz. That takes 1.5 s of Opus or GSM. A FLAC file of 2 MB can hold forty times as
+many, of silence."""
+
+SLOW = ("G721", "G723")
+"""Codings that take `TIMES_SLOWER` as long as others."""
+
+TIMES_SLOWER = 8
 
 KNOWN = re.compile(
     rb"RIFF....WAVE|RIFX....WAVE|RF64....WAVE|riff\x2e\x91\xcf\x11|FORM....AIF[FC]"
@@ -253,10 +259,11 @@ def _check_length(frames: int, sound: Any, name: str) -> None:
         raise RecordingTooLong(
             f"{name} is longer than {LONGEST_S:.0f} s: cut it to the part to be judged"
         )
-    if frames * sound.channels > MOST_DECODED:
+    effort = TIMES_SLOWER if sound.subtype.startswith(SLOW) else 1
+    if frames * sound.channels * effort > MOST_DECODED:
         raise RecordingTooLong(
-            f"{name} has too many samples in its {sound.channels} channels: "
-            "convert it to one channel of 16 kHz"
+            f"{name} holds too many samples ({sound.channels} channels at {sound.samplerate} Hz): "
+            "convert it to one channel at 16 kHz"
         )
 
 

@@ -239,11 +239,29 @@ def test_two_hours_are_refused_at_once_and_without_filling_the_memory(tmp_path, 
 
 def test_a_small_file_that_holds_many_channels_is_not_unpacked(tmp_path):
     path = tmp_path / "sparse.wav"
-    channels, rate, seconds = 1024, 4000, 40
+    channels, rate, seconds = 1024, 4000, 10
     size = channels * rate * seconds
     path.write_bytes(wav_header(channels=channels, rate=rate, size=size, bits=8)[:44])
     os.truncate(path, 44 + size)
-    with pytest.raises(RecordingTooLong, match="1024 channels: convert it to one"):
+    with pytest.raises(RecordingTooLong, match="1024 channels at 4000 Hz.: convert it to one"):
+        read_utterance(path)
+
+
+def test_five_minutes_of_stereo_are_not_too_much(tmp_path):
+    path = tmp_path / "long.flac"
+    soundfile.write(path, np.zeros((300 * 48_000, 2), np.int16), 48_000)
+    assert read_utterance(path).seconds == 300
+
+
+def test_a_coding_that_is_slow_to_decode_may_hold_less(tmp_path):
+    path = tmp_path / "slow.au"
+    sound = np.zeros(250 * SAMPLE_RATE, np.int16)
+    soundfile.write(path, sound, SAMPLE_RATE, subtype="G723_24")
+    assert read_utterance(path).seconds == pytest.approx(250, abs=0.1)
+    soundfile.write(
+        path, np.append(sound, sound[: 15 * SAMPLE_RATE]), SAMPLE_RATE, subtype="G723_24"
+    )
+    with pytest.raises(RecordingTooLong, match="too many samples"):
         read_utterance(path)
 
 
