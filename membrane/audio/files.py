@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 import sys
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from membrane.audio.formats import is_known
 from membrane.audio.stderr import quiet
 from membrane.audio.utterance import SAMPLE_RATE, Samples, Utterance, no_samples
 from membrane.errors import (
@@ -57,19 +57,6 @@ SLOW = ("G721", "G723")
 """Codings that take `TIMES_SLOWER` as long as others."""
 
 TIMES_SLOWER = 8
-
-KNOWN = re.compile(
-    rb"RIFF....WAVE|RIFX....WAVE|RF64....WAVE|riff\x2e\x91\xcf\x11|FORM....AIF[FC]"
-    rb"|fLaC|OggS|\xff[\xe0-\xff]"
-    rb"|caff.{24}(?:lpcm|ulaw|alaw)|\.snd|dns\.|NIST_1A|Creative Voice File",
-    re.DOTALL,
-)
-"""How the formats begin that are read. libsndfile knows others, of samplers and old programs, that
-nobody records speech with: who sends a file must not choose from all their decoders. (Those of MIDI
-sample dumps and of ALAC print to standard output what they think of a damaged file.)"""
-
-MAGIC = 32
-"""Bytes that tell a format: the coding of a CAF ends there; a tag in front of an MP3 has ten."""
 
 WRITABLE = {".wav": "PCM_16", ".flac": "PCM_16"}
 
@@ -192,7 +179,7 @@ def _decode(file: IO[bytes], name: str) -> tuple[Samples, int]:
 
     if not file.read(1):
         raise UndecodableAudio(f"{name} is empty: record it again")
-    if not _is_known(file):
+    if not is_known(file):
         raise UndecodableAudio(
             f"{name} is not a recording that can be read: give WAV, FLAC, OGG or MP3"
         )
@@ -206,18 +193,6 @@ def _decode(file: IO[bytes], name: str) -> tuple[Samples, int]:
     except (soundfile.SoundFileError, TypeError, ValueError) as error:
         reason = getattr(error, "error_string", str(error)).strip().rstrip(".")
         raise UndecodableAudio(f"{name} is not a recording that can be read: {reason}") from None
-
-
-def _is_known(file: IO[bytes]) -> bool:
-    """Return whether what follows the tags of a file begins as one of the formats that are read."""
-    place = 0
-    while True:
-        file.seek(place)
-        magic = file.read(MAGIC)
-        if not magic.startswith(b"ID3") or len(magic) < 10:
-            return KNOWN.match(magic) is not None
-        # Seven bits a byte (ID3v2.4, section 6.2), without the ten of the tag's own header.
-        place += 10 + sum((byte & 0x7F) << 7 * (3 - i) for i, byte in enumerate(magic[6:10]))
 
 
 class _Nameless:
