@@ -17,6 +17,10 @@ REFUSED = 1
 
 COMPLETION = {"--show-completion", "--install-completion"}
 
+COMPLETING = "_MEMBRANE_COMPLETE"
+"""Variable in which a shell asks what could follow. It calls without arguments then: Typer would
+answer instead of running a command, too, and end with 0 as if somebody had been let in."""
+
 INTERRUPTED = 130
 """Exit code of Ctrl-C, as shells have it: 128 + SIGINT."""
 
@@ -55,6 +59,8 @@ def run(arguments: Sequence[str]) -> int:
         from membrane.cli import app
         from membrane.errors import UsageError
 
+        if arguments:
+            os.environ.pop(COMPLETING, None)
         code = app(list(arguments), prog_name="membrane", standalone_mode=False)
         if code == INTERRUPTED:
             raise KeyboardInterrupt  # Typer made this number of it

@@ -123,6 +123,13 @@ def test_accepted_login_that_cannot_be_told_is_not_0(enrolled, recording, progra
     assert program("verify", "-u", "ada", "-f", login, redirect=">&- 2>&-").returncode == 7
 
 
+@pytest.mark.parametrize("asked", ["source_bash", "complete_zsh"])
+def test_login_is_judged_where_a_shell_asks_what_could_follow(enrolled, recording, program, asked):
+    login = ("verify", "-u", "ada", "-f", str(recording("boris", "login")))
+    assert program(*login, _MEMBRANE_COMPLETE=asked).returncode == 1
+    assert "membrane" in program(_MEMBRANE_COMPLETE="source_bash").stdout
+
+
 @pytest.mark.parametrize("redirect", ["2>&-", "2>/dev/full"])
 def test_errors_that_nobody_can_read_keep_their_exit_code(program, redirect):
     assert program("frobnicate", redirect=redirect).returncode == 2
