@@ -156,12 +156,31 @@ def test_a_threshold_of_ones_own_is_held_against_either_encoder(by, enrol, utter
     assert not by(threshold=found + 0.001).verify("ada", login).accepted
 
 
-def test_an_unknown_name_is_answered_by_the_default_encoder(by, mixed, utterance_of):
+def test_an_unknown_name_is_judged_by_the_encoder_of_somebody_enrolled(
+    by, enrol, utterance_of, heard
+):
+    enrol("ada", TURNED)
+    enrol("boris", TURNED)
+    heard.clear()
+    known, unknown = (by().verify(name, utterance_of("edgar", "login")) for name in ("ada", "zoe"))
+    assert heard == [TURNED, TURNED]
+    assert not unknown.accepted
+    assert unknown.encoder == known.encoder == TURNED
+    assert unknown.voice.stretch_threshold == known.voice.stretch_threshold == STRETCH
+    assert unknown.voice.similarity < 0.8
+
+
+def test_unknown_names_are_judged_by_either_encoder_that_somebody_was_enrolled_with(by, mixed):
+    names = [f"nobody {number}" for number in range(40)]
+    for encoder in ("resemblyzer", TURNED):
+        served = {by(encoder).serving(name).encoder.name for name in names}
+        assert served == {"resemblyzer", TURNED}
+
+
+def test_where_nobody_is_enrolled_the_default_encoder_judges(by, utterance_of):
     for encoder in ("resemblyzer", TURNED):
         decision = by(encoder).verify("zoe", utterance_of("edgar", "login"))
-        assert not decision.accepted
-        assert decision.encoder == encoder
-        assert decision.voice.similarity < 0.8
+        assert (decision.accepted, decision.encoder) == (False, encoder)
 
 
 def test_phrases_are_added_by_the_encoder_of_the_voiceprint(by, enrol, utterance_of):
