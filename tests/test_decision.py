@@ -53,6 +53,11 @@ def test_a_decision_cannot_be_changed():
             "somewhere quieter.",
         ),
         (decision(claimed="ada"), "The voice is ada's. The words were not checked."),
+        (
+            decision(claimed="ada", words=RIGHT, replayed=True, accepted=False),
+            "This recording was heard before: speak, do not play one. The voice is ada's. "
+            "The words are right.",
+        ),
         (decision("identify", person="ada"), "This is ada."),
         (decision("identify", voice=FAR), "This is nobody I know."),
         (decision("identify", voice=None), "Nobody is enrolled yet."),
@@ -124,3 +129,43 @@ def test_unchecked_words_are_said_to_be_so():
 def test_words_that_nobody_found_have_no_score():
     assert decision(words=NOISE).as_json()["words"]["score"] is None
     assert decision(words=WRONG).as_json()["words"]["score"] == -99.0
+
+
+# ---- What whoever logs in must not learn
+
+
+@pytest.mark.parametrize("voice", [None, NEAR, FAR])
+@pytest.mark.parametrize("words", [None, RIGHT, WRONG, NOISE])
+def test_hidden_numbers_are_not_in_the_json_and_what_is_left_is_strict(voice, words):
+    made = decision(
+        voice=voice,
+        words=words,
+        encoder="resemblyzer",
+        candidates=(Candidate("ada", 0.91),),
+        numbers_hidden=True,
+    )
+    plain = made.as_json()
+    assert json.loads(json.dumps(plain, allow_nan=False)) == plain
+    assert plain["voice"] == (voice and {"accepted": voice.accepted})
+    assert not {"llr", "encoder", "candidates", "numbers_hidden"} & set(plain)
+    if words is not None:
+        said = {"expected", "heard", "accepted", "problem"}
+        assert set(plain["words"]) == said
+    for number in ("0.91", "0.61", "0.78", "0.65", "-99", "-30"):
+        assert number not in json.dumps(plain)
+
+
+def test_a_hidden_number_is_kept_for_whoever_keeps_the_results():
+    assert decision(numbers_hidden=True).voice.similarity == 0.91
+
+
+def test_numbers_that_are_not_hidden_are_all_there():
+    plain = decision(words=RIGHT, encoder="resemblyzer").as_json()
+    assert plain["words"]["score"] == 3.0
+    assert plain["encoder"] == "resemblyzer"
+    assert "numbers_hidden" not in plain
+
+
+def test_json_says_whether_a_recording_was_heard_before():
+    assert decision().as_json()["replayed"] is False
+    assert decision(replayed=True).as_json()["replayed"] is True

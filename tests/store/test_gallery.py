@@ -13,7 +13,7 @@ def people(person):
         person("Anna", 1, utterances=3, passphrase="open up"),
         person("Zoë", 2, utterances=1, encoder="another"),
         person("Max", 3, utterances=2, consent_at="2026-01-01T00:00:00+00:00"),
-        person("Eve", 4, passphrase="öffne dich"),
+        person("Eve", 4, passphrase="öffne dich", keep_until="2999-12-31"),
     ]
 
 
@@ -82,6 +82,39 @@ def test_only_those_who_have_a_passphrase_are_listed_with_theirs(gallery):
     assert list(gallery.passphrases()) == [(0, "open up"), (3, "öffne dich")]
 
 
+def test_a_number_leads_to_the_row_whose_hash_comes_next(person, tmp_path, monkeypatch):
+    hashes = {"Anna": 100, "Max": 2**63, "Eve": 2**64 - 100}
+    monkeypatch.setattr("membrane.store.columns.name_hash", hashes.get)
+    gallery = Gallery(Columns.of([person(name) for name in hashes]), tmp_path)
+    for number, row in (
+        *((0, 0), (100, 0), (101, 1), (2**63, 1), (2**63 + 1, 2)),
+        *((2**64 - 100, 2), (2**64 - 99, 0), (2**64 - 1, 0)),
+    ):
+        assert gallery.row_near(number) == row, number
+
+
+def test_whoever_else_is_enrolled_a_number_leads_to_them_or_to_the_same_person(person, tmp_path):
+    people = [person(f"person {number}", number) for number in range(50)]
+    before = Gallery(Columns.of(people), tmp_path)
+    after = Gallery(Columns.of([person("Eve", 99), *people[::-1]]), tmp_path)
+    numbers = np.random.default_rng(3).integers(2**63, size=500, dtype=np.uint64) * 2
+    led = [before.name(before.row_near(int(number))) for number in numbers]
+    again = [after.name(after.row_near(int(number))) for number in numbers]
+    assert {new for old, new in zip(led, again, strict=True) if new != old} <= {"Eve"}
+    assert len(set(led)) > 30
+
+
+def test_what_is_told_of_everybody_has_no_vector_and_no_passphrase(gallery):
+    rows = list(gallery.summaries())
+    assert [(row["name"], row["passphrase"], row["keep_until"]) for row in rows] == [
+        ("Anna", True, ""),
+        ("Zoë", False, ""),
+        ("Max", False, ""),
+        ("Eve", True, "2999-12-31"),
+    ]
+    assert "open up" not in str(rows)
+
+
 @pytest.mark.parametrize("row", [-1, 4])
 def test_a_row_that_is_not_there_is_the_callers_mistake(gallery, row):
     for look in (gallery.voiceprint, gallery.name, gallery.encoder_of):
@@ -93,6 +126,7 @@ def test_a_gallery_of_nobody_is_empty_everywhere(tmp_path):
     gallery = Gallery(Columns.of([]), tmp_path)
     assert gallery.matrix.shape == (0, 256)
     assert gallery.index_of("anna") is None
+    assert gallery.row_near(7) is None
     assert list(gallery.names()) == list(gallery.passphrases()) == []
     assert gallery.made_by("resemblyzer").shape == (0,)
 

@@ -1,3 +1,4 @@
+import hmac
 import unicodedata
 
 import pytest
@@ -5,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from membrane.errors import InvalidName
-from membrane.store.names import canonical_name, name_key
+from membrane.store.names import canonical_name, keyed_number, name_key
 
 
 @pytest.mark.parametrize(
@@ -98,3 +99,35 @@ def test_any_text_is_refused_or_becomes_a_name_that_stays_itself(text):
     assert canonical_name(name) == name
     assert unicodedata.is_normalized("NFC", name)
     assert name_key(name) == name_key(name_key(name)) == name_key(name.upper()) != ""
+
+
+# ---- Numbers of names
+
+SECRET = bytes(range(32))
+
+
+def test_every_spelling_of_a_name_has_the_same_number_and_it_needs_the_secret():
+    one = keyed_number(SECRET, "Zoë", purpose="model")
+    assert one == keyed_number(SECRET, "ZOE\u0308", purpose="model")
+    others = {
+        keyed_number(bytes(32), "Zoë", purpose="model"),
+        keyed_number(SECRET, "Zoë", purpose="decoy"),
+        keyed_number(SECRET, "Zoe", purpose="model"),
+    }
+    assert len(others - {one}) == 3
+
+
+def test_a_number_is_the_beginning_of_an_hmac_as_the_standard_has_it():
+    expected = hmac.digest(SECRET, b"log\0anna", "sha256")[:8]
+    assert keyed_number(SECRET, "Anna", purpose="log").to_bytes(8) == expected
+
+
+@given(st.text(max_size=70))
+def test_any_name_has_a_number_of_64_bits(name):
+    assert 0 <= keyed_number(SECRET, name, purpose="log") < 2**64
+
+
+def test_no_name_and_purpose_pass_for_another_pair():
+    pairs = [("a", "bc"), ("ab", "c"), ("a\0b", "c")]
+    numbers = {keyed_number(SECRET, name, purpose=purpose) for purpose, name in pairs}
+    assert len(numbers) == 3
