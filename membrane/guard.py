@@ -7,7 +7,7 @@ before anybody learns of it. Where any of this cannot be done, nobody is let in.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +16,7 @@ from membrane.audio.fingerprint import Fingerprint
 from membrane.claim import Claim
 from membrane.decision import Decision
 from membrane.decision_log import DecisionLog
-from membrane.errors import Disagreement, LockedOut, MembraneError
+from membrane.errors import Disagreement, LockedOut, MembraneError, StoreDamaged
 from membrane.evidence import Examined
 from membrane.settings import Settings
 from membrane.store.attempts import Attempts, Turn
@@ -196,11 +196,17 @@ class Guard:
     # ---- What was heard before
 
     def heard_before(self, claim: Claim, fingerprint: Fingerprint) -> bool:
-        """Return whether a recording is one of the enrolment or of a recent login."""
+        """Return whether a recording is one of the enrolment or of a recent login.
+
+        Raises
+        ------
+        StoreError
+            If a recording that is remembered cannot be compared with: nobody is let in then.
+        """
         if self._settings.replay != "refuse" or claim.model is None:
             return False
         known = (*claim.recordings, *self.attempts.recent_recordings(claim.model.name))
-        same = [fingerprint.same_recording(Fingerprint.from_bytes(one)) for one in known]
+        same = [fingerprint.same_recording(one) for one in _fingerprints(known)]
         # All are looked at, so that it takes as long for an unknown name; but whoever is enrolled
         # would find out by a recording of their own that such a name is led like them.
         return claim.person is not None and any(same)
@@ -255,6 +261,16 @@ class Guard:
         if claim.person is not None:
             return claim.person.id
         return f"unknown {keyed_number(self.secret, claim.name, purpose='log'):016x}"
+
+
+def _fingerprints(stored: Iterable[bytes]) -> list[Fingerprint]:
+    try:
+        return [Fingerprint.from_bytes(one) for one in stored]
+    except ValueError as error:
+        raise StoreDamaged(
+            f"a recording that is remembered cannot be compared with ({error}): "
+            "enrol again with --replace"
+        ) from None
 
 
 def _refused_by(decision: Decision) -> list[str]:

@@ -219,6 +219,16 @@ def test_a_recording_that_is_stored_as_nonsense_lets_nobody_in(guard, store, cla
         guard.heard_before(claim, heard(1).fingerprint)
 
 
+@pytest.mark.parametrize("stored", [b"\x01\x00", b"\x00", b"another version"])
+def test_a_fingerprint_that_is_stored_as_nonsense_lets_nobody_in(guard, stored):
+    (utterance,) = ADA.utterances
+    person = replace(ADA, utterances=(replace(utterance, fingerprint=stored),))
+    for claim in (Claim.to_be(person), Claim("zoe", None, person)):
+        with pytest.raises(StoreDamaged, match="--replace"), guard.attempt(claim):
+            guard.heard_before(claim, heard(1).fingerprint)
+        assert guard.attempts.state_of(claim.name)["failures"] == []
+
+
 # ---- Prompts
 
 
