@@ -29,6 +29,7 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import replace
+from functools import reduce
 from pathlib import Path
 from typing import NamedTuple
 
@@ -270,12 +271,12 @@ def _person(name: str, vector: np.ndarray, encoder: str) -> Voiceprint:
 
 
 def gallery_of(people: int, encoder: str) -> Columns:
-    """Return so many people, of whom each of a few is there many times over."""
+    """Return so many people, a power of ten, of whom each of a few is there many times over."""
     some = zip(range(BLOCK), unit_vectors(BLOCK), strict=True)
     block = Columns.of([_person(f"Person {number}", one, encoder) for number, one in some])
     whole = block
     while len(whole) < people:
-        whole = whole.followed_by(whole if 2 * len(whole) <= people else block)
+        whole = reduce(Columns.followed_by, [whole] * 10)
     return whole
 
 
