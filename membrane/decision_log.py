@@ -249,7 +249,8 @@ class DecisionLog:
             ) from None
 
     def _locked(self) -> AbstractContextManager[None]:
-        return locked(self.path, LOCK_TIMEOUT_S, what="the decision log")
+        # An administrator who locks first must not shut out whom the files belong to.
+        return locked(self.path, LOCK_TIMEOUT_S, what="the decision log", like=self.path.parent)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
