@@ -35,6 +35,7 @@ def noise(length, scale=0.1):
 
 CHANGES = {
     "20 dB quieter": lambda samples: samples / np.float32(10),
+    "far beyond full scale": lambda samples: samples * np.float32(1e25),
     "clipped": lambda samples: np.clip(2 * samples / np.abs(samples).max(), -1, 1),
     "upside down": lambda samples: -samples,
     "after silence": lambda samples: np.concatenate([np.zeros(5_921, np.float32), samples]),
@@ -199,6 +200,14 @@ def damaged(peaks, version=VERSION):
 def test_what_is_no_fingerprint_is_refused(stored):
     with pytest.raises(ValueError, match="fingerprint"):
         Fingerprint.from_bytes(stored)
+
+
+@pytest.mark.parametrize(("common", "found"), [(1, False), (3, False), (6, True)])
+def test_a_few_peaks_in_common_are_a_coincidence(common, found):
+    shared = [(50 * n, 400 + 300 * (n * 7 % 10)) for n in range(common)]
+    longer = shared + [(5_000 + 50 * n, 350 + 300 * (n * 3 % 10)) for n in range(20)]
+    one, other = (Fingerprint.from_bytes(damaged(peaks)) for peaks in (shared, longer))
+    assert (one.likeness(other) > 0) == found
 
 
 PEAKS = st.lists(st.tuples(st.integers(0, 5_000), st.integers(300, 3_400)), max_size=40)
