@@ -90,6 +90,7 @@ def test_only_the_owner_may_read_any_of_the_files(path, key):
         os.umask(before)
     modes = {stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
     assert modes == {0o600}
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only an administrator gives files away")
@@ -100,7 +101,6 @@ def test_what_an_administrator_writes_first_belongs_to_whom_the_folder_does(log,
     made = list(path.parent.iterdir())
     assert len(made) == 3
     assert {(file.stat().st_uid, file.stat().st_gid) for file in made} == {(1234, 1235)}
-    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
 def test_a_log_that_does_not_exist_is_sound_and_looking_at_it_makes_nothing(log):
