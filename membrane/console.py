@@ -286,7 +286,8 @@ class View:
         names : mapping of str to str
             Who is meant by a number of the log; whoever is not there is nobody any more.
         """
-        named = [{**entry, "name": names.get(entry.get("who", ""), "")} for entry in entries]
+        # What somebody wrote into the log by hand is shown as well, whatever it is.
+        named = [{**entry, "name": names.get(str(entry.get("who", "")), "")} for entry in entries]
         if self.as_json:
             self.json(named)
             return
@@ -479,7 +480,11 @@ KEYS = {
 def _outcome(entry: Mapping[str, Any]) -> str:
     if "accepted" not in entry:
         return ""
-    return "accepted" if entry["accepted"] else f"refused: {', '.join(entry['refused_by'])}"
+    if entry["accepted"]:
+        return "accepted"
+    refused_by = entry.get("refused_by", [])
+    checks = refused_by if isinstance(refused_by, list) else [refused_by]
+    return f"refused: {', '.join(map(str, checks))}"
 
 
 def _measure(voice: VoiceMatch) -> str:

@@ -15,7 +15,9 @@ from membrane.audio.quality import Quality
 from membrane.console import View, sentence, shown
 from membrane.decision import Candidate, Decision, VoiceMatch, explain
 from membrane.errors import Declined, OutputUnwritable, PoorQuality
+from membrane.log_check import LogCheck
 from membrane.phrase.recognizer import PhraseMatch
+from membrane.protection import Protection
 
 QUALITY = Quality(speech_s=2.3, snr_db=31.0, level_dbfs=-30.0, clipped=0.0)
 COSINE = VoiceMatch("cosine", 0.91, 0.91, 0.78, accepted=True, stretch=0.8, stretch_threshold=0.65)
@@ -52,9 +54,9 @@ def decision(command="verify", *, voice=COSINE, words=None, accepted=True, **opt
     return Decision(**{**vars(made), "reason": explain(made)})
 
 
-def enrolled(name, *, encoder="old"):
+def enrolled(name, *, encoder="old", keep_until=""):
     about = {"name": name, "phrases": 3, "passphrase": True, "updated_at": "2026-11-21"}
-    return {**about, "encoder": encoder}
+    return {**about, "encoder": encoder, "keep_until": keep_until}
 
 
 def words(*, accepted):
@@ -320,3 +322,188 @@ def test_person_is_asked_only_where_both_ends_are_a_terminal(monkeypatch):
 
 def test_error_becomes_a_sentence():
     assert sentence(PoorQuality("nobody spoke: speak up")) == "Nobody spoke: speak up."
+
+
+# ---- What whoever logs in must not learn
+
+
+@pytest.mark.parametrize("voice", [COSINE, CALIBRATED, EUCLIDEAN])
+@pytest.mark.parametrize("terminal", [True, False])
+def test_hidden_numbers_are_not_shown(voice, terminal):
+    shown_to = view(terminal=terminal)
+    hidden = decision(voice=voice, words=words(accepted=True), numbers_hidden=True)
+    shown_to.decision(hidden)
+    text = said(shown_to.answers)
+    assert "The voice is ada's. The words are right." in text
+    assert "right: four seven" in text
+    assert "2.3 s of speech" in text
+    for revealing in ("similarity", "distance", "likel", "voice:", "0.", "9.5", "6.9"):
+        assert revealing not in text.replace("0.00 s", "")
+
+
+def test_a_recording_that_was_heard_before_is_told_first():
+    shown_to = view(terminal=False)
+    shown_to.decision(decision(accepted=False, replayed=True))
+    assert said(shown_to.answers).startswith("Refused. This recording was heard before: ")
+
+
+# ---- The decision log
+
+ENTRIES = [
+    {
+        "number": 1,
+        "time": "2026-11-21T10:00:00.123+00:00",
+        "event": "verify",
+        "who": "a1" * 16,
+        "accepted": True,
+        "refused_by": [],
+    },
+    {
+        "number": 2,
+        "time": "2026-11-21T10:00:01.123+00:00",
+        "event": "verify",
+        "who": "unknown 0123456789abcdef",
+        "accepted": False,
+        "refused_by": ["voice", "words"],
+    },
+    {"number": 3, "time": "2026-11-21T10:00:02.123+00:00", "event": "deleted", "who": "b2" * 16},
+    {"number": 4, "time": "2026-11-21T10:00:03.123+00:00", "log": "a line was cut off"},
+]
+
+
+def test_a_log_is_shown_by_the_names_of_those_who_are_still_enrolled():
+    shown_to = view(terminal=False)
+    shown_to.log_entries(ENTRIES, {"a1" * 16: "ada"})
+    assert [line.split("\t") for line in shown_to.answers.file.getvalue().splitlines()] == [
+        ["2026-11-21T10:00:00", "verify", "ada", "accepted"],
+        ["2026-11-21T10:00:01", "verify", "unknown 01234567", "refused: voice, words"],
+        ["2026-11-21T10:00:02", "deleted", "b2" * 8, ""],
+        ["2026-11-21T10:00:03", "a line was cut off", "", ""],
+    ]
+
+
+def test_a_log_as_json_has_the_names_beside_the_numbers():
+    shown_to = view(as_json=True)
+    shown_to.log_entries(ENTRIES, {"a1" * 16: "ada"})
+    told = json.loads(shown_to.answers.file.getvalue())
+    assert [one.pop("name") for one in told] == ["ada", "", "", ""]
+    assert told == ENTRIES
+
+
+@pytest.mark.parametrize("width", [40, 60, 120])
+def test_a_log_is_a_table_at_a_terminal(width):
+    shown_to = view(width)
+    shown_to.log_entries(ENTRIES, {"a1" * 16: "W" * 64})
+    text = said(shown_to.answers)
+    assert re.search(r"time +event +who +outcome", text)
+    assert max(map(len, text.splitlines())) <= width
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"time": 5, "event": {}, "who": []},
+        {"who": {"a": 1}, "accepted": False},
+        {"accepted": False, "refused_by": 5},
+        {"accepted": False, "refused_by": [1, None]},
+        {"event": "\x1b[2J\n\t", "who": "\u202e", "accepted": False, "refused_by": ["\x9b"]},
+    ],
+)
+@pytest.mark.parametrize("terminal", [True, False])
+def test_whatever_somebody_wrote_into_the_log_is_shown_and_not_obeyed(entry, terminal):
+    shown_to = view(terminal=terminal)
+    shown_to.log_entries([entry], {"": "ada"})
+    text = shown_to.answers.file.getvalue()
+    assert not set("\u202e\x9b") & set(text)
+    assert "\x1b[2J" not in text
+    if not terminal:
+        assert len(text.splitlines()) == 1
+        assert text.count("\t") == 3
+
+
+def test_a_log_that_is_whole_is_said_to_be_and_one_that_is_not_says_where():
+    whole, changed = LogCheck(7, (), ()), LogCheck(7, ("log line 3 was changed", "log.head"), ())
+    for check, told in (
+        (whole, "The log is whole: 7 lines.\n"),
+        (changed, "log line 3 was changed\nlog.head\n"),
+    ):
+        shown_to = view(terminal=False)
+        shown_to.log_check(check)
+        assert said(shown_to.answers) == told
+    shown_to = view(as_json=True)
+    shown_to.log_check(changed)
+    told = {"lines": 7, "problems": ["log line 3 was changed", "log.head"]}
+    assert json.loads(shown_to.answers.file.getvalue()) == told
+
+
+# ---- Protection
+
+SEALED = Protection(3, "keyring", "0123456789abcdef", memory_locked=True, finished=True)
+
+
+@pytest.mark.parametrize(
+    ("protection", "told"),
+    [
+        (
+            SEALED,
+            "Encrypted. The database is encrypted.\npeople: 3\nkey: in the keyring of the system\n"
+            "memory: locked\nvoices: turned, epoch 01234567\n",
+        ),
+        (
+            Protection(3, "", "", memory_locked=False, finished=True),
+            "Not encrypted. The database can be read by its owner.\n",
+        ),
+        (
+            Protection(0, "passphrase", "", memory_locked=False, finished=False),
+            "Encrypted. The database is encrypted. A change was interrupted: run the same command "
+            "again.\npeople: 0\nkey: from a passphrase\nmemory: may be swapped out\n"
+            "voices: as heard\n",
+        ),
+    ],
+)
+def test_how_the_database_is_protected_is_said(protection, told):
+    shown_to = view(terminal=False)
+    shown_to.protection(protection)
+    assert said(shown_to.answers) == told
+    shown_to = view(as_json=True)
+    shown_to.protection(protection)
+    assert json.loads(shown_to.answers.file.getvalue()) == protection.as_json()
+    shown_to = view(40)
+    shown_to.protection(protection)
+    assert max(map(len, said(shown_to.answers).splitlines())) <= 40
+
+
+# ---- How long people are kept
+
+
+def test_whose_last_day_is_over_is_warned_of_on_standard_error():
+    shown_to = view(terminal=False, quiet=True)
+    people = [
+        enrolled("ada"),
+        enrolled("boris", keep_until="2000-01-01"),
+        enrolled("clara", keep_until="2999-12-31"),
+    ]
+    shown_to.people(people, encoder="old")
+    (line,) = said(shown_to.notes).splitlines()
+    assert line.startswith("boris was to be kept until 2000-01-01, which is over: ")
+    assert len(said(shown_to.answers).splitlines()) == 3
+
+
+# ---- Secrets
+
+
+def test_a_secret_is_asked_for_without_being_shown(monkeypatch):
+    monkeypatch.setattr("getpass.getpass", lambda prompt, stream: "correct horse")
+    shown_to = view()
+    assert shown_to.secret("Passphrase of the voiceprint database: ") == "correct horse"
+    assert "correct" not in said(shown_to.notes)
+    assert said(shown_to.answers) == ""
+
+
+def test_no_secret_is_no_answer(monkeypatch):
+    def end(_prompt, stream):
+        raise EOFError
+
+    monkeypatch.setattr("getpass.getpass", end)
+    with pytest.raises(Declined, match="no answer"):
+        view().secret("Passphrase: ")
