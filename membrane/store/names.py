@@ -12,6 +12,10 @@ from membrane.errors import InvalidName
 LONGEST_NAME = 64
 """Characters that a name may have at most."""
 
+LONGEST_TYPED = 1024
+"""Characters of what is looked at at all: composing a hundred million, of a hostile database, would
+take seconds. Four for each of a name's are the most that compose to one."""
+
 UNSEEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Controls, direction marks and zero-width characters, halves of surrogate pairs, line ends."""
 
@@ -48,14 +52,14 @@ def canonical_name(name: str) -> str:
         another character that cannot be seen, begins with a mark or piles marks up, or could be
         taken for a path.
     """
-    composed = unicodedata.normalize("NFC", name).strip()
-    if not composed:
-        raise InvalidName("a name must not be empty: give at least one letter")
-    if len(composed) > LONGEST_NAME:
+    composed = unicodedata.normalize("NFC", name[:LONGEST_TYPED]).strip()
+    if len(composed) > LONGEST_NAME or len(name) > LONGEST_TYPED:
         raise InvalidName(
-            f"the name {composed[:16]!r}… has {len(composed)} characters: "
+            f"the name {composed[:16]!r}… has {max(len(name), len(composed))} characters: "
             f"use {LONGEST_NAME} at most"
         )
+    if not composed:
+        raise InvalidName("a name must not be empty: give at least one letter")
     for character in composed:
         if _is_unseen(character):
             raise InvalidName(
