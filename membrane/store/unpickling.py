@@ -49,6 +49,10 @@ HARMLESS_INSTRUCTIONS = (
 )
 """Instructions that only push values; those that call something are defined below."""
 
+MOST_PLAIN_BYTES = 1 << 20
+"""Bytes outside of the arrays: a database of two encoders has some 3,000. Each of them can be an
+instruction; of ten times as many a small file could take three seconds and a gigabyte."""
+
 ARRAY_TYPES = {"f4": np.float32, "i8": np.int64, "u1": np.uint8, "u2": np.uint16, "u8": np.uint64}
 
 
@@ -106,6 +110,25 @@ def load_plain(memory: mmap.mmap | bytes) -> object:
     return value
 
 
+class _Measured:
+    """What the plain values are read from, as far as they may reach."""
+
+    def __init__(self, stream: io.BytesIO | mmap.mmap) -> None:
+        self._stream = stream
+        self._left = MOST_PLAIN_BYTES
+
+    def read(self, size: int) -> bytes:
+        """Return the next bytes, fewer at the end of the file."""
+        self._left -= size
+        if size < 0 or self._left < 0:
+            raise ValueError("it holds more than arrays and their names")
+        return self._stream.read(size)
+
+    def readline(self) -> bytes:
+        """Refuse a line: no instruction that is known reads one."""
+        raise ValueError("it has a line where bytes belong")
+
+
 class _PlainUnpickler(pickle._Unpickler):
     """Python's own unpickler with most of its instructions taken away."""
 
@@ -119,7 +142,7 @@ class _PlainUnpickler(pickle._Unpickler):
     def __init__(self, memory: mmap.mmap | bytes) -> None:
         self.memory = memory
         self.stream = io.BytesIO(memory) if isinstance(memory, bytes) else memory
-        super().__init__(self.stream)
+        super().__init__(_Measured(self.stream))
 
     def find_class(self, module: str, name: str) -> type:
         stand_in = STAND_INS.get((module, name))

@@ -4,6 +4,7 @@ import io
 import lzma
 import os
 import pickle
+import tracemalloc
 import zlib
 
 import joblib
@@ -198,3 +199,29 @@ def test_a_program_that_no_dump_makes_is_refused(program):
         load_plain(pickle.PROTO + b"\x04" + program + pickle.STOP)
     assert np.dtype("f4").str == "<f4"
     assert NumpyArrayWrapper.read.__name__ == "read"
+
+
+@pytest.mark.parametrize(
+    "instructions",
+    [
+        pickle.EMPTY_LIST * 2_000_000,
+        pickle.MARK * 2_000_000,
+        pickle.FRAME + (2_000_000).to_bytes(8, "little") + pickle.NONE * 2_000_000,
+        pickle.NONE + pickle.MEMOIZE * 2_000_000,
+        pickle.BINUNICODE + (2_000_000).to_bytes(4, "little") + b"x" * 2_000_000,
+    ],
+    ids=lambda instructions: ascii(instructions[:2]),
+)
+def test_a_program_that_would_run_for_seconds_is_refused(instructions):
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="more than arrays"):
+        load_plain(pickle.PROTO + b"\x04" + instructions + pickle.STOP)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 200e6
+
+
+def test_arrays_may_be_larger_than_all_that_is_plain():
+    numbers = np.zeros(1_000_000, np.float32)
+    read = load_plain(dumped({"one": numbers, "other": numbers}))
+    assert len(read["other"]) == len(numbers)
