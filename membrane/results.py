@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -32,6 +33,8 @@ def append_decision(path: Path, decision: Decision) -> None:
         If it cannot be written.
     """
     try:
+        # For its owner only: how alike somebody was is not for whoever logs in.
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
         with path.open("a", encoding="utf-8", errors="backslashreplace", newline="") as file:
             # One write a line, so that two processes do not mix theirs.
             heading = _line(COLUMNS) if file.tell() == 0 else ""

@@ -1,5 +1,7 @@
 import csv
 import multiprocessing
+import os
+import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -71,6 +73,16 @@ def test_where_nobody_was_compared_the_numbers_stay_empty(path):
     (row,) = rows(path)
     assert (row["metric"], row["similarity"], row["threshold"]) == ("", "", "")
     assert row["decision"] == "rejected"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
+def test_only_the_owner_may_read_a_new_file_whatever_the_umask(path):
+    before = os.umask(0)
+    try:
+        append_decision(path, decision())
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_lines_are_appended_under_one_heading(path):

@@ -100,6 +100,8 @@ def read_utterance(path: str | Path) -> Utterance:
 def save_recording(path: str | Path, samples: Samples) -> None:
     """Write 16 kHz mono samples as 16-bit WAV or FLAC, by the ending of `path`.
 
+    A new file is for its owner only: a voice that said a passphrase could be played.
+
     Raises
     ------
     UsageError
@@ -111,6 +113,7 @@ def save_recording(path: str | Path, samples: Samples) -> None:
 
     target = check_writable_format(path)
     try:
+        os.close(os.open(target, os.O_WRONLY | os.O_CREAT, 0o600))
         soundfile.write(target, samples, SAMPLE_RATE, subtype=WRITABLE[target.suffix.lower()])
     except (OSError, soundfile.SoundFileError) as error:
         raise OutputUnwritable(f"the recording cannot be written to {target}: {error}") from None

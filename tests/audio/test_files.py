@@ -1,6 +1,7 @@
 import io
 import os
 import resource
+import stat
 import struct
 import subprocess
 import sys
@@ -574,6 +575,16 @@ def test_a_saved_recording_is_read_back(tmp_path, voice, ending):
     save_recording(path, voice)
     np.testing.assert_allclose(read_utterance(path).samples, voice, atol=1 / 32768)
     assert soundfile.info(path).samplerate == SAMPLE_RATE
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
+def test_a_saved_recording_is_for_its_owner_only_whatever_the_umask(tmp_path, voice):
+    before = os.umask(0)
+    try:
+        save_recording(tmp_path / "saved.wav", voice)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "saved.wav").stat().st_mode) == 0o600
 
 
 def test_a_saved_recording_replaces_the_one_before(tmp_path, voice):
