@@ -479,7 +479,7 @@ def revert(
 
 @log.command("show")
 def show_log(database: Database = None, as_json: AsJson = False) -> None:
-    """Show every decision that is kept, oldest first."""
+    """Show every decision, oldest first."""
     membrane = _membrane(database=database)
     people = membrane.store.gallery()
     names = {person.id: person.name for person in map(people.voiceprint, range(len(people)))}
@@ -488,7 +488,7 @@ def show_log(database: Database = None, as_json: AsJson = False) -> None:
 
 @log.command("verify")
 def verify_log(database: Database = None, as_json: AsJson = False) -> None:
-    """Find lines that were removed, edited or cut off."""
+    """Find lines removed, edited or cut off."""
     check = _membrane(database=database).guard.log.verify()
     View(as_json=as_json).log_check(check)
     if check.problems:

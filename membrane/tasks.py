@@ -322,6 +322,7 @@ class Tasks:
     def clear(self, *, agreed: bool) -> None:
         """Erase everybody."""
         people = len(self.membrane.store.gallery())
+        require_owner(self.membrane.store.path)
         self._confirm(f"Delete all {people} people for good?", agreed=agreed)
         self.view.note(f"{administration.clear(self.membrane)} people were deleted.")
 
