@@ -67,16 +67,30 @@ def test_help_names_every_command_but_those_that_destroy(answer, monkeypatch):
     assert code == 0
     for name in ("enroll", "verify", "identify", "compare", "transcribe", "list", "devices"):
         assert re.search(rf"^  {name}  .*\.$", text, re.MULTILINE), name
-    assert not re.search(r"\b(delete|clear)\b", text)
+    assert not re.search(r"^  (delete|clear|unlock|revert)\b", text, re.MULTILINE)
     assert "..." not in text.partition("Commands:")[2]
     assert max(map(len, text.splitlines())) <= 60
 
 
-@pytest.mark.parametrize("command", ["delete", "clear"])
-def test_hidden_commands_have_help_of_their_own(answer, command):
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [("delete", "--yes"), ("clear", "--yes"), ("unlock", "--anyone"), ("revert", "--database")],
+)
+def test_hidden_commands_have_help_of_their_own(answer, command, option):
     code, text = answer(command, "--help")
     assert code == 0
-    assert "--yes" in text
+    assert option in text
+
+
+@pytest.mark.parametrize("command", ["log", "weights"])
+def test_help_names_the_parts_of_a_command(answer, monkeypatch, command):
+    monkeypatch.setenv("COLUMNS", "60")
+    code, text = answer(command, "--help")
+    assert code == 0
+    parts = {"log": ("show", "verify"), "weights": ("list", "fetch", "verify")}[command]
+    for part in parts:
+        assert re.search(rf"^  {part}  .*\.$", text, re.MULTILINE), part
+    assert "..." not in text.partition("Commands:")[2]
 
 
 @pytest.fixture
@@ -390,3 +404,67 @@ def test_delete_after_a_yes(enrolled, terminal, answer):
     running.type("y")
     assert running.finish() == 0
     assert answer("export", "ada")[0] == 4
+
+
+# ---- The decision log
+
+
+@pytest.fixture
+def logged(enrolled, recording, answer):
+    """The test's home, in whose log ada was let in, and boris was not taken for her."""
+    for person in ("ada", "boris"):
+        answer("verify", "-u", "ada", "-f", recording(person, "login"))
+    return enrolled
+
+
+def test_the_log_shows_who_was_let_in_and_who_was_not(logged, answer, plain):
+    code, text = answer("log", "show")
+    assert code == 0
+    rows = [line.split("\t") for line in text.splitlines()]
+    assert [row[1:] for row in rows] == [
+        ["verify", "ada", "accepted"],
+        ["verify", "ada", "refused: voice"],
+    ]
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", row[0]) for row in rows)
+    code, entries = plain("log", "show")
+    assert [(one["name"], one["accepted"]) for one in entries] == [("ada", True), ("ada", False)]
+
+
+def test_the_log_is_a_table_at_a_terminal(logged, terminal):
+    running = terminal("log", "show", columns=60)
+    assert running.finish() == 0
+    assert re.search(r"time +event +who +outcome", running.text)
+    assert max(map(len, running.text.splitlines())) <= 60
+
+
+def test_a_log_of_nothing_is_whole(enrolled, answer, plain):
+    assert answer("log", "show") == (0, "")
+    assert answer("log", "verify") == (0, "The log is whole: 0 lines.\n")
+    assert plain("log", "verify") == (0, {"lines": 0, "problems": []})
+
+
+@pytest.mark.parametrize("harm", ["edit", "remove", "cut"])
+def test_a_log_that_was_changed_ends_in_5_and_says_where(logged, answer, plain, capsys, harm):
+    path = logged / "voiceprints.joblib.log"
+    first, second = path.read_bytes().splitlines(keepends=True)
+    assert answer("log", "verify") == (0, "The log is whole: 2 lines.\n")
+    path.write_bytes(
+        {
+            "edit": first + second.replace(b'"accepted":false', b'"accepted":true'),
+            "remove": second,
+            "cut": first,
+        }[harm]
+    )
+    assert run(["log", "verify"]) == 5
+    out, told = capsys.readouterr()
+    expected = {
+        "edit": "voiceprints.joblib.log line 2 was changed",
+        "remove": "line 1 is missing before voiceprints.joblib.log line 1",
+        "cut": "line 2 is missing at the end of voiceprints.joblib.log",
+    }
+    assert out.startswith(expected[harm])
+    assert told.startswith("Error: the decision log was changed: ")
+    assert len(told.splitlines()) == 1
+    code, check = plain("log", "verify")
+    assert code == 5
+    assert check["problems"] == out.splitlines()

@@ -1,7 +1,9 @@
 import io
 import json
 import re
+import runpy
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,20 +13,27 @@ from rich.console import Console
 
 from membrane import session
 from membrane.audio.utterance import SAMPLE_RATE, Utterance
+from membrane.claim import claim_of
 from membrane.console import View
 from membrane.errors import (
     Disagreement,
     EngineUnavailable,
+    LockedOut,
     MicrophoneUnavailable,
     OutputUnwritable,
     PoorQuality,
     RoomNotQuiet,
     UsageError,
 )
+from membrane.guard import LEAST_CHANGE, Guard, change
 from membrane.session import Session
 from membrane.settings import Settings
+from membrane.store.columns import Columns
+from membrane.store.gallery import Gallery
+from membrane.store.joblib_store import JoblibStore
 from tests.terminal import CTRL_C
 
+MAKERS = runpy.run_path(str(Path(__file__).parent / "store" / "writer.py"))
 DIGITS = r"Please say:\s+((?:\d )*\d)\s*\n"
 WRONG = "1 1 1 1"
 HEARD = Utterance(np.full(SAMPLE_RATE, 0.1, dtype=np.float32))
@@ -174,6 +183,47 @@ def test_owner_of_a_passphrase_is_asked_for_it_but_not_shown_it(talk):
     assert membrane.asked == [""]
     assert "Please say your passphrase." in talking.shown.getvalue()
     assert "a b c" not in talking.shown.getvalue()
+
+
+@pytest.mark.parametrize("passphrase", ["", "open the green door"])
+def test_an_unknown_name_is_asked_for_what_somebody_enrolled_is(talk, tmp_path, passphrase):
+    people = [MAKERS["person"](name, passphrase=passphrase) for name in ("ada", "boris")]
+    gallery = Gallery(Columns.of(people), tmp_path)
+    told = []
+    for name in ("ada", "zoe"):
+        membrane = FakeMembrane([decided(False)] * 2, attempts=2)
+        membrane.claim = lambda name: claim_of(name, gallery, secret=bytes(32))
+        with talk(membrane, [HEARD] * 2) as talking:
+            talking.verify(name, on_decision=id)
+        text = talking.shown.getvalue()
+        talking.shown.truncate(0)
+        talking.shown.seek(0)
+        assert ("Please say your passphrase." in text) is bool(passphrase)
+        assert passphrase == "" or "green" not in text
+        assert [bool(asked) for asked in membrane.asked] == [not passphrase] * 2
+        assert membrane.prompted == ([] if passphrase else [name] * 2)
+        told.append(re.sub(r"(\d )+\d", "N", text))
+    assert told[0] == told[1]
+
+
+def test_whoever_must_wait_is_not_asked_again(talk):
+    membrane = FakeMembrane([decided(False), LockedOut("too many failed logins")])
+    with pytest.raises(LockedOut), talk(membrane, [HEARD] * 2) as talking:
+        talking.verify("ada", on_decision=id)
+    assert not talking.recorder.open
+
+
+def test_every_prompt_of_a_login_and_of_an_enrolment_is_unlike_the_last_ones(talk, tmp_path):
+    membrane = FakeMembrane([decided(False)] * 3 + [True] * 3)
+    membrane.guard = Guard(JoblibStore(tmp_path / "voiceprints.joblib"), membrane.settings)
+    with talk(membrane, [HEARD] * 6) as talking:
+        talking.verify("ada", on_decision=id)
+        talking.enrolment_phrases("ada", 3)
+    asked = list(membrane.asked)
+    assert len(asked) == 6
+    assert membrane.guard.attempts.recent_prompts("ada") == tuple(asked)
+    pairs = [(one, other) for place, one in enumerate(asked) for other in asked[:place]]
+    assert all(change(one, other) >= LEAST_CHANGE for one, other in pairs)
 
 
 @pytest.mark.parametrize(

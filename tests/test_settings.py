@@ -32,6 +32,12 @@ def test_without_anything_chosen_the_defaults_hold(membrane_home):
     assert (chosen.prompt, chosen.attempts, chosen.recognizer) == ("digits", 3, "pocketsphinx")
 
 
+def test_without_anything_chosen_logins_are_guarded():
+    chosen = load_settings()
+    assert (chosen.lockout, chosen.replay, chosen.log) == ("on", "refuse", "on")
+    assert (chosen.scores, chosen.adapt, chosen.protection) == ("hide", "off", "optional")
+
+
 def test_one_variable_moves_all_data(membrane_home):
     assert home() == membrane_home
     assert models_folder() == membrane_home / "models"
@@ -95,6 +101,12 @@ def test_other_variables_of_membrane_are_no_settings(monkeypatch):
         ("results", "r.csv", Path("r.csv")),
         ("denoise", "never", "never"),
         ("prompt", "words", "words"),
+        ("lockout", "off", "off"),
+        ("replay", "allow", "allow"),
+        ("scores", "show", "show"),
+        ("adapt", "on", "on"),
+        ("log", "off", "off"),
+        ("protection", "required", "required"),
     ],
 )
 def test_every_source_gives_a_value_of_the_right_type(
@@ -128,6 +140,12 @@ WRONG = [
     ("metric", "manhattan", "cosine, euclidean"),
     ("denoise", "yes", "auto, always, never"),
     ("prompt", "poem", "digits, words"),
+    ("lockout", "no", "on, off"),
+    ("replay", "on", "refuse, allow"),
+    ("scores", "on", "hide, show"),
+    ("adapt", "always", "on, off"),
+    ("log", "0", "on, off"),
+    ("protection", "on", "optional, required"),
     ("threshold", "high", "must be a number"),
     ("threshold", "nan", "finite"),
     ("threshold", "inf", "finite"),
@@ -163,6 +181,8 @@ def test_a_wrong_variable_is_refused_in_one_line(monkeypatch, name, value, told)
     [
         ("security = 'paranoid'", "convenient"),
         ("security = 3", "must be text"),
+        ("lockout = false", "must be text"),
+        ("log = 0", "must be text"),
         ("device = 3", "device to 3: it must be text in quotes"),
         ("device = true", "device"),
         ("attempts = true", "attempts"),

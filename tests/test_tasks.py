@@ -14,12 +14,15 @@ from membrane.errors import (
     Declined,
     EncoderMismatch,
     InvalidName,
+    LockedOut,
     NameTaken,
+    NotTheOwner,
     OutputUnwritable,
     PoorQuality,
     UnknownName,
     UsageError,
 )
+from membrane.guard import ANYONE
 from membrane.settings import load_settings
 from membrane.tasks import Tasks, require_writable
 
@@ -134,6 +137,15 @@ def test_login_by_passphrase_is_refused_before_anybody_speaks_if_nobody_has_one(
         tasks_of(Person()).verify(None)
 
 
+@pytest.mark.parametrize("name", ["ada", "zoe", None])
+def test_whoever_must_wait_is_told_so_before_they_speak(enrolled, tasks_of, name):
+    made = tasks_of(Person())
+    for _ in range(5):
+        made.membrane.guard.attempts.begin(ANYONE.name if name is None else name)
+    with pytest.raises(LockedOut, match="too many failed logins"):
+        made.verify(name)
+
+
 def test_outputs_are_looked_at_before_anybody_speaks(enrolled, tasks_of, tmp_path):
     missing = tmp_path / "missing"
     for tasks_with in (
@@ -213,6 +225,29 @@ def test_erasing_is_confirmed(enrolled, tasks_of):
     assert person.asked[0] == "Delete ada for good? [y/N]"
     assert person.asked[1] == "Delete all 3 people for good? [y/N]"
     assert len(erasing.membrane.store.gallery()) == 0
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda made: made.delete("ada", agreed=False),
+        lambda made: made.clear(agreed=False),
+        lambda made: made.enroll("ada", how="replace"),
+        lambda made: made.unlock("ada"),
+        lambda made: made.revert("ada"),
+        lambda made: made.protect("protect", "passphrase"),
+    ],
+    ids=["delete", "clear", "replace", "unlock", "revert", "protect"],
+)
+def test_who_does_not_own_the_database_is_refused_before_they_are_asked(
+    enrolled, tasks_of, monkeypatch, ask
+):
+    monkeypatch.setattr(os, "geteuid", lambda: 54321)
+    person = Person()
+    with pytest.raises(NotTheOwner):
+        ask(tasks_of(person))
+    assert person.asked == []
+    assert person.file.getvalue() == ""
 
 
 class PassphraseSession:
