@@ -68,7 +68,7 @@ PROOF_BYTES = 32
 """No two keys with one proof can be found: 2**128 attempts."""
 
 MOST_LINE_BYTES = 4096
-"""Of a header; the longest is 600."""
+"""Of a line of the header; the longest is 600."""
 
 HASH_LINE_BYTES = 2 * hashlib.sha256().digest_size + 1
 
