@@ -204,7 +204,8 @@ class Enroller(Comparer):
         """Add more phrases to somebody who is enrolled, by the encoder they were enrolled with.
 
         Phrases of another voice would let that voice in from then on. Each must therefore be let
-        in by the voiceprint that there is, and who tries in vain has failed a login.
+        in by the voiceprint that there is, by its words, too, where they were looked at; and who
+        tries in vain has failed a login.
 
         Parameters
         ----------
@@ -232,6 +233,7 @@ class Enroller(Comparer):
         def extended(voiceprint: Voiceprint) -> Voiceprint:
             _require_encoder(voiceprint, person.encoder)
             for phrase in heard:
+                _require_words(phrase, voiceprint)
                 judging._require_let_in(phrase, voiceprint)
             for phrase in heard:
                 voiceprint = voiceprint.with_utterance(enrolled_from(phrase))
@@ -390,6 +392,15 @@ def enrolled_from(phrase: Examined) -> EnrolledUtterance:
 
 def _vector_of(phrases: Sequence[Examined]) -> Vector:
     return mean_vector([enrolled_from(phrase) for phrase in phrases])
+
+
+def _require_words(phrase: Examined, voiceprint: Voiceprint) -> None:
+    # Without the words themselves: whoever does not know the passphrase must not learn it here.
+    if phrase.words is not None and not phrase.words.accepted:
+        raise Disagreement(
+            f"{phrase.utterance.source} does not hold what {voiceprint.name} was to say: "
+            "record it again"
+        )
 
 
 def _require_encoder(voiceprint: Voiceprint, encoder: str) -> None:

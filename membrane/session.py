@@ -226,7 +226,9 @@ class Session:
         self._view.request(SAY_CHOSEN)
         return self.hear()
 
-    def enrolment_phrases(self, name: str, count: int, *, passphrase: str = "") -> list[Examined]:
+    def enrolment_phrases(
+        self, name: str, count: int, *, passphrase: str = "", is_known: bool = False
+    ) -> list[Examined]:
         """Ask for phrases until there are enough good ones that sound like one person.
 
         Parameters
@@ -236,6 +238,9 @@ class Session:
         count : int
         passphrase : str
             The person's own, asked for each time; empty for fresh phrases.
+        is_known : bool
+            Whether the person has that passphrase already. Then it is not shown, nor told whether
+            it was said: `Membrane.add_phrases` judges that, and counts who does not know it.
 
         Raises
         ------
@@ -244,13 +249,17 @@ class Session:
         """
         phrases: list[Examined] = []
         spare = SPARE_PHRASES
+        secret = is_known and bool(passphrase)
         while len(phrases) < count:
             self._view.note(f"Phrase {len(phrases) + 1} of {count}")
             asked = passphrase or self.fresh_prompt(name)
-            self._view.prompt(asked)
+            if secret:
+                self._view.request(SAY_OWN)
+            else:
+                self._view.prompt(asked)
             heard = self.hear()
             try:
-                phrases.append(self._checked(heard, asked))
+                phrases.append(self._checked(heard, asked, telling=not secret))
                 self._drop_outlier(phrases, count)
             except (PoorQuality, Disagreement) as error:
                 if not spare:
@@ -259,9 +268,9 @@ class Session:
                 self._view.warn(f"{sentence(error)} Please try again.")
         return phrases
 
-    def _checked(self, heard: Utterance, asked: str) -> Examined:
+    def _checked(self, heard: Utterance, asked: str, *, telling: bool) -> Examined:
         examined = self._membrane.examine(heard, expected=asked, enrolling=True)
-        if examined.words is not None and not examined.words.accepted:
+        if telling and examined.words is not None and not examined.words.accepted:
             raise Disagreement("the words were not the ones asked for: read them one by one")
         return examined
 

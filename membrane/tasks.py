@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from membrane.decision import Decision
     from membrane.evidence import Examined
     from membrane.session import Session
+    from membrane.store.voiceprint import Voiceprint
 
 How = Literal["new", "add", "replace"]
 
@@ -137,8 +138,21 @@ class Tasks:
             raise UnknownName(f"nobody called {name!r} is enrolled: leave out --add")
         self.membrane.serving(name)  # refuses an encoder that cannot run here
         self.membrane.guard.require_open(name)
-        phrases, _ = self._enrolment_phrases(name, person.passphrase or None, count)
+        phrases = self._added_phrases(person, count)
         self.view.enrolment(self.membrane.add_phrases(name, phrases), added=True)
+
+    def _added_phrases(self, person: Voiceprint, count: int) -> list[Examined]:
+        """Return phrases of somebody who may not be that person: nothing is told about them."""
+        passphrase = person.passphrase
+        if self.files:
+            return [
+                self.membrane.examine(one, expected=passphrase, enrolling=True)
+                for one in self._read(self.files)
+            ]
+        with self._session(self.membrane) as session:
+            return session.enrolment_phrases(
+                person.name, count, passphrase=passphrase, is_known=True
+            )
 
     def reencode(self, name: str) -> bool:
         """Make a person's voiceprint anew with the encoder in use, out of recordings of theirs.

@@ -134,6 +134,24 @@ def test_whoever_must_wait_is_not_asked_for_phrases_to_add(membrane, monkeypatch
         Tasks(membrane, View()).enroll("ada", how="add")
 
 
+def test_whoever_adds_phrases_without_the_passphrase_has_failed_and_does_not_learn_it(
+    membrane_home, recording, words_of, capsys
+):
+    said = recording("edgar", "passphrase", 0)
+    own = ["-f", str(said)]
+    assert run(["enroll", "-u", "edgar", "--consent", "--phrase", words_of(said), *own]) == 0
+    made = Membrane(Settings())
+    adding = ["enroll", "-u", "edgar", "--add", "-f"]
+    capsys.readouterr()
+    for tries in range(1, 6):
+        assert run([*adding, str(recording("edgar", "login"))]) == 3
+        assert failures(made, "edgar") == tries
+    assert run([*adding, str(recording("edgar", "passphrase", 1))]) == 1
+    assert not set(words_of(said).split()) & set(capsys.readouterr().err.split())
+    assert run(["unlock", "edgar"]) == 0
+    assert run([*adding, str(recording("edgar", "passphrase", 1))]) == 0
+
+
 def test_nothing_is_added_where_failures_cannot_be_counted(membrane, phrases):
     membrane.store.path.with_name("voiceprints.joblib.attempts").write_bytes(b"nonsense")
     with pytest.raises(StoreDamaged):

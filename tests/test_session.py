@@ -282,6 +282,17 @@ def test_enrolment_asks_again_for_wrong_words_and_bad_sound(talk):
     assert "Too short. Please try again." in talking.shown.getvalue()
 
 
+def test_whoever_adds_phrases_is_neither_shown_the_passphrase_nor_told_whether_they_said_it(talk):
+    membrane = FakeMembrane([False, True])
+    with talk(membrane, [HEARD] * 2) as talking:
+        assert len(talking.enrolment_phrases("ada", 2, passphrase="a b c", is_known=True)) == 2
+    assert membrane.asked == ["a b c"] * 2
+    text = talking.shown.getvalue()
+    assert text.count("Please say your passphrase.") == 2
+    assert "a b c" not in text
+    assert "again" not in text
+
+
 def test_enrolment_asks_again_for_the_phrase_that_sounds_unlike_the_others(talk):
     membrane = FakeMembrane([True] * 4)
     membrane.outliers = [1]
