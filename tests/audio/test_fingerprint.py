@@ -97,6 +97,12 @@ def test_a_recording_within_a_longer_one_is_the_same(voice, remembered, utteranc
     assert remembered.same_recording(fingerprint_of(longer))
 
 
+def test_a_copy_is_heard_among_others(remembered, utterance_of):
+    others = [fingerprint_of(utterance_of(person, "login").samples) for person in PEOPLE[1:]]
+    assert remembered.heard_in([*others, remembered])
+    assert not remembered.heard_in(others)
+
+
 def test_half_of_another_recording_is_found_wherever_it_stands(voice, remembered, utterance_of):
     others = utterance_of("boris", "login").samples
     half = len(voice) // 2
@@ -112,6 +118,10 @@ def test_a_patchwork_is_found_in_all_its_sources_together(utterance_of):
     assert patchwork.share_in(known) > 0.8
     assert max(patchwork.likeness(one) for one in known) < patchwork.share_in(known)
     assert patchwork.share_in([]) == 0
+    assert patchwork.heard_in(known)
+    assert not any(patchwork.same_recording(one) for one in known)
+    assert not patchwork.heard_in(known[:1])
+    assert not patchwork.heard_in([])
 
 
 def test_how_alike_they_are_does_not_depend_on_which_comes_first(remembered, utterance_of):
