@@ -14,9 +14,7 @@ from membrane.comparison import Comparer, Likeness
 from membrane.decision import Candidate, Decision, VoiceMatch, explain
 from membrane.decoy import decoy
 from membrane.enrolment import Enroller, enrolled_from
-from membrane.errors import (
-    UsageError,
-)
+from membrane.errors import LockedOut, UsageError
 from membrane.evidence import Examined
 from membrane.explanation import Compared, Explanation, explanation_of
 from membrane.guard import ANYONE
@@ -26,6 +24,8 @@ from membrane.store.gallery import Gallery
 from membrane.store.keys import Ask
 from membrane.store.voiceprint import Voiceprint
 from membrane.voice.judge import Judge
+
+NOBODY = "That is nobody's passphrase here, or not their voice."
 
 
 class Membrane(Enroller):
@@ -187,6 +187,8 @@ class Membrane(Enroller):
     def verify_anyone(self, utterance: Utterance) -> Decision:
         """Find the person whose passphrase was said, then verify that the voice is theirs.
 
+        Where scores are hidden, a passphrase that is somebody's is refused like one that is not.
+
         Raises
         ------
         UsageError
@@ -198,17 +200,29 @@ class Membrane(Enroller):
         with self.guard.attempt(ANYONE) as attempt:
             examined, owner = self._owner_of(utterance, gallery, owners)
             if owner is None:
-                decision = self._decide("verify", examined, None)
-                decision = replace(decision, reason="That is nobody's passphrase here.")
+                decision = self._of_nobody(examined)
                 attempt.end(decision, examined)
                 return decision
-            claim = Claim.to_be(owner.who)
-            with self.guard.attempt(claim) as own_attempt:
+            decision = self._decided_for(owner, examined)
+            attempt.close(accepted=decision.accepted)
+        # Else a stranger would learn here which passphrases there are, and whose.
+        revealing = decision.numbers_hidden and not decision.accepted
+        return self._of_nobody(examined) if revealing else decision
+
+    def _decided_for(self, owner: Likeness, examined: Examined) -> Decision:
+        """Decide about a login of the person whose passphrase was said."""
+        claim = Claim.to_be(owner.who)
+        try:
+            with self.guard.attempt(claim) as attempt:
                 judging = self.by(claim.encoder, whose=claim.name)
                 decision = judging._decided(claim, _without_secret(owner.examined))
-                own_attempt.end(decision, examined)
-            attempt.close(accepted=decision.accepted)
+                attempt.end(decision, examined)
+        except LockedOut:  # their name must wait, which only they may know
+            return self._of_nobody(examined)
         return decision
+
+    def _of_nobody(self, examined: Examined) -> Decision:
+        return replace(self._decide("verify", examined, None), reason=NOBODY)
 
     def _owner_of(
         self, utterance: Utterance, gallery: Gallery, owners: dict[int, str]

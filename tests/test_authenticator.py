@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from membrane.audio.utterance import SAMPLE_RATE, Utterance
-from membrane.authenticator import Membrane
+from membrane.authenticator import NOBODY, Membrane
 from membrane.errors import (
     Disagreement,
     InvalidName,
@@ -395,7 +395,7 @@ def test_what_is_nobodys_passphrase_finds_nobody(knowing, utterance_of):
     decision = knowing().verify_anyone(utterance_of("boris", "passphrase1"))
     assert not decision.accepted
     assert decision.claimed == decision.person == ""
-    assert decision.reason == "That is nobody's passphrase here."
+    assert decision.reason == NOBODY
     assert decision.voice is None
 
 
@@ -405,6 +405,30 @@ def test_somebody_elses_passphrase_does_not_let_in(engines, membrane, three_phra
     assert not decision.accepted
     assert decision.claimed == "boris"
     assert not decision.voice.accepted
+
+
+def test_whose_passphrase_was_said_is_not_told_to_another_voice(
+    engines, three_phrases, utterance_of, tmp_path
+):
+    hiding = {"scores": "hide", "lockout": "on", "log": "on"}
+    membrane = membrane_with(engines, database=tmp_path / "voiceprints.joblib", **hiding)
+    membrane.enroll("boris", three_phrases("boris"), passphrase=PASSPHRASES["clara"])
+    waiting = membrane.guard.attempts
+    told = [membrane.verify_anyone(utterance_of("clara", "passphrase1"))]
+    for _ in range(4):
+        waiting.begin("boris")
+    told.append(membrane.verify_anyone(utterance_of("clara", "passphrase1")))
+    told.append(membrane.verify_anyone(utterance_of("ada", "passphrase1")))
+    of_each = ("quality", "source", "timings")
+    plain = [
+        {name: value for name, value in one.as_json().items() if name not in of_each}
+        for one in told
+    ]
+    assert plain[0] == plain[1] == plain[2]
+    assert told[0].reason == NOBODY
+    assert len(waiting.state_of("")["failures"]) == 3
+    *_, wrong_voice, locked, nobody = membrane.guard.log.entries()
+    assert wrong_voice["who"] == locked["who"] == membrane.store.get("boris").id != nobody["who"]
 
 
 def test_of_two_people_with_one_passphrase_the_voice_decides(membrane, three_phrases, utterance_of):
