@@ -1,4 +1,5 @@
 import os
+from types import SimpleNamespace
 
 import pytest
 
@@ -26,9 +27,15 @@ def test_the_owner_may(database, me):
     require_owner(database)
 
 
-def test_whoever_administers_the_machine_may(database, me):
-    me(0)
-    require_owner(database)
+@pytest.mark.parametrize(("user", "allowed"), [(1000, True), (0, True), (1001, False)])
+def test_of_all_users_the_owner_and_whoever_administers_the_machine_may(me, user, allowed):
+    belongs_to_1000 = SimpleNamespace(stat=lambda: SimpleNamespace(st_uid=1000))
+    me(user)
+    if allowed:
+        require_owner(belongs_to_1000)
+        return
+    with pytest.raises(NotTheOwner):
+        require_owner(belongs_to_1000)
 
 
 def test_nobody_else_may_and_it_is_one_line(database, me):
