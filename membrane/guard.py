@@ -206,10 +206,10 @@ class Guard:
         if self._settings.replay != "refuse" or claim.model is None:
             return False
         known = (*claim.recordings, *self.attempts.recent_recordings(claim.model.name))
-        same = [fingerprint.same_recording(one) for one in _fingerprints(known)]
-        # All are looked at, so that it takes as long for an unknown name; but whoever is enrolled
-        # would find out by a recording of their own that such a name is led like them.
-        return claim.person is not None and any(same)
+        heard = fingerprint.heard_in(_fingerprints(known))
+        # They are looked at for an unknown name, too, so that it takes as long; but whoever is
+        # enrolled would find out by a recording of their own that such a name is led like them.
+        return claim.person is not None and heard
 
     def remember(self, claim: Claim, turn: Turn | None, recording: bytes) -> None:
         """Keep the recording of an accepted login, and take back that it was a failure.
