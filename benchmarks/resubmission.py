@@ -50,6 +50,7 @@ Outcome = tuple[bool, bool, bool, bool, bool]
 
 TAKES = 15
 DIGITS = 6
+REMEMBERED = 23
 FRAME = 512
 
 
@@ -261,6 +262,31 @@ def show_false_alarms(part: str, count: int) -> None:
         print(f"{name:34}{above}, above 0 {100 * np.mean(likeness > 0):.2f}, highest {highest}")
 
 
+def show_honest_logins(part: str, count: int) -> None:
+    """Print how many logins are taken for something that is put together from many recordings."""
+    shares = np.array([*honest_logins(part, 25 * count)])
+    above = rate(int(np.sum(shares >= SAME)), len(shares))
+    print(f"{'a login beside 23 of other takes':34}{above}, highest {shares.max():.2f}")
+
+
+def honest_logins(part: str, count: int) -> Iterator[float]:
+    """Yield what share of a login is heard in what a login's person is remembered by.
+
+    That is three recordings of the enrolment and twenty of the last logins, of random digits.
+    """
+    for speaker in SPEAKERS[part]:
+        chance = chance_of(*speaker.encode(), REMEMBERED)
+        known = [said(speaker, chance, range(5, TAKES)) for _ in range(REMEMBERED)]
+        for _ in range(count):
+            yield said(speaker, chance, range(5)).share_in(known)
+
+
+def said(speaker: str, chance: np.random.Generator, takes: range) -> Fingerprint:
+    """Return random digits by one speaker, out of some of the takes."""
+    digits = "".join(map(str, chance.integers(10, size=DIGITS)))
+    return fingerprint_of(joined_digits(speaker, digits, chance, takes=takes))
+
+
 def same_words(part: str, count: int) -> Iterator[tuple[Fingerprint, Fingerprint]]:
     """Yield all pairs of recordings of the same digits by the same speaker, other takes."""
     for takes in strings(part, count):
@@ -437,6 +463,7 @@ def main() -> None:
     show_cost(found)
     show_detection(found)
     show_false_alarms(options.part, options.size)
+    show_honest_logins(options.part, options.size)
     show_patchworks(options.part, options.size)
     show_inversions(options.part, options.size)
 
