@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -274,6 +275,47 @@ def test_every_command_refuses_a_damaged_database_in_one_line(refused, enrolled,
             database.write_bytes(damaged)
             refused(5, *command)
             assert database.read_bytes() == damaged
+
+
+# ---- What is kept beside the database
+
+PUT_IN_PLACE = {
+    "a folder": lambda path: path.mkdir(),
+    "a pipe": os.mkfifo,
+    "a loop of links": lambda path: path.symlink_to(path.name),
+    "a link to /dev/zero": lambda path: path.symlink_to("/dev/zero"),
+    "garbage": lambda path: path.write_bytes(np.random.default_rng(2).bytes(3000)),
+    "nothing": lambda path: path.touch(),
+    "a hole of 8 GB": lambda path: (path.touch(), os.truncate(path, 8 << 30)),
+}
+
+
+# The decision log goes on after damage, and shows it; a folder is what the logins are kept in.
+GOES_ON = [(".log", "garbage"), (".log", "nothing"), (".logins", "a folder")]
+
+
+@pytest.mark.parametrize(
+    ("ending", "what"),
+    [
+        *((".attempts", what) for what in PUT_IN_PLACE),
+        *((".logins", what) for what in PUT_IN_PLACE),
+        *((".log", what) for what in PUT_IN_PLACE if what != "a hole of 8 GB"),
+    ],
+)
+def test_a_login_that_cannot_be_counted_or_recorded_is_refused(
+    refused, enrolled, recording, answer, capsys, ending, what
+):
+    assert answer("verify", "-u", "ada", "-f", recording("ada", "login", 0))[0] == 0
+    beside = enrolled / f"voiceprints.joblib{ending}"
+    assert beside.exists()
+    shutil.rmtree(beside) if beside.is_dir() else beside.unlink()
+    PUT_IN_PLACE[what](beside)
+    verify = ["verify", "-u", "ada", "-f", str(recording("ada", "login", 1))]
+    if (ending, what) in GOES_ON:
+        assert run(verify) == 0
+        assert run(["log", "verify"]) == (5 if ending == ".log" else 0)
+    else:
+        refused(5, *verify)
 
 
 # ---- Any damage
