@@ -24,7 +24,8 @@ from membrane.errors import (
 from membrane.store.columns import Columns, NewerVersion
 from membrane.store.keys import master_key
 from membrane.store.safe_files import created, keep_owner, sync_folder
-from membrane.store.sealing import Seal, Unlock, is_sealed_database, sealing, unsealed
+from membrane.store.sealed_database import Unlock, is_sealed_database, sealing, unsealed
+from membrane.store.sealing import Seal
 from membrane.store.unpickling import MALFORMED, load_plain
 
 MAPS_FILES = os.name != "nt"

@@ -15,11 +15,11 @@ import secrets
 import unicodedata
 from base64 import b64decode
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from membrane.errors import UsageError, WrongKey
+from membrane.store.system_keyring import forget_secret, keep_secret, secret_of
 
 Ask = Callable[[str], str]
 """Shows a question where only whoever sits there can answer, unseen; returns the answer."""
@@ -32,9 +32,6 @@ KEY_BYTES = 32
 VARIABLE = "MEMBRANE_KEY"
 NEW_VARIABLE = "MEMBRANE_NEW_KEY"
 """Where the key is that follows the one of `VARIABLE`: while both are needed, both are there."""
-
-SERVICE = "membrane"
-"""What the keys are filed under in a keyring."""
 
 LEAST_PASSPHRASE = 15
 """Characters of a new passphrase: NIST SP 800-63B-4, section 3.1.1.2, of a password that stands
@@ -54,12 +51,6 @@ SALT_BYTES = 16
 """As RFC 5869 and NIST SP 800-132, section 5.1, ask: never the same twice."""
 
 MAKE_ONE = f"make one with `openssl rand -hex 32` and set {VARIABLE} to what it prints"
-
-SET_UP_A_KEYRING = (
-    "log in to the desktop or unlock its keyring; on a machine without one install gnome-keyring "
-    "and run `dbus-run-session -- sh`, in it `gnome-keyring-daemon --unlock`, or protect the "
-    f"database with a passphrase or {VARIABLE} instead"
-)
 
 
 @dataclass(frozen=True)
@@ -148,7 +139,7 @@ def master_key(origin: Origin, ask: Ask | None = None) -> bytes:
     if origin in _kept:
         return _kept[origin]
     if origin.source == "keyring":
-        return _from_keyring(origin)
+        return _from_keyring(origin.id)
     if origin.source == "environment":
         if VARIABLE not in os.environ:
             raise WrongKey(
@@ -199,7 +190,9 @@ def new_key(
     if source == "environment":
         return origin, _from_environment(NEW_VARIABLE if follows else VARIABLE)
     if source == "keyring":
-        return origin, _into_keyring(origin)
+        key = secrets.token_bytes(KEY_BYTES)
+        keep_secret(origin.id, key.hex())
+        return origin, key
     return origin, _derived(_new_passphrase(ask), origin)
 
 
@@ -217,8 +210,14 @@ def discard(origin: Origin) -> None:
     """Take a key that nothing needs any more out of the keyring, if it can be reached."""
     _kept.pop(origin, None)
     if origin.source == "keyring":
-        with suppress(WrongKey), _Keyring() as keyring:
-            keyring.delete_password(SERVICE, origin.id)
+        forget_secret(origin.id)
+
+
+def _from_keyring(number: str) -> bytes:
+    key = _key_in(secret_of(number))
+    if key is None:
+        raise WrongKey("what the system keyring has is no key: find out who changed it there")
+    return key
 
 
 def _from_environment(variable: str) -> bytes:
@@ -280,46 +279,3 @@ def _derived(passphrase: str, origin: Origin) -> bytes:
             "there is not enough memory to derive the key of the voiceprint database from a "
             "passphrase: close other programs"
         ) from None
-
-
-class _Keyring:
-    """The system's keyring; every failure inside the `with` is a `WrongKey` with the remedy."""
-
-    def __enter__(self) -> Any:
-        import keyring
-
-        return keyring
-
-    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
-        # A backend is code of whatever kind, over whatever bus: it may raise anything.
-        if kind is not None and issubclass(kind, Exception) and not issubclass(kind, WrongKey):
-            raise WrongKey(
-                f"no system keyring can be used ({_in_one_line(error, kind)}): {SET_UP_A_KEYRING}"
-            ) from None
-
-
-def _in_one_line(error: object, kind: type[BaseException]) -> str:
-    return (" ".join(str(error).split()) or kind.__name__)[:100].split(". ")[0]
-
-
-def _from_keyring(origin: Origin) -> bytes:
-    with _Keyring() as keyring:
-        text = keyring.get_password(SERVICE, origin.id)
-    key = _key_in(text or "")
-    if key is None:
-        raise WrongKey(
-            f"the system keyring does not have the key of the voiceprint database (service "
-            f"{SERVICE!r}, user {origin.id!r}): log in as whoever protected it"
-        )
-    return key
-
-
-def _into_keyring(origin: Origin) -> bytes:
-    key = secrets.token_bytes(KEY_BYTES)
-    with _Keyring() as keyring:
-        keyring.set_password(SERVICE, origin.id, key.hex())
-        kept = keyring.get_password(SERVICE, origin.id)
-    # Some backends forget everything, on purpose.
-    if kept != key.hex():
-        raise WrongKey(f"the system keyring did not keep the key: {SET_UP_A_KEYRING}")
-    return key

@@ -143,6 +143,12 @@ def test_a_keyring_of_somebody_else_lacks_the_key(with_keyring):
         master_key(Origin("keyring", NUMBER, NUMBER))
 
 
+def test_what_somebody_put_into_the_keyring_in_its_place_is_no_key(with_keyring):
+    with_keyring(Chest()).set_password("membrane", NUMBER, "secret")
+    with pytest.raises(WrongKey, match="is no key"):
+        master_key(Origin("keyring", NUMBER, NUMBER))
+
+
 @pytest.mark.parametrize("backend", [Locked, Crashing, keyring.backends.fail.Keyring])
 def test_a_keyring_that_fails_says_in_one_line_how_to_set_one_up(with_keyring, backend):
     with_keyring(backend())
