@@ -259,8 +259,9 @@ class Membrane(Enroller):
         examined = native.examine(utterance)
         found = native._most_alike(gallery, gallery.by_encoder(), examined, top_n)
         if not found:
-            self.guard.record("identify", "", accepted=False, refused_by=["voice"])
-            return native._decide("identify", examined, None)
+            decision = native._decide("identify", examined, None)
+            self.guard.record_decision(decision, ANYONE)
+            return decision
         best = found[0]
         judging = native.by(best.who.encoder, whose=best.who.name)
         decision = judging._decide("identify", best.examined, best.match, person=best.who.name)
@@ -268,7 +269,8 @@ class Membrane(Enroller):
             Candidate(one.who.name, one.match.similarity, one.match.score, one.who.encoder)
             for one in found
         )
-        self.guard.record_decision(decision, Claim.to_be(best.who))
+        # Whoever is nobody known is not the one that they are most like.
+        self.guard.record_decision(decision, Claim.to_be(best.who) if decision.accepted else ANYONE)
         return replace(decision, candidates=tuple(candidates))
 
     def compare(self, one: Utterance, other: Utterance) -> Decision:
@@ -314,9 +316,9 @@ class Membrane(Enroller):
         return replace(decision, reason=explain(decision))
 
     def _compared(self, claim: Claim) -> Compared:
-        if claim.person is not None:
-            return Compared.of(claim.person)
-        return decoy(claim.name, self.judge.strangers, secret=self.guard.secret)
+        # Made for everybody, so that it takes as long: the secret is in a file that grows.
+        nobody = decoy(claim.name, self.judge.strangers, secret=self.guard.secret)
+        return nobody if claim.person is None else Compared.of(claim.person)
 
     def _explanation(
         self,

@@ -14,6 +14,7 @@ from membrane.__main__ import run
 from membrane.audio.utterance import SAMPLE_RATE
 from membrane.authenticator import Membrane
 from membrane.settings import Settings
+from membrane.store.guarded_file import GuardedFile
 
 PASSPHRASE = "the river runs quietly past the old mill"
 HEARD_BEFORE = "This recording was heard before: speak, do not play one."
@@ -79,6 +80,26 @@ def test_json_about_an_unknown_name_says_the_same_as_about_a_wrong_voice(
         assert plain["claimed"] == name
         told.append(json.dumps(plain).replace(f'"{name}"', '"N"').replace(f"{name}'s", "N's"))
     assert told[0] == told[1]
+
+
+def test_as_many_files_are_read_and_written_for_an_unknown_name(
+    enrolled, verify, recording, monkeypatch
+):
+    touched = []
+    for how in ("read", "write"):
+        plain = getattr(GuardedFile, how)
+        monkeypatch.setattr(
+            GuardedFile,
+            how,
+            lambda file, *rest, how=how, plain=plain: (touched.append(how), plain(file, *rest))[1],
+        )
+    counts = []
+    for name in ("ada", "zoe", "ada", "zoe"):
+        verify(name, recording("boris", "login"))
+        counts.append((touched.count("read"), touched.count("write")))
+        touched.clear()
+    assert counts[2] == counts[3]
+    assert min(counts[2]) > 0
 
 
 def test_after_five_failures_both_are_told_to_wait_in_the_same_words(
@@ -276,3 +297,14 @@ def test_nothing_is_kept_beside_the_database_where_everything_is_off(
         verify("ada", recording(person, "login"))
     run(["identify", "-f", str(recording("clara", "login"))])
     assert sorted(path.name for path in enrolled.iterdir()) == ["voiceprints.joblib"]
+
+
+def test_whom_a_stranger_is_most_like_is_not_written_down_as_the_stranger(
+    enrolled, recording, answer
+):
+    for person in ("farid", "clara"):
+        answer("identify", "-f", recording(person, "login"))
+    membrane = Membrane(Settings())
+    people = {membrane.store.get(name).id: name for name in ("ada", "boris", "clara")}
+    told = [(one["accepted"], people.get(one["who"])) for one in membrane.guard.log.entries()]
+    assert told == [(False, None), (True, "clara")]
