@@ -55,10 +55,10 @@ class Seal:
         ----------
         plain : bytes
         purpose : str
-            What they are; they cannot be unsealed as anything else.
+            What they are; they cannot be unsealed as anything else, nor for another database.
         """
         salt = os.urandom(SALT_BYTES)
-        sealed: bytes = cipher(_blob_key(self.key, salt, purpose)).encrypt(NONCE, plain, None)
+        sealed: bytes = self._cipher(self.key, salt, purpose).encrypt(NONCE, plain, None)
         return BLOB_LINE + salt + sealed
 
     def unseal(self, sealed: bytes, purpose: str) -> bytes:
@@ -76,7 +76,7 @@ class Seal:
             raise SealBroken("it is not sealed, or cut off")
         for key in filter(None, (self.key, self.former)):
             try:
-                plain: bytes = cipher(_blob_key(key, salt, purpose)).decrypt(NONCE, content, None)
+                plain: bytes = self._cipher(key, salt, purpose).decrypt(NONCE, content, None)
             except InvalidTag:
                 continue
             return plain
@@ -94,6 +94,9 @@ class Seal:
         """
         # The number of the database outlives its keys: a former key gives what it gave.
         return derived(self.key, bytes.fromhex(self.origin.database), f"membrane mac {purpose}")
+
+    def _cipher(self, key: bytes, salt: bytes, purpose: str) -> Any:
+        return cipher(derived(key, salt, f"membrane sealed {self.origin.database} {purpose}"))
 
 
 def is_sealed(content: bytes) -> bool:
@@ -125,7 +128,3 @@ def cipher(key: bytes) -> Any:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
     return AESGCM(key)
-
-
-def _blob_key(key: bytes, salt: bytes, purpose: str) -> bytes:
-    return derived(key, salt, f"membrane sealed {purpose}")

@@ -44,6 +44,12 @@ def test_a_blob_of_the_former_key_is_unsealed_while_that_is_remembered():
         replace(new, former=b"").unseal(sealed, "attempts")
 
 
+def test_a_blob_of_another_database_under_the_same_key_is_noticed():
+    other = Seal(KEY, Origin("environment", "ab" * 16, "34" * 16))
+    with pytest.raises(SealBroken):
+        other.unseal(SEAL.seal(b"three failures", "attempts"), "attempts")
+
+
 def test_keys_for_two_purposes_or_databases_differ_and_stay():
     found = {
         SEAL.mac_key("log"),
