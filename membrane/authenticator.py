@@ -117,9 +117,11 @@ class Membrane(Enroller):
             return
 
         def renewed(stored: Voiceprint) -> Voiceprint:
-            # Somebody else may have taken the name since, or another login been as good.
-            same = stored.id == person.id and may_adapt(stored, login, now)
-            return adapted(stored, enrolled_from(examined)) if same else stored
+            # Somebody else may have taken the name since, or another login been as good; and what
+            # was heard in one epoch means nothing in another.
+            same = (stored.id, stored.epoch) == (person.id, person.epoch)
+            fits = same and may_adapt(stored, login, now)
+            return adapted(stored, enrolled_from(examined)) if fits else stored
 
         if self.store.update(person.name, renewed).updated_at != person.updated_at:
             self.guard.record("adapted", person.id)

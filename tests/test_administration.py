@@ -287,6 +287,16 @@ def test_a_login_whose_words_were_not_checked_renews_nothing(ageing, login):
     assert let_in(membrane, login) == [False, False]
 
 
+@pytest.mark.parametrize("change", [{"id": "ff" * 16}, {"epoch": "ee" * 16}])
+def test_a_login_renews_nothing_that_was_changed_since_it_was_judged(ageing, login, change):
+    membrane = ageing()
+    stored = replace(membrane.store.get("ada"), **change)
+    made = []
+    membrane.store.update = lambda _name, renewed: made.append(renewed(stored)) or stored
+    let_in(membrane, login)
+    assert made == [stored]
+
+
 def test_what_logins_added_is_taken_back_bit_for_bit(ageing, login, capsys):
     membrane = ageing()
     before = membrane.store.get("ada")
