@@ -152,8 +152,8 @@ class View:
 
         forget_keys()
         try:
-            self._tell(Text(shown(question)), end=" ")
-            return getpass("", stream=sys.stderr)
+            # It asks when what is typed is hidden already: whoever is quick is not seen either.
+            return getpass(shown(question), stream=sys.stderr)
         except EOFError:
             raise Declined("nothing was done: no answer was given") from None
 

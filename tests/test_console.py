@@ -492,12 +492,18 @@ def test_whose_last_day_is_over_is_warned_of_on_standard_error():
 # ---- Secrets
 
 
-def test_a_secret_is_asked_for_without_being_shown(monkeypatch):
-    monkeypatch.setattr("getpass.getpass", lambda prompt, stream: "correct horse")
+def test_a_secret_is_asked_for_when_what_is_typed_is_hidden_already(monkeypatch):
+    asked = []
+
+    def hidden(question, stream):
+        asked.append((question, said(shown_to.notes)))
+        return "correct horse"
+
+    monkeypatch.setattr("getpass.getpass", hidden)
     shown_to = view()
     assert shown_to.secret("Passphrase of the voiceprint database: ") == "correct horse"
-    assert "correct" not in said(shown_to.notes)
-    assert said(shown_to.answers) == ""
+    assert asked == [("Passphrase of the voiceprint database: ", "")]
+    assert said(shown_to.notes) == said(shown_to.answers) == ""
 
 
 def test_no_secret_is_no_answer(monkeypatch):
