@@ -165,3 +165,19 @@ def test_a_recording_of_ones_own_enrolment_is_not_told_under_a_name_that_nobody_
     unknown = clara.verify("zoe", enrolled, expected="1 2 3")
     assert not unknown.replayed
     assert "heard before" not in unknown.reason
+
+
+def test_another_voice_is_told_the_same_of_a_passphrase_whether_there_is_one_or_not(
+    clara, utterance_of
+):
+    known, unknown = (
+        clara.verify(name, utterance_of("boris", "passphrase1")) for name in ("clara", "zoe")
+    )
+    assert not known.accepted
+    assert known.words.accepted == unknown.words.accepted
+    assert (known.words.expected, known.words.heard) == ("", "")
+    assert (unknown.words.expected, unknown.words.heard) == ("", "")
+    assert unknown.reason == known.reason.replace("clara", "zoe")
+    hidden = [replace(one, numbers_hidden=True, timings={}) for one in (known, unknown)]
+    one, other = (str(decision.as_json()) for decision in hidden)
+    assert other == one.replace("'clara'", "'zoe'").replace("clara's", "zoe's")

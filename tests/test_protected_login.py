@@ -355,3 +355,32 @@ def test_what_is_protected_is_not_protected_again(protected, ask):
     assert "--rekey" in error
     assert ask("protect", "--off")[0] == 0
     assert ask("protect", "--renew")[0] == 2
+
+
+# ---- A passphrase of the database
+
+DICE = "correct horse battery staple"
+
+
+def test_a_passphrase_is_typed_unseen_and_asked_for_at_a_terminal_only(enrolled, terminal, ask):
+    protecting = terminal("protect", "--key", "passphrase")
+    protecting.wait_for("New passphrase of the voiceprint database: ")
+    protecting.type(DICE)
+    protecting.wait_for("The same again: ")
+    protecting.type(DICE)
+    assert protecting.finish() == 0
+    assert "key from a passphrase" in " ".join(protecting.text.split())
+    listing = terminal("list")
+    listing.wait_for("Passphrase of the voiceprint database: ")
+    listing.type(DICE)
+    assert listing.finish() == 0
+    assert "boris" in listing.text
+    assert "horse" not in protecting.text + listing.text
+    code, out, error = ask("list")
+    assert (code, out) == (5, "")
+    assert "which nobody can be asked for here" in error
+    guessing = terminal("list")
+    guessing.wait_for("Passphrase of the voiceprint database: ")
+    guessing.type("correct horse")
+    assert guessing.finish() == 5
+    assert "boris" not in guessing.text
