@@ -7,9 +7,11 @@ before anybody learns of it. Where any of this cannot be done, nobody is let in.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from membrane.audio.fingerprint import Fingerprint
@@ -106,7 +108,9 @@ class Guard:
     def log(self) -> DecisionLog:
         """Every decision."""
         seal = self._store.seal
-        path = self._store.path.with_name(f"{self._store.path.name}{LOG}")
+        # Whoever comes through a link is written down where all others are.
+        database = Path(os.path.realpath(self._store.path))
+        path = database.with_name(f"{database.name}{LOG}")
         return DecisionLog(path, mac_key=seal.mac_key(LOG_KEY) if seal else None)
 
     @property

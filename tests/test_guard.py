@@ -293,6 +293,16 @@ def test_a_prompt_is_remembered_before_it_is_shown(guard, store, monkeypatch):
 # ---- What is written down
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows lets few people make links")
+def test_logins_through_a_link_stand_in_the_log_of_the_database(guard, store, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    link = tmp_path / "elsewhere" / "link.joblib"
+    link.symlink_to(store.path)
+    Guard(JoblibStore(link), Settings()).record("verify", "somebody", accepted=False)
+    assert [one["who"] for one in guard.log.entries()] == ["somebody"]
+    assert list(link.parent.iterdir()) == [link]
+
+
 def test_a_decision_is_written_down_without_anything_that_was_said(guard, claim):
     with guard.attempt(claim) as attempt:
         attempt.end(decided(words=WRONG, accepted=False, source="ada/secret.wav"), heard())
