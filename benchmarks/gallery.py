@@ -73,6 +73,7 @@ def gallery_of(people: int) -> Columns:
         first_utterances=starts_of([1] * people),
         utterance_vectors=vectors,
         utterance_facts=Texts.of([UTTERANCE] * people),
+        fingerprints=Texts.of([""] * people),
     )
 
 

@@ -27,7 +27,7 @@ from membrane.audio.utterance import SAMPLE_RATE, Samples, Utterance
 from membrane.authenticator import Membrane
 from membrane.errors import PoorQuality
 from membrane.evaluation.intervals import clopper_pearson
-from membrane.settings import Settings
+from membrane.settings import EVALUATING, Settings
 
 SOUNDS = 1000
 SECONDS = (1.0, 6.0)
@@ -193,7 +193,7 @@ def main() -> int:
     parser.add_argument("--sounds", type=int, default=SOUNDS)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        membrane = Membrane(Settings(database=Path(folder) / "voiceprints.joblib"))
+        membrane = Membrane(Settings(Path(folder) / "voiceprints.joblib", **EVALUATING))
         names = []
         for name, paths in people(given.speech):
             heard = [membrane.examine(read_utterance(path), enrolling=True) for path in paths]

@@ -31,6 +31,10 @@ CHOICES = {
     "protection": ("optional", "required"),
 }
 
+EVALUATING = {"lockout": "off", "replay": "allow", "log": "off"}
+"""Settings of evaluators, who judge the same recordings again and again: nothing is counted,
+remembered or written down."""
+
 MOST_ATTEMPTS = 10
 
 THRESHOLDS = {"cosine": (-1.0, 1.0), "euclidean": (0.0, 2.0)}

@@ -51,7 +51,8 @@ def demonstrate() -> None:
     impostor = recordings("edgar", "login")[0]
     verify("Ada says what was asked.", "ada", login, words_of(login), ends_in=ACCEPTED)
     verify("Edgar says he is Ada.", "ada", impostor, words_of(impostor), ends_in=REFUSED)
-    verify("Ada says other words.", "ada", login, words_of(other), ends_in=REFUSED)
+    verify("Ada says other words.", "ada", other, words_of(login), ends_in=REFUSED)
+    verify("Her login is played again.", "ada", login, words_of(login), ends_in=REFUSED)
     probe = recordings("clara", "login")[0]
     membrane("Who is this?", "identify", "-f", probe, ends_in=ACCEPTED)
     membrane("Everybody who is enrolled:", "list", ends_in=ACCEPTED)

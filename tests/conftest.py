@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from membrane.__main__ import run
+from membrane.settings import EVALUATING
 from tests.virtual_microphone import VirtualMicrophone, missing_programs
 
 RECORDINGS = Path(__file__).parent / "recordings"
@@ -185,7 +186,7 @@ def enrolled(three_enrolled, membrane_home):
     return membrane_home
 
 
-UNGUARDED = {"lockout": "off", "replay": "allow", "log": "off", "scores": "show"}
+UNGUARDED = {**EVALUATING, "scores": "show"}
 """Settings of tests, and of evaluators, that judge the same recordings again and again."""
 
 
