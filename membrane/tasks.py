@@ -40,6 +40,8 @@ How = Literal["new", "add", "replace"]
 SPOKEN_ATTEMPTS = 3
 """How often a passphrase may be said until it is heard as the person means it."""
 
+KEEP_THE_KEY = "Nobody can open the database without its key: keep a copy of it elsewhere."
+
 CONSENT = (
     "Membrane will keep numbers that describe your voice (no sound) on this machine, to recognise "
     "you later; they can be deleted at any time. Do you agree?"
@@ -344,6 +346,10 @@ class Tasks:
         """Encrypt the database, change its key, turn its voiceprints anew, or take that back."""
         ask = self.view.secret if at_terminal() else None
         made = administration.protect(self.membrane, change, source=source, ask=ask)
+        if change in {"protect", "rekey"}:
+            self.view.note(KEEP_THE_KEY)
+        if change == "rekey" and made.source == "environment":
+            self.view.note("From now on the key in MEMBRANE_NEW_KEY belongs into MEMBRANE_KEY.")
         self.view.protection(made)
 
     def unlock(self, name: str | None) -> None:
