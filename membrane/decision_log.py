@@ -244,7 +244,7 @@ class DecisionLog:
                 )
         except OSError as error:
             raise StoreUnreadable(
-                f"the decision log {self.path} cannot be read ({error.strerror}): "
+                f"the decision log {self.path} cannot be read ({error.strerror or error}): "
                 "check its permissions and its disk"
             ) from None
 
@@ -258,7 +258,7 @@ class DecisionLog:
             yield
         except OSError as error:
             raise StoreUnwritable(
-                f"the decision log {self.path} cannot be written ({error.strerror}): "
+                f"the decision log {self.path} cannot be written ({error.strerror or error}): "
                 "check its permissions and the space on its disk"
             ) from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,9 @@ def load_session(path: Path, *, threads: int = 1) -> Any:
     ModelUnavailable
         If ONNX Runtime is missing or cannot read the file.
     """
+    # It would look up a server of its makers, and keep a database of its runs. It reads this once,
+    # when it is loaded; its own function for that comes too late.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
     except ImportError as error:

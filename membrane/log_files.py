@@ -19,6 +19,10 @@ _SAFELY = sum(
 """Neither through a link nor waiting at a pipe; and with the line ends that are written."""
 
 
+LONGEST_FILE = 16_000_000
+"""Bytes of one file that are read at most: many times what it holds when it is put aside."""
+
+
 class LogFiles:
     """What a log does with files; its caller holds the lock.
 
@@ -94,7 +98,10 @@ def size_of(path: Path) -> int:
 def content(path: Path) -> bytes | None:
     """Return what a file holds; None if it does not exist."""
     with suppress(FileNotFoundError), _opened(path, os.O_RDONLY, "rb") as file:
-        return file.read()
+        read = file.read(LONGEST_FILE + 1)
+        if len(read) > LONGEST_FILE:
+            raise OSError(errno.EFBIG, "it is too large")
+        return read
     return None
 
 

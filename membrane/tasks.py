@@ -403,7 +403,10 @@ def is_recording(text: str) -> bool:
     """Return whether something that may be a name says where a recording is."""
     from membrane.audio.files import STANDARD_INPUT
 
-    return text == STANDARD_INPUT or os.access(text, os.F_OK)
+    try:
+        return text == STANDARD_INPUT or os.access(text, os.F_OK)
+    except ValueError:  # no file can have such a name
+        return False
 
 
 def require_writable(path: Path) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import os
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,7 @@ def build(state: dict[str, np.ndarray]) -> onnx.ModelProto:
 
 def largest_difference(path: Path) -> float:
     """Return the largest difference between the exported network and the package's own."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
     from resemblyzer import VoiceEncoder
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from membrane import log_files
 from membrane.decision_log import DecisionLog
-from membrane.errors import StoreError, StoreUnwritable
+from membrane.errors import StoreError, StoreUnreadable, StoreUnwritable
 from membrane.log_lines import Head, Stamp, hash_of, line_of
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -623,3 +623,13 @@ def test_a_head_is_not_taken_for_a_line_nor_a_line_for_a_head():
     stamp = Stamp(b"k")
     assert line_of(Head().written(stamp)) is None
     assert Head.read(stamp.line({"number": 1, "previous": "00"}), stamp) is None
+
+
+def test_a_log_that_no_membrane_wrote_is_not_read_whole(log, path):
+    log.append({"event": "verify"})
+    with path.open("r+b") as file:
+        file.truncate(10_000_000_000)  # sparse
+    with pytest.raises(StoreUnreadable, match="too large"):
+        log.verify()
+    with pytest.raises(StoreUnwritable, match="too large"):
+        log.append({"event": "verify"})

@@ -77,3 +77,22 @@ def test_a_refusal_prints_nothing_itself(tmp_path):
         [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True
     )
     assert (shown.stdout.strip(), shown.stderr) == ("refused", "")
+
+
+def test_the_library_is_told_to_call_nobody_before_it_is_loaded(network, environment):
+    program = (
+        "import os, sys\n"
+        "class Watch:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'onnxruntime':\n"
+        "            print(os.environ.get('ORT_DISABLE_TELEMETRY'))\n"
+        "sys.meta_path.insert(0, Watch())\n"
+        "from pathlib import Path\n"
+        "from membrane.inference import load_session\n"
+        f"load_session(Path({str(network)!r}))\n"
+    )
+    environment.pop("ORT_DISABLE_TELEMETRY", None)
+    told = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+    )
+    assert told.stdout.split() == ["1"]

@@ -154,3 +154,9 @@ def test_what_cannot_be_written_is_said_in_one_line(tmp_path):
 def test_a_full_disk_is_noticed():
     with pytest.raises(OutputUnwritable, match="No space left"):
         append_decision(Path("/dev/full"), decision())
+
+
+def test_a_file_name_that_a_terminal_would_obey_is_escaped(path):
+    append_decision(path, decision(source="odd\x1b[2J\n\u202e.flac"))
+    assert len(path.read_text(encoding="utf-8").splitlines()) == 2
+    assert rows(path)[0]["file"] == r"odd\u001b[2J\u000a\u202e.flac"

@@ -30,6 +30,10 @@ VERSION = 2
 OLDEST = 1
 """Version that knows neither fingerprints nor projections: it is read, and written as the later."""
 
+LONGEST_CONTENT = 65_536
+"""Bytes of one text at most. The longest that is written is a path in the facts of an utterance;
+JSON of megabytes would take seconds and a gigabyte to read."""
+
 Matrix = npt.NDArray[np.float32]
 
 
@@ -74,6 +78,8 @@ class Texts:
     def content(self, row: int) -> bytes:
         """Return the bytes of one row, or raise `ValueError` if there are none such."""
         start, end = span(self.starts, row)
+        if end - start > LONGEST_CONTENT:
+            raise ValueError(f"row {row} is too long")
         return self.characters[start:end].tobytes()
 
     def not_empty(self) -> npt.NDArray[np.int64]:

@@ -54,6 +54,10 @@ class Content:
     locked: bool = False
 
 
+LONGEST_REASON = 200
+"""Characters of what a damaged file says of itself that a message repeats."""
+
+
 def previous_of(path: Path) -> Path:
     """Return where the previous good copy of a database is kept."""
     return path.with_name(path.name + ".previous")
@@ -186,7 +190,7 @@ def _columns_in(memory: mmap.mmap | bytes) -> Columns:
 def _reason(error: Exception) -> str:
     if isinstance(error, (ValueError, EOFError, InvalidName, pickle.UnpicklingError)):
         lines = str(error).splitlines()
-        return lines[0] if lines else "it is truncated"
+        return lines[0][:LONGEST_REASON] if lines else "it is truncated"
     return "its content makes no sense"
 
 

@@ -202,6 +202,8 @@ def _read_header(file: IO[bytes]) -> tuple[bytes, dict[str, Any]]:
     if not lines.startswith(DATABASE_LINE) or hash_line != _hash_line(lines):
         raise SealBroken("its header was changed or is cut off")
     fields = json.loads(lines[len(DATABASE_LINE) :])
+    if type(fields["version"]) is not int:
+        raise SealBroken("its version is not a number")
     if fields["version"] != VERSION:
         raise NewerVersion(f"its seal has version {fields['version']}")
     return lines + hash_line, fields

@@ -3,7 +3,7 @@ import pytest
 
 from membrane.errors import StoreDamaged
 from membrane.store import database_file
-from membrane.store.columns import Columns
+from membrane.store.columns import Columns, Texts
 from membrane.store.gallery import Gallery
 
 
@@ -159,3 +159,10 @@ def test_people_are_taken_out_and_put_in_without_touching_the_others(people):
         expected = [person.as_json() for person in [*others, people[row]]]
         assert [changed.voiceprint(number).as_json() for number in range(4)] == expected
         assert changed.row_of(people[row].name) == 3
+
+
+def test_a_text_of_megabytes_is_refused_and_not_parsed():
+    texts = Texts.of(["short", "x" * 100_000])
+    assert texts[0] == "short"
+    with pytest.raises(ValueError, match="too long"):
+        texts[1]
