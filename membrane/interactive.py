@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,10 @@ class Interactive:
         self._view = view
 
     def run(self) -> int:
-        """Ask what to do until the person leaves; return the exit code of the last task."""
+        """Ask what to do until the person leaves; return the exit code of the last task.
+
+        One that the person took back is none: it makes no refused login good.
+        """
         choices: dict[str, Callable[[], int]] = {
             "enroll": self._enroll,
             "verify": self._verify,
@@ -52,7 +56,7 @@ class Interactive:
             if task is None:
                 self._view.warn(f"{answer!r} is none of these.")
                 continue
-            code = self._perform(task)
+            code = self._perform(task, before=code)
         return code
 
     def _next(self) -> str:
@@ -61,12 +65,12 @@ class Interactive:
         except Declined:
             return ""  # Ctrl-D leaves, as it leaves a shell
 
-    def _perform(self, task: Callable[[], int]) -> int:
+    def _perform(self, task: Callable[[], int], *, before: int) -> int:
         try:
             return task()
         except Declined as answer:
             self._view.note(sentence(answer))
-            return 0
+            return before
         except MembraneError as error:
             self._view.error(str(error))
             return error.exit_code
@@ -95,7 +99,8 @@ class Interactive:
         tasks = self._tasks()
         name = self._view.ask("User name (leave empty to be found by your passphrase):")
         accepted = tasks.verify(name or None)
-        self._offer_to_save(tasks)
+        with suppress(Declined):  # no answer is no recording, and changes no decision
+            self._offer_to_save(tasks)
         return 0 if accepted else 1
 
     def _file(self) -> int:

@@ -122,6 +122,11 @@ def test_empty_name_is_found_by_passphrase(mode):
     assert mode("verify", "ada")[1] == [("verify", ("ada",), {}, ())]
 
 
+def test_a_refused_login_stays_refused_whatever_is_not_answered_after_it(mode, heard):
+    assert mode("v", "ada", outcome=False, heard=heard)[0] == 1
+    assert mode("v", "ada", "n", "e", "ada", "n", outcome=False, heard=heard, taken={"ada"})[0] == 1
+
+
 def test_exit_code_is_that_of_the_last_task(mode):
     assert mode("v", "ada", outcome=False)[0] == 1
     assert mode("d", "ada", outcome=UnknownName("nobody called ada"))[0] == 4
