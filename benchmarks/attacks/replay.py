@@ -33,7 +33,7 @@ from benchmarks.attacks.tally import (
 from benchmarks.attacks.work import Work
 from benchmarks.honest_users import LOGIN_TAKES
 from benchmarks.phrases import SPEAKERS
-from membrane.audio.fingerprint import SAME, fingerprint_of
+from membrane.audio.fingerprint import fingerprint_of
 from membrane.audio.utterance import Utterance
 from membrane.phrase.matching import normalise
 from membrane.store.recent_recordings import REMEMBERED
@@ -60,10 +60,10 @@ COST = """What raises the cost of pasting. Whoever holds a good recording of eve
 prompt is as good as the person: compare the rows above with the honest logins. Eight digits hinder
 hardly more than six, because a recording of eight digits also holds more of them; prompts of words
 (`--prompt words`) do: how likely, in per cent, the next prompt can be pasted from so many
-recordings of earlier logins of the same kind (computed, not measured). The paste must be ready
-before the time between prompt and speech is over, it loses much through a loudspeaker, and a
-prompt is never near one of the last twenty of the same name, so that a whole recording of these is
-of no use."""
+recordings of earlier logins of the same kind (computed, not measured). What is cut from
+the last twenty logins is recognised (above), so that the recordings must be older, or of something
+else than logins. The paste must be ready before the time between prompt and speech is over, and it
+loses much through a loudspeaker."""
 """Said of the table that follows."""
 
 
@@ -223,16 +223,16 @@ def recognised(victims: Sequence[str], sizes: Sizes) -> str:
             for instrument, sound in {**sounds, HONEST: fresh.utterance}.items():
                 one = fingerprint_of(sound.samples)
                 alone = any(one.same_recording(other) for other in known)
-                found.setdefault(instrument, []).append((alone, one.share_in(known) >= SAME))
+                found.setdefault(instrument, []).append((alone, one.heard_in(known)))
     rows = [
         [instrument, *(per_cent(sum(column), len(column)) for column in zip(*flags, strict=True))]
         for instrument, flags in found.items()
     ]
-    head = ["what is submitted", "like one of them %", "like all of them together %"]
+    head = ["what is submitted", "by one of them alone %", "by all together, as `verify` asks %"]
     return (
         f"Pasted from the last {REMEMBERED} logins, whose fingerprints are kept: how many are "
         "taken for a recording that was heard before, by one remembered recording alone, and by "
-        "all together (`Fingerprint.share_in`). The person's own new login must not be. What is "
+        "all together (`Fingerprint.heard_in`). The person's own new login must not be. What is "
         "pasted from recordings that are not remembered is not recognised:"
         f"\n\n{table(head, rows)}"
     )
