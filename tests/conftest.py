@@ -6,6 +6,7 @@ import subprocess
 import sys
 from contextlib import ExitStack
 from functools import cache
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -215,10 +216,12 @@ def speak(virtual_microphone, tmp_path):
     from scripts.make_recordings import PEOPLE, RATE, Take, record, spoken
 
     path = tmp_path / "spoken.wav"
+    # Nobody says a digit twice in the very same way: that is a recording, and is refused.
+    changes = cycle((2, -2, 3, -3, 4, -4))
 
     def say(person, text):
         text = spoken(text.replace(" ", "")) if text[0].isdigit() else text
-        samples = record(PEOPLE[person], Take("spoken", text, 0), seed=0)
+        samples = record(PEOPLE[person], Take("spoken", text, next(changes)), seed=0)
         soundfile.write(path, samples, RATE)
         virtual_microphone.say(path)
 
