@@ -481,8 +481,7 @@ def revert(
 def show_log(database: Database = None, as_json: AsJson = False) -> None:
     """Show every decision, oldest first."""
     membrane = _membrane(database=database)
-    people = membrane.store.gallery()
-    names = {person.id: person.name for person in map(people.voiceprint, range(len(people)))}
+    names = membrane.store.gallery().names_by_id()
     View(as_json=as_json).log_entries(membrane.guard.log.entries(), names)
 
 

@@ -193,7 +193,7 @@ class Columns:
             passphrase=self.passphrases[row],
             consent_at=_text(facts["consent_at"]),
             keep_until=_text(facts.get("keep_until", "")),
-            id=_text(facts.get("id", "")) or _old_id(self.names[row]),
+            id=self.id(row),
             epoch=self.epoch,
         )
 
@@ -210,6 +210,10 @@ class Columns:
             "updated_at": _text(facts["updated_at"]),
             "keep_until": _text(facts.get("keep_until", "")),
         }
+
+    def id(self, row: int) -> str:
+        """Return the number of one person in the decision log."""
+        return _text(json.loads(self.facts[row]).get("id", "")) or _old_id(self.names[row])
 
     def encoder(self, row: int) -> str:
         """Return the name of the encoder of one voiceprint."""

@@ -92,6 +92,11 @@ class Gallery:
         """Return everybody's name, in the order of the rows."""
         return map(self.name, range(len(self)))
 
+    def names_by_id(self) -> dict[str, str]:
+        """Return everybody's name by their number in the decision log."""
+        with damage_explained(self._path):
+            return {self._columns.id(row): self.name(row) for row in range(len(self))}
+
     def index_of(self, name: str) -> int | None:
         """Return the row of the person of that name, compared without case, or None."""
         with damage_explained(self._path):

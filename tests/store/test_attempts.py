@@ -540,7 +540,7 @@ def test_any_bytes_are_refused_and_left_as_they_are(attempts, file, quick, some)
     file.write_bytes(some)
     for use in (attempts.begin, attempts.state_of, attempts.unlock, attempts.forget):
         # What begins like an encrypted file is one without a key, or a damaged one.
-        with pytest.raises((StoreDamaged, WrongKey), match="membrane|deleting it starts anew"):
+        with pytest.raises((StoreDamaged, WrongKey), match=r"membrane|deleting it starts anew"):
             use("ada")
     assert file.read_bytes() == some
 

@@ -166,3 +166,10 @@ def test_a_text_of_megabytes_is_refused_and_not_parsed():
     assert texts[0] == "short"
     with pytest.raises(ValueError, match="too long"):
         texts[1]
+
+
+def test_names_are_found_by_the_numbers_of_the_log(gallery):
+    by_id = gallery.names_by_id()
+    people = [gallery.voiceprint(row) for row in range(len(gallery))]
+    assert by_id == {person.id: person.name for person in people}
+    assert len(by_id) == len(people)
