@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -40,12 +40,13 @@ from membrane.audio.files import read_utterance
 from membrane.audio.utterance import SAMPLE_RATE, Utterance
 from membrane.comparison import Comparer
 from membrane.decision import Decision, VoiceMatch
+from membrane.enrolment import enrolled_from
 from membrane.errors import PoorQuality
 from membrane.evidence import Examined
 from membrane.explanation import Compared
 from membrane.phrase.recognizer import PhraseMatch
 from membrane.settings import Settings, load_settings
-from membrane.store.voiceprint import EnrolledUtterance, RecordedQuality, Voiceprint, utc_now
+from membrane.store.voiceprint import Voiceprint
 from membrane.voice.scoring import similarity
 
 ENROLMENT = 3
@@ -107,32 +108,20 @@ class Referee(Comparer):
         login = self.login(voiceprint, probe)
         if not may_adapt(voiceprint, login, datetime.now(UTC) + AGEING):
             return None
-        return adapted(voiceprint, spoken(probe))
+        return adapted(voiceprint, enrolled_from(probe))
 
     def mixed_in(self, voiceprint: Voiceprint, probe: Examined) -> Voiceprint | None:
         """Return a voiceprint with the rules' weights, of whoever is accepted by luck."""
         accepted = self.login(voiceprint, probe).anchored.accepted
-        return adapted(voiceprint, spoken(probe)) if accepted else None
+        return adapted(voiceprint, enrolled_from(probe)) if accepted else None
 
     def added(self, voiceprint: Voiceprint, probe: Examined) -> Voiceprint | None:
         """Return a voiceprint as it would be without the rules."""
         accepted = self.match(voiceprint, probe).accepted
-        return voiceprint.with_utterance(spoken(probe)) if accepted else None
+        return voiceprint.with_utterance(enrolled_from(probe)) if accepted else None
 
 
 Renewal = Callable[[Voiceprint, Examined], Voiceprint | None]
-
-
-def spoken(examined: Examined) -> EnrolledUtterance:
-    """Return an utterance as a voiceprint keeps it."""
-    partials = examined.embedding.partials
-    return EnrolledUtterance(
-        vector=examined.embedding.vector,
-        norm=float(np.linalg.norm(partials.mean(axis=0))),
-        partials=len(partials),
-        recorded_at=utc_now(),
-        quality=RecordedQuality(**asdict(examined.prepared.quality)),
-    )
 
 
 def digits(part: str) -> Iterator[tuple[list[Utterance], ...]]:
@@ -178,7 +167,7 @@ def enrolled(referee: Referee, corpus: Iterable[tuple[list[Utterance], ...]]) ->
         logins = list(judged(referee, second, enrolling=False))
         probes = list(judged(referee, third, enrolling=False))
         if len(phrases) == ENROLMENT and logins and probes:
-            utterances = [spoken(phrase) for phrase in phrases]
+            utterances = [enrolled_from(phrase) for phrase in phrases]
             voiceprint = Voiceprint.of(f"person {number}", referee.encoder.name, utterances)
             people.append(Person(voiceprint, logins, probes))
     return people
