@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from time import perf_counter
 
 from membrane.adaptation import Login, adapted, may_adapt, without_adaptation
@@ -17,13 +19,16 @@ from membrane.enrolment import Enroller, enrolled_from
 from membrane.errors import LockedOut, UsageError
 from membrane.evidence import Examined
 from membrane.explanation import Compared, Explanation, explanation_of
-from membrane.guard import ANYONE
+from membrane.guard import ANYONE, Attempt
 from membrane.phrase.matching import find_passphrase
 from membrane.settings import Settings
 from membrane.store.gallery import Gallery
 from membrane.store.keys import Ask
 from membrane.store.voiceprint import Voiceprint
 from membrane.voice.judge import Judge
+
+Judging = Callable[[Utterance, str], Decision]
+"""Judges an utterance against the words that were asked for; none: the person's own."""
 
 NOBODY = "That is nobody's passphrase here, or not their voice."
 
@@ -89,20 +94,41 @@ class Membrane(Enroller):
 
         Raises
         ------
-        InvalidName, PoorQuality, EncoderMismatch, StoreError, Unavailable
+        InvalidName, LockedOut, PoorQuality, EncoderMismatch, StoreError, Unavailable
         """
-        return self._attempt(self.claim(name), utterance, expected)
+        with self.attempting(name) as judge:
+            return judge(utterance, expected)
 
-    def _attempt(self, claim: Claim, utterance: Utterance, expected: str = "") -> Decision:
+    @contextmanager
+    def attempting(self, name: str) -> Iterator[Judging]:
+        """Begin an attempt before its phrase is asked for; yield what judges the phrase.
+
+        Whoever breaks off once they have seen the phrase has failed, like whoever says it wrong.
+
+        Parameters
+        ----------
+        name : str
+            Who the person says they are.
+
+        Raises
+        ------
+        InvalidName, LockedOut, EncoderMismatch, StoreError
+        """
+        claim = self.claim(name)
         judging = self.by(claim.encoder, whose=claim.name) if claim.encoder else self
         with self.guard.attempt(claim) as attempt:
-            examined = judging.examine(utterance, expected=expected or claim.passphrase)
-            if claim.passphrase and not expected:
-                examined = _without_secret(_for_its_owner(claim, examined))
-            decision = judging._decided(claim, examined)
-            attempt.end(decision, examined)
+            yield partial(judging._attempted, claim, attempt)
+
+    def _attempted(
+        self, claim: Claim, attempt: Attempt, utterance: Utterance, expected: str
+    ) -> Decision:
+        examined = self.examine(utterance, expected=expected or claim.passphrase)
+        if claim.passphrase and not expected:
+            examined = _without_secret(_for_its_owner(claim, examined))
+        decision = self._decided(claim, examined)
+        attempt.end(decision, examined)
         if decision.accepted and self.settings.adapt == "on" and claim.person is not None:
-            judging._renew(claim.person, decision, examined)
+            self._renew(claim.person, decision, examined)
         return decision
 
     def _renew(self, person: Voiceprint, decision: Decision, examined: Examined) -> None:
@@ -197,16 +223,32 @@ class Membrane(Enroller):
             If nobody has a passphrase.
         PoorQuality, EncoderMismatch, StoreError, Unavailable
         """
-        gallery = self.people()
-        owners = self.passphrase_owners(gallery)
+        with self.attempting_anyone() as judge:
+            return judge(utterance, "")
+
+    @contextmanager
+    def attempting_anyone(self) -> Iterator[Judging]:
+        """Begin an attempt of whoever a passphrase may be of; as `attempting`.
+
+        Raises
+        ------
+        UsageError
+            If nobody has a passphrase.
+        LockedOut, StoreError
+        """
+        self.passphrase_owners()
         with self.guard.attempt(ANYONE) as attempt:
-            examined, owner = self._owner_of(utterance, gallery, owners)
-            if owner is None:
-                decision = self._of_nobody(examined)
-                attempt.end(decision, examined)
-                return decision
-            decision = self._decided_for(owner, examined)
-            attempt.close(accepted=decision.accepted)
+            yield lambda utterance, _expected: self._attempted_anyone(attempt, utterance)
+
+    def _attempted_anyone(self, attempt: Attempt, utterance: Utterance) -> Decision:
+        gallery = self.people()
+        examined, owner = self._owner_of(utterance, gallery, self.passphrase_owners(gallery))
+        if owner is None:
+            decision = self._of_nobody(examined)
+            attempt.end(decision, examined)
+            return decision
+        decision = self._decided_for(owner, examined)
+        attempt.close(accepted=decision.accepted)
         # Else a stranger would learn here which passphrases there are, and whose.
         revealing = decision.numbers_hidden and not decision.accepted
         return self._of_nobody(examined) if revealing else decision

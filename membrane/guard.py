@@ -18,7 +18,14 @@ from membrane.audio.fingerprint import Fingerprint
 from membrane.claim import Claim
 from membrane.decision import Decision
 from membrane.decision_log import DecisionLog
-from membrane.errors import Disagreement, LockedOut, MembraneError, StoreDamaged
+from membrane.errors import (
+    Disagreement,
+    LockedOut,
+    MembraneError,
+    MicrophoneUnavailable,
+    StoreDamaged,
+    UnusableRecording,
+)
 from membrane.evidence import Examined
 from membrane.settings import Settings
 from membrane.store.attempts import Attempts, Turn
@@ -81,9 +88,15 @@ class Attempt:
 
     def take_back(self) -> None:
         """Undo this failure, and none before it: it was no login."""
-        self.open = False
-        if self.turn is not None:
+        if self.open and self.turn is not None:
             self.guard.attempts.withdraw(self.turn)
+        self.open = False
+
+    def forgive(self) -> None:
+        """Undo this failure, unless too many could not be judged."""
+        if self.open and self.turn is not None:
+            self.guard.attempts.forgive(self.turn)
+        self.open = False
 
 
 class Guard:
@@ -163,9 +176,10 @@ class Guard:
 
     @contextmanager
     def attempt(self, claim: Claim, *, event: str = "verify") -> Iterator[Attempt]:
-        """Count a failure while a phrase is judged, so that a process that is killed has failed.
+        """Count a failure until a phrase was judged, so that a process that is killed has failed.
 
-        What could not be judged is no attempt.
+        It begins before a prompt is shown: whoever breaks off has failed, too. What could not be
+        judged is forgiven a few times (`membrane.lockout.FREE_UNJUDGED`).
 
         Parameters
         ----------
@@ -192,9 +206,12 @@ class Guard:
         except Disagreement:  # another voice: a failure
             self.record(event, self.who(claim), accepted=False, refused_by=["voice"])
             raise
+        except (UnusableRecording, MicrophoneUnavailable):
+            # A prompt was shown; whoever makes this happen could wait for one that suits them.
+            attempt.forgive()
+            raise
         except MembraneError:
-            if attempt.open:
-                attempt.take_back()
+            attempt.take_back()
             raise
 
     # ---- What was heard before

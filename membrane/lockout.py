@@ -36,6 +36,10 @@ be shut for good before it is locked, where somebody would notice."""
 MOST_FAILURES = 50
 """Consecutive failures that lock a name until it is unlocked (SP 800-63B-4, section 3.2.3)."""
 
+FREE_UNJUDGED = 5
+"""Attempts between two logins that are forgiven because nothing could be judged. Each has shown a
+prompt: whoever holds some digits of the person could keep silent until they are asked for these."""
+
 SHOWN_IN_SECONDS = 120
 """Seconds up to which a wait is told in seconds; a longer one is told in minutes."""
 

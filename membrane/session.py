@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from threading import Thread
 from types import TracebackType
@@ -13,7 +13,7 @@ from membrane.audio.devices import find_device
 from membrane.audio.files import check_writable_format, save_recording
 from membrane.audio.microphone import Recorder
 from membrane.audio.utterance import Utterance
-from membrane.authenticator import Membrane
+from membrane.authenticator import Judging, Membrane
 from membrane.console import View, sentence
 from membrane.decision import Decision
 from membrane.errors import Disagreement, PoorQuality, RoomNotQuiet
@@ -171,16 +171,14 @@ class Session:
         """
         own = bool(self._membrane.claim(name).passphrase)
         return self._attempt(
-            lambda heard, phrase: self._membrane.verify(name, heard, expected=phrase),
+            lambda: self._membrane.attempting(name),
             on_decision,
             prompt=None if own else lambda: self.fresh_prompt(name),
         )
 
     def verify_anyone(self, *, on_decision: OnDecision) -> Decision:
         """Find the person by their passphrase, then verify the voice."""
-        return self._attempt(
-            lambda heard, _: self._membrane.verify_anyone(heard), on_decision, prompt=None
-        )
+        return self._attempt(self._membrane.attempting_anyone, on_decision, prompt=None)
 
     def identify(self, *, top_n: int) -> Decision:
         """Tell who speaks."""
@@ -189,7 +187,7 @@ class Session:
 
     def _attempt(
         self,
-        judge: Callable[[Utterance, str], Decision],
+        attempting: Callable[[], AbstractContextManager[Judging]],
         on_decision: OnDecision,
         *,
         prompt: Callable[[], str] | None,
@@ -201,16 +199,18 @@ class Session:
         left = self._membrane.settings.attempts
         while True:
             left -= 1
-            asked = prompt() if prompt else ""
-            if prompt:
-                self._view.prompt(asked)
-            else:
-                self._view.request(SAY_OWN)
-            heard = self.hear()
+            heard = None
             try:
-                decision = judge(heard, asked)
+                with attempting() as judge:
+                    asked = prompt() if prompt else ""
+                    if prompt:
+                        self._view.prompt(asked)
+                    else:
+                        self._view.request(SAY_OWN)
+                    heard = self.hear()
+                    decision = judge(heard, asked)
             except PoorQuality as error:
-                if not left:
+                if heard is None or not left:
                     raise
                 self._view.warn(f"{sentence(error)} Please try again.")
                 continue

@@ -19,7 +19,9 @@ from membrane.claim import Claim
 from membrane.decision import Decision, VoiceMatch
 from membrane.errors import (
     Disagreement,
+    EngineUnavailable,
     LockedOut,
+    MicrophoneUnavailable,
     PoorQuality,
     StoreDamaged,
     StoreError,
@@ -27,6 +29,7 @@ from membrane.errors import (
     Unavailable,
 )
 from membrane.guard import ANYONE, LEAST_CHANGE, Guard, change
+from membrane.lockout import FREE_FAILURES, FREE_UNJUDGED
 from membrane.phrase.prompts import random_prompt
 from membrane.phrase.recognizer import PhraseMatch
 from membrane.settings import Settings
@@ -117,6 +120,36 @@ def test_whoever_breaks_off_or_adds_another_voice_has_failed(guard, claim, error
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no kill -9")
+def test_whoever_waits_in_silence_for_a_prompt_that_suits_them_has_failed(guard, claim):
+    for _ in range(FREE_UNJUDGED):
+        with pytest.raises(PoorQuality), guard.attempt(claim):
+            raise PoorQuality("nobody spoke")
+    assert failures(guard) == 0
+    for _ in range(FREE_FAILURES):
+        with pytest.raises(MicrophoneUnavailable), guard.attempt(claim):
+            raise MicrophoneUnavailable("it was pulled out")
+    assert failures(guard) == FREE_FAILURES
+    with pytest.raises(LockedOut), guard.attempt(claim):
+        pytest.fail("somebody was asked again")
+
+
+def test_a_login_forgives_that_others_could_not_be_judged(guard, claim):
+    for _ in range(2):
+        for _ in range(FREE_UNJUDGED):
+            with pytest.raises(PoorQuality), guard.attempt(claim):
+                raise PoorQuality("too noisy")
+        with guard.attempt(claim) as attempt:
+            attempt.end(decided(), heard())
+    assert failures(guard) == 0
+
+
+def test_an_engine_that_is_missing_fails_nobody(guard, claim):
+    for _ in range(2 * FREE_UNJUDGED):
+        with pytest.raises(EngineUnavailable), guard.attempt(claim):
+            raise EngineUnavailable("it is missing")
+    assert failures(guard) == 0
+
+
 def test_a_process_that_is_killed_has_failed(guard, claim):
     child = os.fork()
     if not child:

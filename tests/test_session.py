@@ -3,6 +3,7 @@ import json
 import re
 import runpy
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -78,6 +79,7 @@ class FakeMembrane:
         self.claim = lambda name: SimpleNamespace(passphrase="a b c" if name in owners else "")
         self.guard = SimpleNamespace(fresh_prompt=self._fresh_prompt)
         self.prompted = []
+        self.begun = 0
 
     def _fresh_prompt(self, name, draw):
         self.prompted.append(name)
@@ -86,11 +88,15 @@ class FakeMembrane:
     def preload(self):
         time.sleep(0.01)
 
-    def verify(self, _name, _heard, *, expected):
-        return self._judge(expected)
+    @contextmanager
+    def attempting(self, _name):
+        self.begun += 1
+        yield lambda _heard, expected: self._judge(expected)
 
-    def verify_anyone(self, _heard):
-        return self._judge("")
+    @contextmanager
+    def attempting_anyone(self):
+        self.begun += 1
+        yield lambda _heard, expected: self._judge(expected)
 
     def examine(self, _heard, *, expected, enrolling):
         assert enrolling
@@ -127,6 +133,16 @@ def talk(monkeypatch):
         return talking
 
     return begin
+
+
+def test_an_attempt_begins_before_its_prompt_is_shown(talk):
+    membrane = FakeMembrane([PoorQuality("too quiet"), decided(False), decided(True)])
+    begun = []
+    membrane._fresh_prompt = lambda _name, draw: begun.append(membrane.begun) or draw()
+    membrane.guard.fresh_prompt = membrane._fresh_prompt
+    with talk(membrane, [HEARD] * 3) as talking:
+        talking.verify("ada", on_decision=id)
+    assert begun == [1, 2, 3]
 
 
 def test_refused_login_tries_again_with_a_fresh_prompt(talk):

@@ -128,9 +128,15 @@ class Attempts:
             self._open_record(book, name)
 
     def withdraw(self, turn: Turn) -> None:
-        """Undo the failure of an attempt that could not be judged."""
+        """Undo the failure of what was no attempt to log in."""
         with self._changing() as book:
             record = book.record(turn.key).without(turn.mark)
+            self._write(book.put(turn.key, record, now=self._clock()))
+
+    def forgive(self, turn: Turn) -> None:
+        """Undo the failure of an attempt that could not be judged, unless too many were so."""
+        with self._changing() as book:
+            record = book.record(turn.key).forgiven(turn.mark)
             self._write(book.put(turn.key, record, now=self._clock()))
 
     def succeed(self, turn: Turn, fingerprint: bytes = b"") -> None:

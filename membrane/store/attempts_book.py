@@ -58,10 +58,13 @@ class Record:
         Consecutive ones, in the order they began in.
     prompts : tuple of str
         The last ones that were shown, the latest at the end.
+    unjudged : int
+        Attempts since the last success that were forgiven because nothing could be judged.
     """
 
     failures: tuple[Failure, ...] = ()
     prompts: tuple[str, ...] = ()
+    unjudged: int = 0
 
     def settled(self, now: float) -> Record:
         """Return the record with no failure later than now.
@@ -87,6 +90,12 @@ class Record:
         """Return the record as if that attempt had not been made."""
         return replace(self, failures=tuple(one for one in self.failures if one.mark != mark))
 
+    def forgiven(self, mark: str) -> Record:
+        """Return the record without an attempt that could not be judged, if few others were so."""
+        if self.unjudged >= lockout.FREE_UNJUDGED:
+            return self
+        return replace(self.without(mark), unjudged=self.unjudged + 1)
+
     def cleared_up_to(self, mark: str) -> Record:
         """Return the record without that attempt and those that began before it.
 
@@ -95,7 +104,7 @@ class Record:
         marks = [one.mark for one in self.failures]
         if mark not in marks:
             return self
-        return replace(self, failures=self.failures[marks.index(mark) + 1 :])
+        return replace(self, failures=self.failures[marks.index(mark) + 1 :], unjudged=0)
 
     def prompted(self, text: str) -> Record:
         """Return the record with one more prompt."""
@@ -103,19 +112,22 @@ class Record:
 
     def as_json(self) -> list[Any]:
         """Return what `of` reads: short, because every attempt writes all records."""
-        return [[[one.mark, one.at] for one in self.failures], list(self.prompts)]
+        failures = [[one.mark, one.at] for one in self.failures]
+        return [failures, list(self.prompts), self.unjudged]
 
     @classmethod
     def of(cls, value: Any) -> Record:
         """Return the record that was kept, or raise a `ValueError`."""
-        if not isinstance(value, list) or [type(part) for part in value] != [list, list]:
+        if not isinstance(value, list) or [type(part) for part in value] != [list, list, int]:
             raise ValueError("a record has other parts")
-        failures, prompts = value
+        failures, prompts, unjudged = value
         if len(failures) > lockout.MOST_FAILURES:
             raise ValueError("a record has more failures than can be")
         if not all(isinstance(one, str) for one in prompts):
             raise ValueError("a record has prompts that are no text")
-        return cls(tuple(_failure(one) for one in failures), tuple(prompts))
+        if not 0 <= unjudged <= lockout.FREE_UNJUDGED:
+            raise ValueError("a record has forgiven more than can be")
+        return cls(tuple(_failure(one) for one in failures), tuple(prompts), unjudged)
 
 
 @dataclass(frozen=True)
