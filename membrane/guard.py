@@ -115,7 +115,12 @@ class Guard:
     @property
     def attempts(self) -> Attempts:
         """Failures, recent logins and prompts."""
-        return Attempts(self._store.path, seal=self._store.seal)
+        return Attempts(self._store.path, seal=self._store.seal, on_new=self._begun_anew)
+
+    def _begun_anew(self) -> None:
+        """Write down that the failures are gone: whoever deletes them unlocks everybody."""
+        if self.log.path.exists():
+            self.record("failures forgotten", "everybody")
 
     @property
     def log(self) -> DecisionLog:
@@ -274,8 +279,11 @@ class Guard:
         StoreError
             If it cannot be written.
         """
-        if self._settings.log == "on":
-            self.log.append({"event": event, "who": who, **facts})
+        if self._settings.log != "on":
+            return
+        if self.remembers and not self.log.path.exists():
+            _ = self.attempts.secret  # they begin with the log, and never after it
+        self.log.append({"event": event, "who": who, **facts})
 
     def who(self, claim: Claim) -> str:
         """Return who is meant in the log: a number of the person, or of a name that nobody has."""

@@ -75,9 +75,7 @@ def _line(cells: tuple[str, ...]) -> str:
 
 def _harmless(cell: str) -> str:
     # A spreadsheet would run a cell that begins like a formula: a name may be chosen to do so.
-    dangerous = cell[:1] in {"=", "+", "@", "\t", "\r"} or (
-        cell[:1] == "-" and not _is_number(cell)
-    )
+    dangerous = cell[:1] in {"=", "+", "@"} or (cell[:1] == "-" and not _is_number(cell))
     return f"'{cell}" if dangerous else cell
 
 

@@ -42,6 +42,11 @@ SPOKEN_ATTEMPTS = 3
 
 KEEP_THE_KEY = "Nobody can open the database without its key: keep a copy of it elsewhere."
 
+REQUIRE_IT = (
+    'With protection = "required" in settings.toml nobody can put one that is not encrypted in its '
+    "place."
+)
+
 CONSENT = (
     "Membrane will keep numbers that describe your voice (no sound) on this machine, to recognise "
     "you later; they can be deleted at any time. Do you agree?"
@@ -348,6 +353,8 @@ class Tasks:
         made = administration.protect(self.membrane, change, source=source, ask=ask)
         if change in {"protect", "rekey"}:
             self.view.note(KEEP_THE_KEY)
+        if change == "protect" and self.membrane.settings.protection != "required":
+            self.view.note(REQUIRE_IT)
         if change == "rekey" and made.source == "environment":
             self.view.note("From now on the key in MEMBRANE_NEW_KEY belongs into MEMBRANE_KEY.")
         self.view.protection(made)

@@ -413,12 +413,23 @@ def test_nothing_at_all_is_written_where_everything_is_off(store, claim):
 
 @pytest.mark.parametrize("accepted", [True, False])
 def test_nobody_is_told_a_decision_that_cannot_be_written_down(guard, store, claim, accepted):
+    assert guard.secret
     store.path.with_name(f"{store.path.name}.log").mkdir()
     with pytest.raises(StoreUnwritable) as told, guard.attempt(claim) as attempt:
         attempt.end(decided(NEAR if accepted else FAR), heard(1))
     assert told.value.exit_code == 5
     assert failures(guard) == 1
     assert guard.attempts.recent_recordings("ada") == ()
+
+
+def test_whoever_deletes_the_failures_leaves_a_line_in_the_log(guard, store, claim):
+    failing(guard, claim)
+    assert [entry["event"] for entry in guard.log.entries()] == ["verify"]
+    store.path.with_name(f"{store.path.name}.attempts").unlink()
+    failing(guard, claim)
+    events = [entry["event"] for entry in guard.log.entries()]
+    assert events == ["verify", "failures forgotten", "verify"]
+    assert guard.log.verify().problems == ()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

@@ -321,7 +321,9 @@ def test_how_the_database_is_protected_is_told_in_lines_and_in_json(enrolled, as
     assert (code, out) == (0, "Not encrypted. The database can be read by its owner.\n")
     assert told("protect", "--status")[1]["source"] == ""
     code, out, error = ask(*PROTECT)
-    assert (code, error) == (0, "")
+    assert code == 0
+    assert "keep a copy" in error
+    assert 'protection = "required"' in error
     assert ask("protect", "--status")[1] == out
     assert out.startswith(
         "Encrypted. The database is encrypted.\npeople: 3\nkey: in MEMBRANE_KEY\n"

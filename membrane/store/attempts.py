@@ -62,6 +62,8 @@ class Attempts:
     clock : callable
         Returns the seconds since the epoch. It is the wall's, because delays last over restarts;
         `membrane.lockout` says what becomes of them when it is set.
+    on_new : callable, optional
+        Told when everything begins anew, because there is no such file (any more).
     """
 
     def __init__(
@@ -71,12 +73,14 @@ class Attempts:
         seal: Seals | None = None,
         lock_timeout_s: float = 10.0,
         clock: Callable[[], float] = time.time,
+        on_new: Callable[[], object] | None = None,
     ) -> None:
         # Whoever comes through a link must count where all others count.
         self._database = Path(os.path.realpath(database))
         self._seal = seal
         self._lock_timeout_s = lock_timeout_s
         self._clock = clock
+        self._on_new = on_new
         self._file = GuardedFile(
             self._beside(".attempts"),
             what=WHAT,
@@ -256,6 +260,8 @@ class Attempts:
             if book is None:
                 # Recordings of a book that was deleted: nobody's, by the new secret.
                 self._recordings.clear()
+                if self._on_new is not None:
+                    self._on_new()
                 book = Book.new()
                 self._write(book)
             yield book
