@@ -11,10 +11,10 @@ from typing import Any
 
 from membrane import protection
 from membrane.authenticator import Membrane
-from membrane.decision_log import DecisionLog
 from membrane.errors import UnknownName
 from membrane.guard import ANYONE, LOG_KEY
 from membrane.protection import Protection
+from membrane.record.decision_log import DecisionLog
 from membrane.store.attempts import Attempts
 from membrane.store.keys import Ask
 from membrane.store.names import canonical_name

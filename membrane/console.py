@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from membrane.audio.devices import InputDevice
     from membrane.audio.quality import Quality
     from membrane.decision import Candidate, Decision, VoiceMatch
-    from membrane.decision_log import LogCheck
     from membrane.enrolment import Enrolment
     from membrane.models import Model, Status
     from membrane.protection import Protection
+    from membrane.record.decision_log import LogCheck
 
 Rows = Sequence[tuple[str, str]]
 

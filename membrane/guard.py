@@ -1,8 +1,8 @@
 """The guard: what stands around every login, whatever voice and words say.
 
-Who failed too often must wait (`membrane.lockout`), a recording that was heard before is refused, a
-prompt that somebody was given is not given to them again, and every decision is written down
-before anybody learns of it. Where any of this cannot be done, nobody is let in.
+Who failed too often must wait (`membrane.store.lockout`), a recording that was heard before is
+refused, a prompt that somebody was given is not given to them again, and every decision is written
+down before anybody learns of it. Where any of this cannot be done, nobody is let in.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from typing import Any
 from membrane.audio.fingerprint import Fingerprint
 from membrane.claim import Claim
 from membrane.decision import Decision
-from membrane.decision_log import DecisionLog
 from membrane.errors import (
     Disagreement,
     LockedOut,
@@ -27,6 +26,7 @@ from membrane.errors import (
     UnusableRecording,
 )
 from membrane.evidence import Examined
+from membrane.record.decision_log import DecisionLog
 from membrane.settings import Settings
 from membrane.store.attempts import Attempts, Turn
 from membrane.store.joblib_store import JoblibStore
@@ -184,7 +184,7 @@ class Guard:
         """Count a failure until a phrase was judged, so that a process that is killed has failed.
 
         It begins before a prompt is shown: whoever breaks off has failed, too. What could not be
-        judged is forgiven a few times (`membrane.lockout.FREE_UNJUDGED`).
+        judged is forgiven a few times (`membrane.store.lockout.FREE_UNJUDGED`).
 
         Parameters
         ----------

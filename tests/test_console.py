@@ -15,9 +15,9 @@ from membrane.audio.quality import Quality
 from membrane.console import View, sentence, shown
 from membrane.decision import Candidate, Decision, VoiceMatch, explain
 from membrane.errors import Declined, OutputUnwritable, PoorQuality
-from membrane.log_check import LogCheck
 from membrane.phrase.recognizer import PhraseMatch
 from membrane.protection import Protection
+from membrane.record.check import LogCheck
 
 QUALITY = Quality(speech_s=2.3, snr_db=31.0, level_dbfs=-30.0, clipped=0.0)
 COSINE = VoiceMatch("cosine", 0.91, 0.91, 0.78, accepted=True, stretch=0.8, stretch_threshold=0.65)

@@ -29,12 +29,12 @@ from membrane.errors import (
     Unavailable,
 )
 from membrane.guard import ANYONE, LEAST_CHANGE, Guard, change
-from membrane.lockout import FREE_FAILURES, FREE_UNJUDGED
 from membrane.phrase.prompts import random_prompt
 from membrane.phrase.recognizer import PhraseMatch
 from membrane.settings import Settings
 from membrane.store.attempts_book import REMEMBERED
 from membrane.store.joblib_store import JoblibStore
+from membrane.store.lockout import FREE_FAILURES, FREE_UNJUDGED
 from tests.conftest import UNGUARDED
 
 MAKERS = runpy.run_path(str(Path(__file__).parent / "store" / "writer.py"))

@@ -15,9 +15,9 @@ import pytest
 from filelock import FileLock
 
 from membrane.errors import LockedOut
-from membrane.lockout import FREE_FAILURES
 from membrane.store.attempts import Attempts
 from membrane.store.joblib_store import JoblibStore
+from membrane.store.lockout import FREE_FAILURES
 from tests.conftest import MEMBRANE
 
 KILLS = 50

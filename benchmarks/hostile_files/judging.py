@@ -15,8 +15,8 @@ from membrane.audio.fingerprint import fingerprint_of
 from membrane.audio.preparation import prepare
 from membrane.audio.quality import require
 from membrane.console import View
-from membrane.decision_log import DecisionLog
 from membrane.errors import LockedOut, MembraneError, StoreError, UnusableRecording
+from membrane.record.decision_log import DecisionLog
 from membrane.store.attempts import Attempts
 from membrane.store.joblib_store import JoblibStore
 

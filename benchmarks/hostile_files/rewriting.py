@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.hostile_files.columns import HOSTILE_VALUES, rewrite_columns
 from benchmarks.hostile_files.damage import Chance, Damage, any_of
 from benchmarks.hostile_files.stored import ATTEMPTS, DATABASE, HEAD, LOG, SEALED
-from membrane.log_lines import NOTHING, Stamp, hash_of
+from membrane.record.lines import NOTHING, Stamp, hash_of
 
 SHA256_LINE = hashlib.sha256().digest_size * 2 + 1
 """Hexadecimal digits and a line end."""

@@ -13,8 +13,8 @@ from unittest import mock
 
 import numpy as np
 
-from membrane.decision_log import DecisionLog
 from membrane.protection import protect
+from membrane.record.decision_log import DecisionLog
 from membrane.store.attempts import Attempts
 from membrane.store.joblib_store import JoblibStore
 from membrane.store.keys import KEY_BYTES, VARIABLE

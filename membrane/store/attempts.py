@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from membrane import lockout
 from membrane.errors import LockedOut
+from membrane.store import lockout
 from membrane.store.attempts_book import Book, Failure, Record
 from membrane.store.guarded_file import GuardedFile, Seals
 from membrane.store.keyed_lines import KeyedLines
@@ -61,7 +61,7 @@ class Attempts:
         How long to wait for other processes.
     clock : callable
         Returns the seconds since the epoch. It is the wall's, because delays last over restarts;
-        `membrane.lockout` says what becomes of them when it is set.
+        `membrane.store.lockout` says what becomes of them when it is set.
     on_new : callable, optional
         Told when everything begins anew, because there is no such file (any more).
     """

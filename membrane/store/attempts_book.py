@@ -8,7 +8,7 @@ import secrets
 from dataclasses import dataclass, replace
 from typing import Any
 
-from membrane import lockout
+from membrane.store import lockout
 from membrane.store.keyed_lines import KeyedLines
 from membrane.store.names import name_key
 

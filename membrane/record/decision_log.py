@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import Any
 
 from membrane.errors import StoreUnreadable, StoreUnwritable
-from membrane.log_check import (
+from membrane.record.check import (
     KEY_CHANGED,
     NEXT,
     NO_HEAD,
@@ -44,8 +44,8 @@ from membrane.log_check import (
     Snapshot,
     check,
 )
-from membrane.log_files import LogFiles, content, size_of
-from membrane.log_lines import Fields, Head, Stamp, follows, hash_of, line_of
+from membrane.record.files import LogFiles, content, size_of
+from membrane.record.lines import Fields, Head, Stamp, follows, hash_of, line_of
 from membrane.store.safe_files import locked
 
 __all__ = ["DecisionLog", "LogCheck"]

@@ -16,11 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from membrane import log_files
-from membrane.decision_log import DecisionLog
 from membrane.errors import StoreError, StoreUnreadable, StoreUnwritable
-from membrane.log_lines import Head, Stamp, hash_of, line_of
+from membrane.record.decision_log import DecisionLog
+from membrane.record.lines import Head, Stamp, hash_of, line_of
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 WINDOWS = os.name == "nt"
 KEYS = {"without a key": None, "with a key": b"k" * 32}
 LONGEST_LIFE_LINES = 6
@@ -482,7 +482,7 @@ def test_a_crash_before_the_oldest_file_is_dropped_leaves_a_sound_log(path, key)
 WRITER = """
 import itertools, os, sys
 from pathlib import Path
-from membrane.decision_log import DecisionLog
+from membrane.record.decision_log import DecisionLog
 path, writer, count, key = sys.argv[1:]
 log = DecisionLog(Path(path), mac_key=key.encode() or None, most_bytes=20_000)
 numbers = range(int(count)) if int(count) else itertools.count()

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from membrane.lockout import (
+from membrane.store.lockout import (
     LONGEST_DELAY_S,
     MOST_FAILURES,
     delay_s,

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from membrane.log_check import NUMBER_DIGITS, Snapshot, older_name
+from membrane.record.check import NUMBER_DIGITS, Snapshot, older_name
 from membrane.store.safe_files import created, keep_owner, sync_folder
 
 _SAFELY = sum(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from membrane.log_lines import NOTHING, Fields, Head, Stamp, hash_of, line_of
+from membrane.record.lines import NOTHING, Fields, Head, Stamp, hash_of, line_of
 
 NOTE = "log"
 """The field of lines in which the log tells of itself."""
