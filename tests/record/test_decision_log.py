@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from membrane import log_files
 from membrane.errors import StoreError, StoreUnreadable, StoreUnwritable
+from membrane.record import files as log_files
 from membrane.record.decision_log import DecisionLog
 from membrane.record.lines import Head, Stamp, hash_of, line_of
 
