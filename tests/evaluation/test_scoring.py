@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from membrane.audio.quality import Quality
-from membrane.authenticator import _enrolled
+from membrane.enrolment import enrolled_from
 from membrane.evaluation.recordings import Recording
 from membrane.evaluation.scoring import Voices
 from membrane.evaluation.trials import enrol_and_probe
@@ -39,7 +39,7 @@ def test_a_voiceprint_is_made_as_an_enrolment_makes_it(engines, utterance_of):
             Examined(utterance_of("ada", "enrol"), prepared, None, voices[one], {})
             for one in person.recordings
         ]
-        stored = mean_vector([_enrolled(phrase) for phrase in phrases])
+        stored = mean_vector([enrolled_from(phrase) for phrase in phrases])
         np.testing.assert_allclose(vector, stored, atol=1e-6)
         plain = unit(np.concatenate([voices[one].partials for one in person.recordings]).sum(0))
         assert vector @ plain < 0.9999
