@@ -5,15 +5,16 @@ Every change is written into the decision log, by the number of the person, neve
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from membrane import protection
 from membrane.authenticator import Membrane
-from membrane.errors import UnknownName
+from membrane.errors import UnknownName, UsageError
 from membrane.guard import ANYONE, LOG_KEY
 from membrane.protection import Protection
+from membrane.record.check import LogCheck
 from membrane.record.decision_log import DecisionLog
 from membrane.store.attempts import Attempts
 from membrane.store.keys import Ask
@@ -108,17 +109,37 @@ def revert(membrane: Membrane, name: str) -> Voiceprint:
     Raises
     ------
     UnknownName, InvalidName, NotTheOwner, StoreError
+    UsageError
+        If there is nothing to take back.
     """
     from membrane.adaptation import without_adaptation
 
     person = known(membrane, name)
     require_owner(membrane.store.path)
+    if not any(one.adapted for one in person.utterances):
+        raise UsageError(f"no login has added anything to {person.name}'s voiceprint")
     changed = membrane.store.update(person.name, without_adaptation)
     membrane.guard.record("adaptation taken back", person.id)
     return changed
 
 
-def protect(membrane: Membrane, change: str, *, source: str, ask: Ask | None = None) -> Protection:
+def checked_log(membrane: Membrane) -> LogCheck:
+    """Return what is wrong with the decision log; none at all is wrong where people are enrolled.
+
+    Raises
+    ------
+    StoreError
+    """
+    check = membrane.guard.log.verify()
+    if check.lines or check.problems or not len(membrane.store.gallery()):
+        return check
+    missing = "there is no log: it was deleted, or nothing was done since Membrane keeps one"
+    return replace(check, problems=(missing,))
+
+
+def protect(
+    membrane: Membrane, change: str, *, source: str | None = None, ask: Ask | None = None
+) -> Protection:
     """Encrypt the database, change its key, turn its voiceprints anew, or take all that back.
 
     Parameters
@@ -126,7 +147,7 @@ def protect(membrane: Membrane, change: str, *, source: str, ask: Ask | None = N
     membrane : Membrane
     change : {"protect", "rekey", "renew", "unprotect"}
     source : {"keyring", "environment", "passphrase"}
-        Where a new key comes from.
+        Where a new key comes from; by default a keyring, or where the old one came from.
     ask : callable, optional
         Gets a new passphrase.
 
@@ -137,9 +158,10 @@ def protect(membrane: Membrane, change: str, *, source: str, ask: Ask | None = N
     require_owner(membrane.store.path)
     store, others = membrane.store, (_Logins(membrane), _Log(membrane, change))
     if change == "protect":
-        protection.protect(store, source, ask=ask, others=others)
+        protection.protect(store, source or "keyring", ask=ask, others=others)
     elif change == "rekey":
-        protection.rekey(store, source, ask=ask, others=others)
+        present = store.seal.origin.source if store.seal else "keyring"
+        protection.rekey(store, source or present, ask=ask, others=others)
     elif change == "renew":
         protection.renew(store, others=others)
         membrane.guard.record("renewed", "everybody")
@@ -168,6 +190,9 @@ class _Log:
     def __call__(self, old: Seal | None, new: Seal | None) -> None:
         path = self.membrane.guard.log.path
         new_key = _stamp(new)
+        entry = {"event": self.change, "who": "everybody"}
+        if not path.exists():
+            DecisionLog(path, mac_key=new_key).append(entry)
         # A change that was interrupted may have handed the log over already.
         if _is_whole(path, new_key):
             return
@@ -176,7 +201,6 @@ class _Log:
             # Only then: where there was a key, lines that nobody stamped are no proof.
             older.append(None)
         present = next((key for key in older if _is_whole(path, key)), older[-1])
-        entry = {"event": self.change, "who": "everybody"}
         DecisionLog(path, mac_key=present).hand_over(new_key, entry)
 
 

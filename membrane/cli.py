@@ -150,8 +150,8 @@ def enroll(
     if reencode and (add or replace or phrase is not None):
         raise UsageError("--reencode goes with neither --add, --replace nor --phrase")
     if keep_until is not None:
-        if add or reencode:
-            raise UsageError("--keep-until goes with neither --add nor --reencode")
+        if reencode:
+            raise UsageError("--keep-until does not go with --reencode: use it with --add")
         from membrane.retention import parse_date
 
         keep_until = parse_date(keep_until)
@@ -406,9 +406,12 @@ def export(
 @app.command()
 def protect(
     key: Annotated[
-        Literal["keyring", "environment", "passphrase"],
-        typer.Option(help="Where the key is: the system's keyring, MEMBRANE_KEY, a passphrase."),
-    ] = "keyring",
+        Literal["keyring", "environment", "passphrase"] | None,
+        typer.Option(
+            help="The system's keyring (the default), MEMBRANE_KEY, or a passphrase; "
+            "by default --rekey keeps to what it was."
+        ),
+    ] = None,
     rekey: Annotated[bool, typer.Option("--rekey", help="Take a new key.")] = False,
     renew: Annotated[
         bool, typer.Option("--renew", help="Revoke copies: turn all voiceprints anew.")
@@ -463,7 +466,7 @@ def unlock(
 ) -> None:
     """Let somebody who failed too often try again at once."""
     if (name is None) != anyone:
-        raise UsageError("say whom to unlock: a name, or --anyone")
+        raise UsageError("say whom to unlock: either a name or --anyone")
     _tasks(_membrane(database=database), View(quiet=quiet)).unlock(name)
 
 
@@ -488,10 +491,12 @@ def show_log(database: Database = None, as_json: AsJson = False) -> None:
 @log.command("verify")
 def verify_log(database: Database = None, as_json: AsJson = False) -> None:
     """Find lines removed, edited or cut off."""
-    check = _membrane(database=database).guard.log.verify()
+    from membrane.administration import checked_log
+
+    check = checked_log(_membrane(database=database))
     View(as_json=as_json).log_check(check)
     if check.problems:
-        raise StoreDamaged(f"the decision log was changed: {len(check.problems)} places differ")
+        raise StoreDamaged("the decision log is not whole: find out who may write beside it")
 
 
 @weights.command("list")

@@ -307,7 +307,7 @@ class View:
         if self.as_json:
             self.json({"lines": check.lines, "problems": list(check.problems)})
         elif not check.problems:
-            self.line(f"The log is whole: {check.lines} lines.")
+            self.line(f"The log is whole. Lines: {check.lines}.")
         else:
             for problem in check.problems:
                 self.line(problem)

@@ -166,7 +166,8 @@ class Enroller(Comparer):
         passphrase : str
             The person's own, as `check_passphrase` returns it; empty for fresh prompts.
         keep_until : str
-            ISO date after which the record should be gone; empty for no such date.
+            ISO date after which the record should be gone; empty for that of whom they replace, if
+            there is one.
         replace_existing : bool
             Take the place of somebody of that name: only for whoever owns the database.
 
@@ -181,6 +182,7 @@ class Enroller(Comparer):
             If the database cannot be read or written.
         """
         self._require_agreement(phrases)
+        self._require_new(phrases)
         made = Voiceprint.of(name, self.encoder.name, [enrolled_from(phrase) for phrase in phrases])
         voiceprint = replace(
             made,
@@ -192,6 +194,7 @@ class Enroller(Comparer):
         replaced = self.store.get(voiceprint.name) if replace_existing else None
         if replaced is not None:
             require_owner(self.store.path)
+            voiceprint = replace(voiceprint, keep_until=keep_until or replaced.keep_until)
             self.store.replace(voiceprint)
             self.guard.forget(voiceprint.name)
             self.guard.record("replaced", replaced.id)
@@ -200,7 +203,9 @@ class Enroller(Comparer):
         self.guard.record("enrolled", voiceprint.id)
         return Enrolment(voiceprint, self._sounds_like(voiceprint, phrases))
 
-    def add_phrases(self, name: str, phrases: Sequence[Examined]) -> Enrolment:
+    def add_phrases(
+        self, name: str, phrases: Sequence[Examined], *, keep_until: str = ""
+    ) -> Enrolment:
         """Add more phrases to somebody who is enrolled, by the encoder they were enrolled with.
 
         Phrases of another voice would let that voice in from then on. Each must therefore be let
@@ -212,6 +217,8 @@ class Enroller(Comparer):
         name : str
         phrases : sequence of Examined
             By this Membrane.
+        keep_until : str
+            ISO date after which the record should be gone; empty to leave it as it is.
 
         Raises
         ------
@@ -237,9 +244,11 @@ class Enroller(Comparer):
                 judging._require_let_in(phrase, voiceprint)
             for phrase in heard:
                 voiceprint = voiceprint.with_utterance(enrolled_from(phrase))
-            return voiceprint
+            return replace(voiceprint, keep_until=keep_until or voiceprint.keep_until)
 
-        with self.guard.attempt(Claim.to_be(person), event="added") as attempt:
+        claim = Claim.to_be(person)
+        with self.guard.attempt(claim, event="added") as attempt:
+            self._require_new(heard, claim)
             voiceprint = self.store.update(name, extended)
             attempt.take_back()
         self.guard.record("added", voiceprint.id, phrases=len(heard))
@@ -332,6 +341,18 @@ class Enroller(Comparer):
                 f"{phrases[outlier].utterance.source} does not sound like the other phrases: "
                 "record it again, or leave it out"
             )
+
+    def _require_new(self, phrases: Sequence[Examined], claim: Claim | None = None) -> None:
+        """Refuse a recording that is there already: it says nothing new of a voice."""
+        if self.settings.replay != "refuse":
+            return
+        for number, phrase in enumerate(phrases):
+            others = [other.fingerprint for other in phrases[:number]]
+            again = any(map(phrase.fingerprint.same_recording, others))
+            if again or (claim is not None and self.guard.heard_before(claim, phrase.fingerprint)):
+                raise Disagreement(
+                    f"{phrase.utterance.source} was heard before: give another recording"
+                )
 
     def _require_let_in(self, probe: Examined, voiceprint: Voiceprint) -> None:
         if not self._voice_match(Compared.of(voiceprint), probe).accepted:

@@ -148,8 +148,8 @@ class Guard:
 
     # ---- Before a phrase is judged
 
-    def require_open(self, name: str) -> None:
-        """Refuse whoever must wait, before they are asked to speak.
+    def require_open(self, claim: Claim, *, event: str = "verify") -> None:
+        """Refuse whoever must wait, before they are asked to be quiet or to speak.
 
         Raises
         ------
@@ -157,7 +157,16 @@ class Guard:
         StoreError
         """
         if self._settings.lockout == "on":
-            self.attempts.require_open(name)
+            with self._locks_recorded(claim, event):
+                self.attempts.require_open(claim.name)
+
+    @contextmanager
+    def _locks_recorded(self, claim: Claim, event: str) -> Iterator[None]:
+        try:
+            yield
+        except LockedOut:
+            self.record(event, self.who(claim), accepted=False, refused_by=["lock"])
+            raise
 
     def fresh_prompt(self, name: str, draw: Callable[[], str]) -> str:
         """Return a prompt that is unlike all that were given under that name lately.
@@ -200,12 +209,9 @@ class Guard:
         StoreError
             If the failure cannot be counted.
         """
-        try:
+        with self._locks_recorded(claim, event):
             counted = self._settings.lockout == "on"
             turn = self.attempts.begin(claim.name) if counted else None
-        except LockedOut:
-            self.record(event, self.who(claim), accepted=False, refused_by=["lock"])
-            raise
         attempt = Attempt(self, claim, turn)
         try:
             yield attempt
@@ -218,6 +224,10 @@ class Guard:
             raise
         except MembraneError:
             attempt.take_back()
+            raise
+        except BaseException:
+            if attempt.open:
+                self.record(event, self.who(claim), accepted=False, refused_by=["broken off"])
             raise
 
     # ---- What was heard before

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from membrane import administration
+from membrane.claim import Claim
 from membrane.console import View, at_terminal, sentence
 from membrane.errors import (
     Declined,
@@ -40,11 +41,18 @@ How = Literal["new", "add", "replace"]
 SPOKEN_ATTEMPTS = 3
 """How often a passphrase may be said until it is heard as the person means it."""
 
+DONE = {
+    "protect": "The database is encrypted now.",
+    "rekey": "The database has a new key.",
+    "renew": "All voiceprints were turned anew: copies of the old ones match nobody.",
+    "unprotect": "The database is not encrypted any more.",
+}
+"""What is said of each change of the protection."""
+
 KEEP_THE_KEY = "Nobody can open the database without its key: keep a copy of it elsewhere."
 
 REQUIRE_IT = (
-    'With protection = "required" in settings.toml nobody can put one that is not encrypted in its '
-    "place."
+    'With protection = "required" in settings.toml any database that is not encrypted is refused.'
 )
 
 CONSENT = (
@@ -144,9 +152,10 @@ class Tasks:
         if person is None:
             raise UnknownName(f"nobody called {name!r} is enrolled: leave out --add")
         self.membrane.serving(name)  # refuses an encoder that cannot run here
-        self.membrane.guard.require_open(name)
+        self.membrane.guard.require_open(Claim.to_be(person), event="added")
         phrases = self._added_phrases(person, count)
-        self.view.enrolment(self.membrane.add_phrases(name, phrases), added=True)
+        enrolment = self.membrane.add_phrases(name, phrases, keep_until=self.keep_until)
+        self.view.enrolment(enrolment, added=True)
 
     def _added_phrases(self, person: Voiceprint, count: int) -> list[Examined]:
         """Return phrases of somebody who may not be that person: nothing is told about them."""
@@ -269,7 +278,7 @@ class Tasks:
             self.view.warn(due)
 
     def _verify_spoken(self, name: str | None) -> Decision:
-        self.membrane.guard.require_open(ANYONE.name if name is None else name)
+        self.membrane.guard.require_open(ANYONE if name is None else self.membrane.claim(name))
         if name is None:
             self.membrane.passphrase_owners()
             with self._session(self.membrane) as session:
@@ -347,7 +356,7 @@ class Tasks:
         self._confirm(f"Delete all {people} people for good?", agreed=agreed)
         self.view.note(f"{administration.clear(self.membrane)} people were deleted.")
 
-    def protect(self, change: str, source: str) -> None:
+    def protect(self, change: str, source: str | None) -> None:
         """Encrypt the database, change its key, turn its voiceprints anew, or take that back."""
         ask = self.view.secret if at_terminal() else None
         made = administration.protect(self.membrane, change, source=source, ask=ask)
@@ -357,6 +366,7 @@ class Tasks:
             self.view.note(REQUIRE_IT)
         if change == "rekey" and made.source == "environment":
             self.view.note("From now on the key in MEMBRANE_NEW_KEY belongs into MEMBRANE_KEY.")
+        self.view.note(DONE[change])
         self.view.protection(made)
 
     def unlock(self, name: str | None) -> None:
@@ -368,7 +378,7 @@ class Tasks:
     def revert(self, name: str) -> None:
         """Take back what logins added to somebody's voiceprint."""
         person = administration.revert(self.membrane, name)
-        self.view.note(f"{person.name} is as they were enrolled.")
+        self.view.note(f"What logins had added to {person.name}'s voiceprint is gone.")
 
     def _confirm(self, question: str, *, agreed: bool) -> None:
         if agreed:

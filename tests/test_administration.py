@@ -91,7 +91,7 @@ def test_lines_of_somebody_who_is_deleted_are_nobodys(membrane, answer, plain):
     text = answer("log", "show")[1]
     assert "Ada" not in text
     assert ada.id[:16] in text
-    assert answer("log", "verify") == (0, "The log is whole: 3 lines.\n")
+    assert answer("log", "verify") == (0, "The log is whole. Lines: 3.\n")
 
 
 def test_somebody_who_enrols_anew_is_not_who_was_deleted(membrane):
@@ -153,10 +153,10 @@ def test_whoever_waits_is_unlocked_whether_they_are_known_or_not(membrane, name,
     for _ in range(5 - len(membrane.guard.attempts.state_of(name)["failures"])):
         membrane.guard.attempts.begin(name)
     with pytest.raises(LockedOut):
-        membrane.guard.require_open(name)
+        membrane.guard.require_open(membrane.claim(name))
     assert run(["unlock", name]) == 0
     assert capsys.readouterr() == ("", f"{name} may try again.\n")
-    membrane.guard.require_open(name)
+    membrane.guard.require_open(membrane.claim(name))
     *_, last = membrane.guard.log.entries()
     assert last["event"] == "unlocked"
     assert last["who"] == membrane.guard.who(membrane.claim(name))
@@ -168,14 +168,14 @@ def test_logins_that_claim_no_name_are_unlocked_apart(membrane, answer, capsys):
     for _ in range(5):
         membrane.guard.attempts.begin(ANYONE.name)
     with pytest.raises(LockedOut):
-        membrane.guard.require_open(ANYONE.name)
+        membrane.guard.require_open(ANYONE)
     assert run(["unlock", "anyone"]) == 0
     with pytest.raises(LockedOut):
-        membrane.guard.require_open(ANYONE.name)
+        membrane.guard.require_open(ANYONE)
     capsys.readouterr()
     assert run(["unlock", "--anyone"]) == 0
     assert capsys.readouterr().err == "Whoever says a passphrase may try again.\n"
-    membrane.guard.require_open(ANYONE.name)
+    membrane.guard.require_open(ANYONE)
 
 
 @pytest.mark.parametrize("whom", [(), ("ada", "--anyone")])
@@ -297,13 +297,18 @@ def test_a_login_renews_nothing_that_was_changed_since_it_was_judged(ageing, log
     assert made == [stored]
 
 
+def test_where_no_login_added_anything_there_is_nothing_to_take_back(enrolled, capsys):
+    assert run(["revert", "ada"]) == 2
+    assert "no login has added anything to ada's voiceprint" in capsys.readouterr().err
+
+
 def test_what_logins_added_is_taken_back_bit_for_bit(ageing, login, capsys):
     membrane = ageing()
     before = membrane.store.get("ada")
     let_in(membrane, login)
     assert membrane.store.get("ada").vector.tobytes() != before.vector.tobytes()
     assert run(["revert", "ADA"]) == 0
-    assert capsys.readouterr() == ("", "ada is as they were enrolled.\n")
+    assert capsys.readouterr() == ("", "What logins had added to ada's voiceprint is gone.\n")
     after = membrane.store.get("ada")
     assert after.vector.tobytes() == before.vector.tobytes()
     assert len(after.utterances) == 2

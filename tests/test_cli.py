@@ -437,9 +437,16 @@ def test_the_log_is_a_table_at_a_terminal(logged, terminal):
     assert max(map(len, running.text.splitlines())) <= 60
 
 
-def test_a_log_of_nothing_is_whole(enrolled, answer, plain):
+def test_a_log_that_is_gone_is_not_whole(logged, answer, capsys):
+    for ending in ("log", "log.head"):
+        (logged / f"voiceprints.joblib.{ending}").unlink()
+    assert answer("log", "verify")[0] == 5
+    assert "there is no log" in answer("log", "verify")[1]
+
+
+def test_a_log_of_nothing_is_whole(answer, plain):
     assert answer("log", "show") == (0, "")
-    assert answer("log", "verify") == (0, "The log is whole: 0 lines.\n")
+    assert answer("log", "verify") == (0, "The log is whole. Lines: 0.\n")
     assert plain("log", "verify") == (0, {"lines": 0, "problems": []})
 
 
@@ -447,7 +454,7 @@ def test_a_log_of_nothing_is_whole(enrolled, answer, plain):
 def test_a_log_that_was_changed_ends_in_5_and_says_where(logged, answer, plain, capsys, harm):
     path = logged / "voiceprints.joblib.log"
     first, second = path.read_bytes().splitlines(keepends=True)
-    assert answer("log", "verify") == (0, "The log is whole: 2 lines.\n")
+    assert answer("log", "verify") == (0, "The log is whole. Lines: 2.\n")
     path.write_bytes(
         {
             "edit": first + second.replace(b'"accepted":false', b'"accepted":true'),
@@ -463,7 +470,7 @@ def test_a_log_that_was_changed_ends_in_5_and_says_where(logged, answer, plain, 
         "cut": "line 2 is missing at the end of voiceprints.joblib.log",
     }
     assert out.startswith(expected[harm])
-    assert told.startswith("Error: the decision log was changed: ")
+    assert told.startswith("Error: the decision log is not whole: ")
     assert len(told.splitlines()) == 1
     code, check = plain("log", "verify")
     assert code == 5

@@ -424,7 +424,7 @@ def test_whatever_somebody_wrote_into_the_log_is_shown_and_not_obeyed(entry, ter
 def test_a_log_that_is_whole_is_said_to_be_and_one_that_is_not_says_where():
     whole, changed = LogCheck(7, (), ()), LogCheck(7, ("log line 3 was changed", "log.head"), ())
     for check, told in (
-        (whole, "The log is whole: 7 lines.\n"),
+        (whole, "The log is whole. Lines: 7.\n"),
         (changed, "log line 3 was changed\nlog.head\n"),
     ):
         shown_to = view(terminal=False)

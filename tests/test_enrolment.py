@@ -123,7 +123,7 @@ def test_five_voices_that_were_not_added_let_the_person_wait_too(membrane, phras
     with pytest.raises(LockedOut):
         membrane.add_phrases("ada", [phrases("ada", 2)])
     with pytest.raises(LockedOut):
-        membrane.guard.require_open("ada")
+        membrane.guard.require_open(membrane.claim("ada"))
     assert len(membrane.store.get("ada").utterances) == 2
 
 
@@ -237,10 +237,31 @@ def test_a_day_that_is_none_or_over_is_a_usage_error(recording, answer, day):
     assert answer("enroll", "-u", "ada", "--consent", "--keep-until", day, *files) == (2, "")
 
 
-@pytest.mark.parametrize("how", ["--add", "--reencode"])
-def test_the_day_is_chosen_when_somebody_is_enrolled(recording, answer, how):
+def test_the_day_does_not_change_with_the_encoder(recording, answer):
     files = ("-f", recording("ada", "enrol"))
-    assert answer("enroll", "-u", "ada", how, "--keep-until", DAY, *files) == (2, "")
+    assert answer("enroll", "-u", "ada", "--reencode", "--keep-until", DAY, *files) == (2, "")
+
+
+def test_the_day_changes_with_phrases_that_are_added_and_outlives_a_replacement(
+    enrolled, recording, answer
+):
+    more = ("-f", recording("ada", "login"))
+    assert answer("enroll", "-u", "ada", "--add", "--keep-until", DAY, *more)[0] == 0
+    assert json.loads(answer("export", "ada")[1])["keep_until"] == DAY
+    anew = ("-f", recording("ada", "login", 1))
+    assert answer("enroll", "-u", "ada", "--replace", "--consent", *anew)[0] == 0
+    assert json.loads(answer("export", "ada")[1])["keep_until"] == DAY
+
+
+def test_a_recording_that_is_there_already_is_not_enrolled_again(
+    enrolled, recording, answer, capsys
+):
+    for files in ([("edgar", "enrol", 0)] * 2, [("ada", "enrol", 0)]):
+        how = "--add" if files[0][0] == "ada" else "--consent"
+        given = [part for one in files for part in ("-f", str(recording(*one)))]
+        assert run(["enroll", "-u", files[0][0], how, *given]) == 3
+        assert "was heard before" in capsys.readouterr().err
+    assert len(json.loads(answer("export", "ada")[1])["utterances"]) == 3
 
 
 def test_the_day_is_stored_exported_and_warned_of_when_it_is_over(

@@ -150,6 +150,13 @@ def test_an_engine_that_is_missing_fails_nobody(guard, claim):
     assert failures(guard) == 0
 
 
+def test_whoever_breaks_off_leaves_a_line_in_the_log(guard, claim):
+    with pytest.raises(KeyboardInterrupt), guard.attempt(claim):
+        raise KeyboardInterrupt
+    (entry,) = guard.log.entries()
+    assert (entry["accepted"], entry["refused_by"]) == (False, ["broken off"])
+
+
 def test_a_process_that_is_killed_has_failed(guard, claim):
     child = os.fork()
     if not child:
@@ -164,7 +171,7 @@ def test_after_five_failures_somebody_must_wait_and_that_is_written_down(guard, 
     with pytest.raises(LockedOut, match="as ada: try again in 30 s"), guard.attempt(claim):
         pytest.fail("it was judged")
     with pytest.raises(LockedOut):
-        guard.require_open("ada")
+        guard.require_open(Claim.to_be(ADA))
     *_, last = guard.log.entries()
     assert (last["event"], last["who"], last["accepted"]) == ("verify", ADA.id, False)
     assert last["refused_by"] == ["lock"]
@@ -175,21 +182,21 @@ def test_a_name_that_nobody_has_must_wait_in_the_same_way(guard):
     failing(guard, NOBODY, 5)
     with pytest.raises(LockedOut, match="as zoe: try again in 30 s"), guard.attempt(NOBODY):
         pytest.fail("it was judged")
-    guard.require_open("ada")
+    guard.require_open(Claim.to_be(ADA))
 
 
 def test_somebody_called_anyone_does_not_answer_for_whoever_claims_no_name(guard):
     failing(guard, Claim("anyone", None, None), 5)
-    guard.require_open(ANYONE.name)
+    guard.require_open(ANYONE)
     failing(guard, ANYONE, 5)
     with pytest.raises(LockedOut, match="too many failed logins: try again"):
-        guard.require_open(ANYONE.name)
+        guard.require_open(ANYONE)
 
 
 def test_where_failures_are_not_counted_nobody_waits(store, claim):
     guard = Guard(store, Settings(lockout="off"))
     failing(guard, claim, 7)
-    guard.require_open("ada")
+    guard.require_open(Claim.to_be(ADA))
     assert failures(guard) == 0
 
 
@@ -404,7 +411,7 @@ def test_nothing_at_all_is_written_where_everything_is_off(store, claim):
     failing(guard, claim, 6)
     with guard.attempt(claim) as attempt:
         attempt.end(decided(), heard())
-    guard.require_open("ada")
+    guard.require_open(Claim.to_be(ADA))
     assert guard.fresh_prompt("ada", lambda: "1 2") == "1 2"
     assert not guard.heard_before(claim, heard().fingerprint)
     assert guard.secret == bytes(32)
@@ -446,4 +453,4 @@ def test_nobody_is_let_in_where_the_record_of_failures_is_damaged(guard, store, 
         pytest.fail("it was judged")
     assert told.value.exit_code == 5
     with pytest.raises(StoreDamaged):
-        guard.require_open("ada")
+        guard.require_open(Claim.to_be(ADA))

@@ -153,7 +153,7 @@ def test_the_log_is_whole_after_every_change_and_has_it(enrolled, ask, told, mon
             monkeypatch.setenv("MEMBRANE_KEY", NEXT)
         code, out, error = ask("log", "verify")
         assert (code, error) == (0, "")
-        assert out.startswith("The log is whole: ")
+        assert out.startswith("The log is whole. ")
         guard().record("something", name)
     code, check = told("log", "verify")
     assert (code, check["problems"]) == (0, [])

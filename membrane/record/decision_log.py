@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -238,7 +238,7 @@ class DecisionLog:
     def _snapshot_alone(self) -> Snapshot:
         is_there = self.path.parent.is_dir()
         try:
-            with self._locked() if is_there else nullcontext():
+            with self._locked_to_read() if is_there else nullcontext():
                 return (
                     self.files.snapshot() if is_there else Snapshot(self.path.name, None, None, {})
                 )
@@ -247,6 +247,14 @@ class DecisionLog:
                 f"the decision log {self.path} cannot be read ({error.strerror or error}): "
                 "check its permissions and its disk"
             ) from None
+
+    @contextmanager
+    def _locked_to_read(self) -> Iterator[None]:
+        """Keep others from writing meanwhile; nobody can in a folder that cannot be written to."""
+        with ExitStack() as stack:
+            with suppress(StoreUnwritable):
+                stack.enter_context(self._locked())
+            yield
 
     def _locked(self) -> AbstractContextManager[None]:
         # An administrator who locks first must not shut out whom the files belong to.

@@ -221,11 +221,14 @@ def _from_keyring(number: str) -> bytes:
 
 
 def _from_environment(variable: str) -> bytes:
-    key = _key_in(os.environ.get(variable, "").strip())
+    make_one = MAKE_ONE.replace(VARIABLE, variable)
+    if not os.environ.get(variable):
+        raise UsageError(f"{variable} is not set: {make_one}")
+    key = _key_in(os.environ[variable].strip())
     if key is None:
         raise UsageError(
             f"{variable} is not a key of 64 hexadecimal digits or of 32 bytes in base64: "
-            + MAKE_ONE.replace(VARIABLE, variable)
+            + make_one
         )
     return key
 

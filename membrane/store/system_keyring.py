@@ -13,7 +13,7 @@ SERVICE = "membrane"
 SET_UP = (
     "log in to the desktop or unlock its keyring; on a machine without one install gnome-keyring "
     "and run `dbus-run-session -- sh`, in it `gnome-keyring-daemon --unlock`, or protect the "
-    "database with a passphrase or MEMBRANE_KEY instead"
+    "database with a passphrase (--key passphrase) or MEMBRANE_KEY (--key environment) instead"
 )
 
 LONGEST_REASON = 100
