@@ -90,13 +90,15 @@ def _flipped(whole, head, seed):
 
 def _hears(library, sentence, **files):
     started = time.monotonic()
+    # The largest of all children so far: other tests have some that are larger.
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     try:
         chosen = {"model": MODEL, "scorer": SCORER} | files
         return DeepSpeechRecognizer(library=library, **chosen).transcribe(sentence)
     finally:
         assert time.monotonic() - started < PATIENCE_S
         kilobytes = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-        assert kilobytes * 1024 < deepspeech.OWN_MEMORY
+        assert kilobytes <= max(before, deepspeech.OWN_MEMORY // 1024)
 
 
 def _one_clear_line(error):
