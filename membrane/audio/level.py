@@ -6,10 +6,9 @@ import numpy as np
 
 from membrane.audio.utterance import Samples
 
-
 DIGITAL_SILENCE = 1e-30
-"""Mean square (-300 dBFS) that no recording has but one of zeros: 24 bits end at -144 dBFS. To bring
-less than that to a level is beyond what single precision can tell."""
+"""Mean square (-300 dBFS) that no recording has but one of zeros: 24 bits end at -144 dBFS. To
+bring less than that to a level is beyond what single precision can tell."""
 
 
 def at_level(samples: Samples, level_dbfs: float) -> Samples:
