@@ -10,7 +10,7 @@ from membrane.audio.utterance import SAMPLE_RATE, Utterance
 from membrane.authenticator import Membrane
 from membrane.errors import ModelUnavailable, UnknownName
 from membrane.explanation import Compared, Stretch, explanation_of
-from membrane.settings import Settings
+from membrane.settings import EVALUATING, Settings
 from membrane.voice.calibration import Calibration
 from membrane.voice.judge import Judge
 from membrane.voice.levels import Threshold
@@ -55,7 +55,7 @@ def cohort(examined):
 def database(engines, examined, tmp_path_factory):
     """Return a database of ada and boris, with three phrases each, and clara, with one."""
     path = tmp_path_factory.mktemp("known") / "voiceprints.joblib"
-    membrane = Membrane(Settings(database=path))
+    membrane = Membrane(Settings(database=path, **EVALUATING))
     membrane.encoder = engines.encoder
     for name, phrases in (("ada", 3), ("boris", 3), ("clara", 1)):
         membrane.enroll(name, [examined(name, "enrol", number) for number in range(phrases)])
@@ -67,7 +67,9 @@ def knowing(engines, database, cohort):
     """Return a Membrane that knows them and explains: ``knowing(NOISE, gains=GAINS)``."""
 
     def make(*influences, settings=None, **calibrated):
-        membrane = Membrane(Settings(database=database, **(settings or {})), explains=True)
+        membrane = Membrane(
+            Settings(database=database, **EVALUATING, **(settings or {})), explains=True
+        )
         membrane.encoder, membrane.recognizer = engines.encoder, engines.recognizer
         given = calibration(*influences, **calibrated)
         cosine = membrane.settings.threshold
