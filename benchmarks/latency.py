@@ -98,7 +98,9 @@ class Booth:
 
     @property
     def _environment(self) -> dict[str, str]:
-        return {**self._microphone.environment, "MEMBRANE_HOME": str(self._folder)}
+        # A synthetic voice says a digit the same way each time: that would be heard before.
+        chosen = {"MEMBRANE_LOCKOUT": "off", "MEMBRANE_REPLAY": "allow"}
+        return {**self._microphone.environment, **chosen, "MEMBRANE_HOME": str(self._folder)}
 
     def _command(self, name: str) -> list[str]:
         return [sys.executable, "-m", "membrane", name, "--username", self._name]
