@@ -41,7 +41,7 @@ from membrane.evaluation.codecs import coded
 from membrane.evaluation.disturbances import in_room, pink_noise, power
 from membrane.evaluation.intervals import clopper_pearson
 from membrane.phrase.matching import DIGIT_WORDS, normalise
-from membrane.settings import load_settings
+from membrane.settings import EVALUATING, load_settings
 
 Disturbance = Callable[[Samples], Samples]
 Recordings = dict[str, list[Samples]]
@@ -392,8 +392,7 @@ def show_inversions(part: str, count: int) -> None:
     tallies: dict[str, list[Outcome]] = {}
     with tempfile.TemporaryDirectory() as folder:
         database = Path(folder) / "voiceprints.joblib"
-        quiet = {"lockout": "off", "replay": "allow", "log": "off"}
-        membrane = Membrane(load_settings(database=database, **quiet))
+        membrane = Membrane(load_settings(database=database, **EVALUATING))
         for person in (each for each in people if enrol(membrane, each, Tally())):
             for kind, outcome in tried(membrane, person):
                 tallies.setdefault(kind, []).append(outcome)

@@ -215,8 +215,8 @@ class Guard:
         attempt = Attempt(self, claim, turn)
         try:
             yield attempt
-        except Disagreement:  # another voice: a failure
-            self.record(event, self.who(claim), accepted=False, refused_by=["voice"])
+        except Disagreement:  # another voice, other words, or a recording of old: a failure
+            self.record(event, self.who(claim), accepted=False, refused_by=["phrases"])
             raise
         except (UnusableRecording, MicrophoneUnavailable):
             # A prompt was shown; whoever makes this happen could wait for one that suits them.

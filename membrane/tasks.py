@@ -42,12 +42,10 @@ SPOKEN_ATTEMPTS = 3
 """How often a passphrase may be said until it is heard as the person means it."""
 
 DONE = {
-    "protect": "The database is encrypted now.",
     "rekey": "The database has a new key.",
     "renew": "All voiceprints were turned anew: copies of the old ones match nobody.",
-    "unprotect": "The database is not encrypted any more.",
 }
-"""What is said of each change of the protection."""
+"""What is said of a change that does not show in how the database is protected."""
 
 KEEP_THE_KEY = "Nobody can open the database without its key: keep a copy of it elsewhere."
 
@@ -366,7 +364,8 @@ class Tasks:
             self.view.note(REQUIRE_IT)
         if change == "rekey" and made.source == "environment":
             self.view.note("From now on the key in MEMBRANE_NEW_KEY belongs into MEMBRANE_KEY.")
-        self.view.note(DONE[change])
+        if change in DONE:
+            self.view.note(DONE[change])
         self.view.protection(made)
 
     def unlock(self, name: str | None) -> None:

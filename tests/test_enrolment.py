@@ -113,7 +113,7 @@ def test_another_voice_is_not_added_and_has_failed(membrane, phrases):
     assert failures(membrane) == 1
     *_, last = membrane.guard.log.entries()
     assert (last["event"], last["who"]) == ("added", membrane.store.get("ada").id)
-    assert (last["accepted"], last["refused_by"]) == (False, ["voice"])
+    assert (last["accepted"], last["refused_by"]) == (False, ["phrases"])
 
 
 def test_five_voices_that_were_not_added_let_the_person_wait_too(membrane, phrases):

@@ -16,7 +16,7 @@ from membrane.decision import Decision
 from membrane.errors import Disagreement, PoorQuality
 from membrane.evidence import Examined
 from membrane.phrase.recognizer import Recognizer, load_recognizer
-from membrane.settings import SECURITY_LEVELS, Settings, load_settings
+from membrane.settings import EVALUATING, SECURITY_LEVELS, Settings, load_settings
 from membrane.voice.encoder import Encoder, load_encoder
 
 ENROLMENT = 3
@@ -195,9 +195,7 @@ def _membrane(door: Door, level: str) -> Membrane:
             database=door.folder / f"{door.encoder}.joblib",
             encoder=door.encoder,
             security=level,
-            lockout="off",
-            replay="allow",
-            log="off",
+            **EVALUATING,
         )
     )
     # Shared, so that a sound is listened to once for all levels and encoders.
