@@ -73,7 +73,9 @@ class Membrane(Enroller):
         ------
         InvalidName, EncoderMismatch, StoreError
         """
-        claim = self.claim(name)
+        return self._judging(self.claim(name))
+
+    def _judging(self, claim: Claim) -> Membrane:
         return self.by(claim.encoder, whose=claim.name) if claim.encoder else self
 
     # ---- Decisions
@@ -115,7 +117,7 @@ class Membrane(Enroller):
         InvalidName, LockedOut, EncoderMismatch, StoreError
         """
         claim = self.claim(name)
-        judging = self.by(claim.encoder, whose=claim.name) if claim.encoder else self
+        judging = self._judging(claim)
         with self.guard.attempt(claim) as attempt:
             yield partial(judging._attempted, claim, attempt)
 
@@ -168,7 +170,7 @@ class Membrane(Enroller):
         InvalidName, PoorQuality, EncoderMismatch, StoreError
         """
         claim = self.claim(name)
-        judging = self.by(claim.encoder, whose=claim.name) if claim.encoder else self
+        judging = self._judging(claim)
         return judging._decided(claim, self._heard_by(judging.encoder.name, examined))
 
     def explain(self, name: str, utterance: Utterance) -> Decision:
@@ -258,9 +260,9 @@ class Membrane(Enroller):
         claim = Claim.to_be(owner.who)
         try:
             with self.guard.attempt(claim) as attempt:
-                judging = self.by(claim.encoder, whose=claim.name)
-                decision = judging._decided(claim, _without_secret(owner.examined))
-                attempt.end(decision, examined)
+                heard = _without_secret(owner.examined)
+                decision = self._judging(claim)._decided(claim, heard)
+                attempt.end(decision, heard)
         except LockedOut:  # their name must wait, which only they may know
             return self._of_nobody(examined)
         return decision
