@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from time import perf_counter
+from typing import Any
 
 from membrane.adaptation import Login, adapted, may_adapt, without_adaptation
 from membrane.audio.utterance import Utterance
@@ -21,6 +23,7 @@ from membrane.evidence import Examined
 from membrane.explanation import Compared, Explanation, explanation_of
 from membrane.guard import ANYONE, Attempt
 from membrane.phrase.matching import find_passphrase
+from membrane.phrase.recognizer import MOST_PROCESSES
 from membrane.settings import Settings
 from membrane.store.gallery import Gallery
 from membrane.store.keys import Ask
@@ -36,6 +39,14 @@ NOBODY = "That is nobody's passphrase here, or not their voice."
 class Membrane(Enroller):
     """Voice login: enrol people, and tell whether somebody is who they say they are.
 
+    Any number of threads may share one, and so may the children of a fork, whether it happened
+    before or after the first login: each answer is what a Membrane of its own would give, nobody's
+    words or voice are taken for another's, and a child leaves nothing of its parent's changed.
+    Several programs may work on the same database at once. A Membrane
+    that is pickled (`multiprocessing` with "spawn") loads its engines anew; one with `ask` is
+    pickled if `ask` can be. What is not shared is a microphone: `membrane.session.Session` belongs
+    to the thread that opened it.
+
     Parameters
     ----------
     settings : Settings, optional
@@ -44,7 +55,13 @@ class Membrane(Enroller):
         Give the decisions of `verify`, `verify_anyone` and `compare` an explanation: for whoever
         owns the database. Told to whoever logs in, it would help them to sound like the person.
     ask : callable, optional
-        Gets the passphrase of an encrypted database from whoever sits there.
+        Gets the passphrase of an encrypted database from whoever sits there. Threads that need it
+        at the same time ask once.
+    processes : int, optional
+        Processes that check words, each for one caller at a time. PocketSphinx holds Python's lock
+        while it decodes; in a process it holds up no other thread, and can crash or hang without
+        harm. 0 checks words in this process, which is cheaper for a single recording. By default
+        as many as there are cores, at most four.
     """
 
     def __init__(
@@ -53,9 +70,16 @@ class Membrane(Enroller):
         *,
         explains: bool = False,
         ask: Ask | None = None,
+        processes: int | None = None,
     ) -> None:
-        super().__init__(settings, ask=ask)
+        chosen = min(os.cpu_count() or 1, MOST_PROCESSES) if processes is None else processes
+        super().__init__(settings, processes=chosen, ask=ask)
         self.explains = explains
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what another process needs; engines are loaded there when they are needed."""
+        kept = ("settings", "processes", "explains", "_ask")
+        return {**{name: vars(self)[name] for name in kept}, "_others": {}, "_by_encoder": {}}
 
     def claim(self, name: str) -> Claim:
         """Return whom somebody of that name claims to be: a person, or a decoy.

@@ -65,7 +65,7 @@ def _membrane(*, denoise: bool | None = None, explain: bool = False, **options: 
     if denoise is not None:
         options["denoise"] = "always" if denoise else "never"
     ask = View().secret if at_terminal() else None
-    return Membrane(load_settings(**options), explains=explain, ask=ask)
+    return Membrane(load_settings(**options), explains=explain, ask=ask, processes=0)
 
 
 def _tasks(membrane: Membrane, view: View, **sound: Any) -> Tasks:

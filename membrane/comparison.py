@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from copy import copy
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Self
@@ -62,12 +61,12 @@ class Comparer(Examiner):
 
     Parameters
     ----------
-    settings : Settings, optional
-        By default those of the settings file and the environment.
+    settings, processes
+        As of `Examiner`.
     """
 
-    def __init__(self, settings: Settings | None = None) -> None:
-        super().__init__(settings)
+    def __init__(self, settings: Settings | None = None, *, processes: int = 0) -> None:
+        super().__init__(settings, processes=processes)
         self._by_encoder: dict[str, Self] = {}
 
     def by(self, encoder: str, *, whose: str) -> Self:
@@ -94,7 +93,8 @@ class Comparer(Examiner):
 
     def _with(self, encoder: str) -> Self:
         """Return a copy of another encoder that shares everything else."""
-        other = copy(self)
+        other = object.__new__(type(self))
+        vars(other).update(vars(self))
         other.settings = replace(self.settings, encoder=encoder)
         for made_for_this_one in ("encoder", "judge"):
             vars(other).pop(made_for_this_one, None)

@@ -78,12 +78,16 @@ class Enroller(Comparer):
     ----------
     settings : Settings, optional
         By default those of the settings file and the environment.
+    processes : int
+        Processes that check words; 0 checks them in this one.
     ask : callable, optional
         Gets the passphrase of an encrypted database from whoever sits there.
     """
 
-    def __init__(self, settings: Settings | None = None, *, ask: Ask | None = None) -> None:
-        super().__init__(settings)
+    def __init__(
+        self, settings: Settings | None = None, *, processes: int = 0, ask: Ask | None = None
+    ) -> None:
+        super().__init__(settings, processes=processes)
         self._ask = ask
 
     @cached_property

@@ -76,10 +76,13 @@ class Examiner:
     ----------
     settings : Settings, optional
         By default those of the settings file and the environment.
+    processes : int
+        Processes that check words; 0 checks them in this one.
     """
 
-    def __init__(self, settings: Settings | None = None) -> None:
+    def __init__(self, settings: Settings | None = None, *, processes: int = 0) -> None:
         self.settings = settings or load_settings()
+        self.processes = processes
         self._others: dict[str, Encoder] = {}
 
     @cached_property
@@ -95,7 +98,7 @@ class Examiner:
         """Utterance to words."""
         files = {"model": self.settings.model, "scorer": self.settings.scorer}
         given = {name: path for name, path in files.items() if path is not None}
-        return load_recognizer(self.settings.recognizer, **given)
+        return load_recognizer(self.settings.recognizer, processes=self.processes, **given)
 
     @cached_property
     def judge(self) -> Judge:

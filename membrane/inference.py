@@ -1,12 +1,62 @@
-"""ONNX Runtime sessions, set up once for all models: few threads, none of them spinning."""
+"""ONNX Runtime, set up once for all models: few threads, none of them spinning."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from membrane.errors import ModelUnavailable
+from membrane.forks import unforked
+
+_abandoned: list[Any] = []
+"""Sessions of a parent process. They are kept because ending one could wait for a lock that a
+thread of the parent held."""
+
+
+class Network:
+    """A model file, opened when it is first used.
+
+    Any number of threads may run it at once (`InferenceSession.run` of ONNX Runtime allows that;
+    each call has its own state). A child of a fork opens the file anew.
+
+    Parameters
+    ----------
+    find : callable
+        Returns the path of the checked file, as `membrane.models.path_of` does.
+    """
+
+    def __init__(self, find: Callable[[], Path]) -> None:
+        self._find = find
+        self._opened: tuple[int, Any] | None = None
+
+    def run(
+        self, outputs: Sequence[str] | None, inputs: Mapping[str, np.ndarray]
+    ) -> list[np.ndarray]:
+        """Return the outputs of these names, or all of them.
+
+        Raises
+        ------
+        ModelUnavailable
+            If the file is missing or is not the registered one, or ONNX Runtime cannot run here.
+        """
+        found: list[np.ndarray] = self.load().run(outputs, inputs)
+        return found
+
+    def load(self) -> Any:
+        """Return this process's session; raises as `run` does."""
+        opened = self._opened
+        if opened is not None and opened[0] == os.getpid():
+            return opened[1]
+        with unforked:
+            opened = self._opened
+            if opened is None or opened[0] != os.getpid():
+                _abandoned.extend([] if opened is None else [opened[1]])
+                self._opened = opened = (os.getpid(), load_session(self._find()))
+        return opened[1]
 
 
 def load_session(path: Path, *, threads: int = 1) -> Any:

@@ -25,7 +25,7 @@ NUMBERS = ("similarity", "distance", "likel", "alike", "threshold", "needed", "0
 def loaded_once(engines, monkeypatch):
     """Let no command load its engines anew."""
     monkeypatch.setattr(evidence, "load_encoder", lambda _name: engines.encoder)
-    monkeypatch.setattr(evidence, "load_recognizer", lambda _name: engines.recognizer)
+    monkeypatch.setattr(evidence, "load_recognizer", lambda *_, **__: engines.recognizer)
 
 
 @pytest.fixture

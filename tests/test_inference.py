@@ -1,12 +1,16 @@
+import os
+import signal
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from membrane import models
 from membrane.errors import ModelUnavailable
-from membrane.inference import load_session
+from membrane.inference import Network, load_session
 
 
 @pytest.fixture
@@ -96,3 +100,52 @@ def test_the_library_is_told_to_call_nobody_before_it_is_loaded(network, environ
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
     )
     assert told.stdout.split() == ["1"]
+
+
+def _in_child(act):
+    """Return whether an act in a child of a fork ends well, within ten seconds."""
+    pid = os.fork()
+    if not pid:
+        signal.alarm(10)
+        os._exit(0 if act() else 1)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def _heard(network):
+    inputs = {
+        "input": np.ones((1, 576), dtype=np.float32),
+        "state": np.zeros((2, 1, 128), dtype=np.float32),
+        "sr": np.array(16000, dtype=np.int64),
+    }
+    return float(network.run(None, inputs)[0][0, 0])
+
+
+def test_a_network_is_opened_once_by_many_threads_and_anew_in_a_child(network):
+    opened = []
+    shared = Network(lambda: opened.append(os.getpid()) or network)
+    with ThreadPoolExecutor(8) as threads:
+        answers = set(threads.map(lambda _: _heard(shared), range(40)))
+    assert len(answers) == 1
+    assert opened == [os.getpid()]
+    assert _in_child(lambda: {_heard(shared)} == answers and opened[1:] == [os.getpid()])
+    assert {_heard(shared)} == answers
+    assert opened == [os.getpid()]
+
+
+def test_children_of_a_process_whose_threads_open_networks_can_open_one(network):
+    ended = threading.Event()
+
+    def open_and_run():
+        while not ended.is_set():
+            _heard(Network(lambda: network))
+
+    threads = [threading.Thread(target=open_and_run) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        children = [_in_child(lambda: _heard(Network(lambda: network)) < 1) for _ in range(20)]
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
+    assert all(children)

@@ -1,8 +1,12 @@
 import json
 import os
 import runpy
+import signal
 import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -270,6 +274,46 @@ def test_a_passphrase_opens_it_once_asked_and_a_wrong_one_does_not(store):
         asked = JoblibStore(store.path, ask=lambda question: questions.append(question) or LONG)
         assert list(asked.gallery().names()) == NAMES
     assert len(questions) == 1
+
+
+def test_threads_that_need_the_passphrase_at_once_ask_for_it_once(store):
+    protect(store, "passphrase", ask=lambda _: LONG)
+    keys.forget()
+    questions = []
+
+    def ask(question):
+        questions.append(question)
+        time.sleep(0.2)
+        return LONG
+
+    def opened(_):
+        return list(JoblibStore(store.path, ask=ask).gallery().names())
+
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(opened, range(8))) == [NAMES] * 8
+    assert len(questions) == 1
+
+
+def test_a_child_of_a_fork_can_ask_while_a_thread_of_its_parent_asks(store):
+    protect(store, "passphrase", ask=lambda _: LONG)
+    keys.forget()
+    asking, answered = threading.Event(), threading.Event()
+
+    def slowly(_):
+        asking.set()
+        answered.wait()
+        return LONG
+
+    thread = threading.Thread(target=JoblibStore(store.path, ask=slowly).gallery)
+    thread.start()
+    asking.wait()
+    child = os.fork()
+    if not child:
+        signal.alarm(10)
+        os._exit(len(JoblibStore(store.path, ask=lambda _: LONG).gallery()))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == len(NAMES)
+    answered.set()
+    thread.join()
 
 
 def test_the_old_key_opens_nothing_after_another_was_put_in_its_place(store, monkeypatch):

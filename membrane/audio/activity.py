@@ -6,14 +6,13 @@ and noise; the WebRTC detector in `membrane.voice.dvector` belongs to that encod
 
 from __future__ import annotations
 
-from functools import cache
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
 from membrane.audio.level import at_level
 from membrane.audio.utterance import SAMPLE_RATE, Samples, no_samples
+from membrane.inference import Network
+from membrane.models import path_of
 
 CHUNK = 512
 """Samples per decision, 32 ms: what the 16 kHz network was trained on."""
@@ -38,17 +37,12 @@ Probabilities = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
 
-@cache
-def _session() -> Any:
-    from membrane.inference import load_session
-    from membrane.models import path_of
-
-    return load_session(path_of("silero-vad"))
+_network = Network(lambda: path_of("silero-vad"))
 
 
 def preload() -> None:
     """Load the network now, while nobody waits for it."""
-    _session()
+    _network.load()
 
 
 class SpeechActivity:
@@ -92,7 +86,7 @@ class SpeechActivity:
             "state": self._state,
             "sr": np.array(SAMPLE_RATE, dtype=np.int64),
         }
-        probability, self._state = _session().run(None, inputs)
+        probability, self._state = _network.run(None, inputs)
         self._context = chunk[-CONTEXT:]
         return float(probability[0, 0])
 

@@ -8,11 +8,22 @@ import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from threading import Lock
 
-_lock = Lock()
+from membrane.forks import unforked
+
 _silenced: list[int] = []
 """What ``stderr`` was before, once for each `quiet` that lasts."""
+
+
+def _forked() -> None:
+    """Let a child of a fork print: the threads of its parent that silenced it are not there."""
+    if _silenced:
+        _c_stderr().value = _silenced[0]
+        _silenced.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 @contextmanager
@@ -27,18 +38,22 @@ def quiet() -> Iterator[None]:
     if platform.libc_ver()[0] != "glibc":
         yield
         return
-    stderr = ctypes.c_void_p.in_dll(ctypes.CDLL(None), "stderr")
-    with _lock:
+    stderr = _c_stderr()
+    with unforked:
         _silenced.append(stderr.value or 0)
         stderr.value = _nowhere()
     try:
         yield
     finally:
-        with _lock:
+        with unforked:
             # The last of several threads to leave finds what was there before the first.
-            before = _silenced.pop()
-            if not _silenced:
+            before = _silenced.pop() if _silenced else None
+            if before is not None and not _silenced:
                 stderr.value = before
+
+
+def _c_stderr() -> ctypes.c_void_p:
+    return ctypes.c_void_p.in_dll(ctypes.CDLL(None), "stderr")
 
 
 @cache

@@ -117,9 +117,10 @@ class DeepSpeechRecognizer:
         every passphrase that is enrolled.
         """
         sound = np.clip(np.round(samples * 32768), -32768, 32767).astype("<i2").tobytes()
-        if sound != self._last[0]:
-            self._last = (sound, self._listen(sound))
-        return self._last[1]
+        last = self._last  # another thread may replace it meanwhile
+        if sound != last[0]:
+            self._last = last = (sound, self._listen(sound))
+        return last[1]
 
     def _listen(self, sound: bytes) -> str:
         limit_s = round(START_S + PER_SECOND_S * len(sound) / 2 / SAMPLE_RATE)

@@ -9,15 +9,12 @@ one with a word more; every word must be needed; and the words must be like that
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Sequence
 from functools import cache, lru_cache
 from hashlib import blake2b
 from pathlib import Path
-from shutil import rmtree
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
-from weakref import finalize
 
 import numpy as np
 import numpy.typing as npt
@@ -92,6 +89,12 @@ silence, and takes it for anything."""
 LONGEST_S = 60.0
 """A phrase is not looked for in longer recordings: a second takes a megabyte of scores."""
 
+BYTES_PER_FRAME = 320
+"""A hundredth of a second of 16-bit samples: what PocketSphinx scores at a time."""
+
+FRAMES_LOST = 3
+"""Frames at the end that are too short to be scored; more is a file cut off."""
+
 SHORTEST = 1600
 """Samples that the decoder is given at least: it fails on less than a few frames."""
 
@@ -113,16 +116,21 @@ above 4 kHz (of "six" 11 % were heard there, now 53 %)."""
 
 
 class PocketSphinxRecognizer:
-    """Checks an expected phrase; see `membrane.phrase.recognizer.Recognizer`."""
+    """Checks an expected phrase; see `membrane.phrase.recognizer.Recognizer`.
+
+    Threads may share it: each utterance gets a decoder and a folder of its own, which takes 8 ms
+    of 300. While PocketSphinx decodes, no other thread of the process runs; see
+    `membrane.phrase.workers` for that.
+    """
 
     name = "pocketsphinx"
 
     def __init__(self) -> None:
-        self._listener = _Listener()
+        self._last: tuple[bytes, int, _Heard] | None = None
 
     def unknown_words(self, phrase: str) -> list[str]:
         """Return the words of a phrase that are not in the packaged dictionary."""
-        return [word for word in normalise(phrase).split() if not pronunciations(word)]
+        return unknown_words(phrase)
 
     def match(self, samples: Samples, expected: str, *, strict: bool = False) -> PhraseMatch:
         """Judge whether `expected` was said; see `membrane.phrase.recognizer.Recognizer`.
@@ -145,7 +153,7 @@ class PocketSphinxRecognizer:
                 f"{seconds:.0f} s: cut it to the phrase"
             )
         digits = is_digits(words)
-        heard = self._listener.hear(samples, len(words) if digits else 0)
+        heard = self._heard(samples, len(words) if digits else 0)
         vocabulary = _competing(tuple(DIGITS) if digits else _competitors(words))
         gates = _gates(digits, strict)
         found = compete(heard.costs, words, vocabulary)
@@ -182,9 +190,20 @@ class PocketSphinxRecognizer:
         EngineUnavailable
             If PocketSphinx failed.
         """
-        decoder = _dictation()
+        from pocketsphinx import Decoder
+
+        decoder = Decoder(loglevel="FATAL")
         _decode(decoder, _pcm(samples))
         return _words(decoder)
+
+    def _heard(self, samples: Samples, count: int) -> _Heard:
+        """Return what was heard in an utterance of `count` digits, or of any number if 0."""
+        sound = _pcm(samples)
+        wanted = (blake2b(sound).digest(), count)
+        last = self._last  # another thread may replace it meanwhile
+        if last is None or last[:2] != wanted:
+            self._last = last = (*wanted, _listen(sound, count))
+        return last[2]
 
     def _check(self, words: Sequence[str]) -> None:
         if not words:
@@ -218,53 +237,42 @@ class _Heard(NamedTuple):
         return "other words" if self.likeness >= LEAST_SPEECH else "not speech"
 
 
-class _Listener:
-    """One PocketSphinx decoder, the folder it writes to, and what it heard last."""
+def _listen(sound: bytes, count: int) -> _Heard:
+    """Decode an utterance of `count` digits, or of any number if 0.
 
-    def __init__(self) -> None:
-        self._folder = Path(mkdtemp(prefix="membrane-"))
-        finalize(self, rmtree, self._folder, ignore_errors=True)
-        self._decoder = _new_decoder(str(self._folder))
-        self._last: tuple[bytes, int, _Heard] | None = None
+    The decoder and the folder that it writes its scores to serve this utterance alone, so that no
+    other thread or process can take them for its own.
 
-    def hear(self, samples: Samples, count: int) -> _Heard:
-        """Return what was heard in an utterance of `count` digits, or of any number if 0.
+    Raises
+    ------
+    EngineUnavailable
+        If PocketSphinx failed.
+    """
+    slots, choice = " ".join(["<digit>"] * count) or "<digit>+", " | ".join(DIGITS)
+    grammar = f"#JSGF V1.0; grammar g; public <slots> = {slots}; <digit> = {choice};"
+    try:
+        with TemporaryDirectory(prefix="membrane-", ignore_cleanup_errors=True) as folder:
+            decoder = _new_decoder(folder)
+            decoder.add_jsgf_string("slots", grammar)
+            decoder.activate_search("slots")
+            _decode(decoder, sound)
+            (path,) = Path(folder).iterdir()
+            costs = _costs(path.read_bytes(), frames=len(sound) // BYTES_PER_FRAME)
+    except (OSError, ValueError) as error:
+        raise EngineUnavailable(
+            f"PocketSphinx could not write its scores ({error}): is the disk full?"
+        ) from None
+    return _Heard(_words(decoder), _likeness(decoder), costs)
 
-        Raises
-        ------
-        EngineUnavailable
-            If PocketSphinx failed.
-        """
-        sound = _pcm(samples)
-        digest = blake2b(sound).digest()
-        if self._last is None or self._last[:2] != (digest, count):
-            self._last = (digest, count, self._listen(sound, count))
-        return self._last[2]
 
-    def _listen(self, sound: bytes, count: int) -> _Heard:
-        slots, choice = " ".join(["<digit>"] * count) or "<digit>+", " | ".join(DIGITS)
-        grammar = f"#JSGF V1.0; grammar g; public <slots> = {slots}; <digit> = {choice};"
-        self._decoder.add_jsgf_string("slots", grammar)
-        self._decoder.activate_search("slots")
-        for left in self._folder.glob("*"):
-            left.unlink()
-        _decode(self._decoder, sound)
-        return _Heard(_words(self._decoder), _likeness(self._decoder), self._costs())
-
-    def _costs(self) -> npt.NDArray[np.int16]:
-        """Read and remove what PocketSphinx wrote: a header, then each frame's count and scores."""
-        row = packaged_model().senone_count + 1
-        try:
-            (path,) = self._folder.iterdir()
-            data = path.read_bytes()
-            path.unlink()
-            start = data.index(b"endhdr\n") + 11
-            return np.frombuffer(data, np.int16, offset=start).reshape(-1, row)[:, 1:]
-        except (OSError, ValueError) as error:
-            raise EngineUnavailable(
-                f"PocketSphinx could not write its scores to {self._folder} ({error}): "
-                "is the disk full?"
-            ) from None
+def _costs(data: bytes, *, frames: int) -> npt.NDArray[np.int16]:
+    """Return the scores in a file of PocketSphinx: a header, then each frame's count and scores."""
+    row = packaged_model().senone_count + 1
+    start = data.index(b"endhdr\n") + 11
+    costs = np.frombuffer(data, np.int16, offset=start).reshape(-1, row)[:, 1:]
+    if not 0 <= frames - len(costs) <= FRAMES_LOST:
+        raise ValueError(f"they are of {len(costs)} frames instead of {frames}")
+    return costs
 
 
 def _new_decoder(scores: str) -> Any:
@@ -294,9 +302,6 @@ def _new_decoder(scores: str) -> Any:
 def _decode(decoder: Any, sound: bytes) -> None:
     """Run a decoder over a whole utterance."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
-            decoder.start_stream()  # forgets the noise of the utterance before
         decoder.start_utt()
         decoder.process_raw(sound, full_utt=True)
         decoder.end_utt()
@@ -327,6 +332,11 @@ def _pcm(samples: Samples) -> bytes:
     padded = np.pad(samples, (0, max(0, SHORTEST - len(samples))))
     dither = np.random.default_rng(0).normal(scale=DITHER, size=len(padded))
     return (np.clip(padded + dither, -1, 1) * 32767).astype("<i2").tobytes()
+
+
+def unknown_words(phrase: str) -> list[str]:
+    """Return the words of a phrase that are not in the packaged dictionary."""
+    return [word for word in normalise(phrase).split() if not pronunciations(word)]
 
 
 def pronunciations(word: str) -> Sequence[str]:
@@ -364,13 +374,6 @@ def _dictionary() -> dict[str, str]:
             f"the dictionary {path} cannot be read ({error.strerror}): reinstall pocketsphinx"
         ) from None
     return {word: phones for word, _, phones in (line.partition(" ") for line in lines)}
-
-
-@cache
-def _dictation() -> Any:
-    from pocketsphinx import Decoder
-
-    return Decoder(loglevel="FATAL")
 
 
 def _gates(digits: bool, strict: bool) -> Gates:

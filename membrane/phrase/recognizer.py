@@ -81,6 +81,9 @@ class Recognizer(Protocol):
         """
 
 
+MOST_PROCESSES = 4
+"""Processes that check words, where nothing else is asked for: each takes about 70 MB."""
+
 ENGINES = {
     "pocketsphinx": ("membrane.phrase.pocketsphinx", "PocketSphinxRecognizer"),
     "deepspeech": ("membrane.phrase.deepspeech", "DeepSpeechRecognizer"),
@@ -88,13 +91,16 @@ ENGINES = {
 """Engine name to the module and class that implement it (imported only when asked for)."""
 
 
-def load_recognizer(name: str, **options: Any) -> Recognizer:
+def load_recognizer(name: str, *, processes: int = 0, **options: Any) -> Recognizer:
     """Return the recognizer of that name.
 
     Parameters
     ----------
     name : str
         A key of `ENGINES`.
+    processes : int
+        Processes that check words, for a program with several threads; 0 checks them in this one,
+        which is cheaper for a single utterance. (DeepSpeech always runs in processes.)
     **options
         Passed to the engine's class, such as the paths of a model and a scorer.
 
@@ -107,6 +113,10 @@ def load_recognizer(name: str, **options: Any) -> Recognizer:
     """
     if name not in ENGINES:
         raise UsageError(f"no recognizer is called {name!r}: choose from {', '.join(ENGINES)}")
+    if name == "pocketsphinx" and processes:
+        from membrane.phrase.workers import WordProcesses
+
+        return WordProcesses(processes)
     module, class_name = ENGINES[name]
     engine: Recognizer = getattr(import_module(module), class_name)(**options)
     return engine

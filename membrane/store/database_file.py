@@ -207,13 +207,9 @@ def _remedy(path: Path) -> str:
 
 def _dump(columns: Columns, path: Path, *, seal: Seal | None, like: Path) -> None:
     """Write a new file, and see that it can be read."""
-    import warnings
-
     import joblib
 
-    with created(path) as file, warnings.catch_warnings():
-        # Joblib says in its own words that a disk is full, and then raises what we say it by.
-        warnings.simplefilter("ignore")
+    with created(path) as file:
         keep_owner(file, like)
         if seal is None:
             joblib.dump(columns.as_mapping(), file, protocol=PICKLE_PROTOCOL)

@@ -262,8 +262,9 @@ class JoblibStore:
     def _read(self) -> Content:
         """Return what the file holds; an encrypted one is decrypted only if it changed."""
         state = self._state()
-        if self._decrypted is not None and self._decrypted[0] == state:
-            return self._decrypted[1]
+        decrypted = self._decrypted  # another thread may replace it meanwhile
+        if decrypted is not None and decrypted[0] == state:
+            return decrypted[1]
         content = database_file.read(self._file, self._unlock)
         self._decrypted = (state, content) if content.seal else None
         return content

@@ -14,8 +14,10 @@ import os
 import secrets
 import unicodedata
 from base64 import b64decode
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
+from threading import RLock
 from typing import Any
 
 from membrane.errors import UsageError, WrongKey
@@ -108,6 +110,26 @@ class Origin:
 
 _kept: dict[Origin, bytes] = {}
 """What was asked for once in this process is not asked for again."""
+
+
+_asking = RLock()
+
+
+@contextmanager
+def asked_once(origin: Origin) -> Iterator[None]:
+    """Let other threads wait while one finds out the key, unless it is kept already."""
+    with nullcontext() if origin in _kept else _asking:
+        yield
+
+
+def _forked() -> None:
+    """Let a child of a fork ask: a thread that asks in its parent is not there."""
+    global _asking  # noqa: PLW0603
+    _asking = RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 def keep(origin: Origin, key: bytes) -> None:

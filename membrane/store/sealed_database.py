@@ -42,7 +42,7 @@ from typing import IO, Any
 
 from membrane.errors import WrongKey
 from membrane.store.columns import NewerVersion
-from membrane.store.keys import KEY_BYTES, Origin, keep
+from membrane.store.keys import KEY_BYTES, Origin, asked_once, keep
 from membrane.store.locked_memory import LockedMemory
 from membrane.store.sealing import SALT_BYTES, TAG_BYTES, Seal, SealBroken, cipher, derived
 
@@ -145,12 +145,13 @@ def unsealed(file: IO[bytes], unlock: Unlock) -> tuple[LockedMemory, Seal]:
     """
     header, fields = _read_header(file)
     origin = Origin(**fields["origin"])
-    key = unlock(origin)
-    stream = _Stream.of(key, bytes.fromhex(fields["salt"]))
-    if not hmac.compare_digest(stream.proof.hex(), fields["proof"]):
-        raise WrongKey(_another_key(origin))
-    memory = _decrypted(file, stream, header)
-    keep(origin, key)
+    with asked_once(origin):
+        key = unlock(origin)
+        stream = _Stream.of(key, bytes.fromhex(fields["salt"]))
+        if not hmac.compare_digest(stream.proof.hex(), fields["proof"]):
+            raise WrongKey(_another_key(origin))
+        memory = _decrypted(file, stream, header)
+        keep(origin, key)
     return memory, _seal_of(key, origin, fields)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from membrane import models
 from membrane.audio.utterance import Samples
 from membrane.errors import PoorQuality
+from membrane.inference import Network
 from membrane.voice.encoder import Embedding, Vector
 from membrane.voice.mels import STEP, mel_spectrogram
 from membrane.voice.partials import (
@@ -54,10 +55,8 @@ class DVectorEncoder:
 
     @cached_property
     def session(self) -> Any:
-        """The network, loaded and checked once."""
-        from membrane.inference import load_session
-
-        return load_session(models.path_of(self.name))
+        """A `Network`: threads and children of a fork may share it."""
+        return Network(lambda: models.path_of(self.name))
 
     def embed(self, samples: Samples) -> Embedding:
         """Return the voice of an utterance.

@@ -60,7 +60,7 @@ def test_the_network_sees_what_came_before_each_chunk_and_its_own_memory(voice, 
             return np.array([[0.5]]), np.full((2, 1, 128), len(self.seen), dtype=np.float32)
 
     network = Network()
-    monkeypatch.setattr(activity, "_session", lambda: network)
+    monkeypatch.setattr(activity, "_network", network)
     start = at_level(voice[: 3 * CHUNK], LEVEL_DBFS)
     probabilities(start)
     before = np.concatenate([np.zeros(CONTEXT, dtype=np.float32), at_level(start, LEVEL_DBFS)])

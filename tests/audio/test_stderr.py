@@ -77,3 +77,31 @@ thread.join()
 from_c(b"after\\n")
 """
     ) == ["after"]
+
+
+def test_a_child_of_a_fork_prints_though_a_thread_of_its_parent_silenced_c():
+    assert printed_by(
+        """
+import os, time
+silenced, ended = threading.Event(), threading.Event()
+
+def be_quiet():
+    with quiet():
+        silenced.set()
+        ended.wait()
+
+thread = threading.Thread(target=be_quiet)
+thread.start()
+silenced.wait()
+if not os.fork():
+    from_c(b"child\\n")
+    with quiet():
+        from_c(b"meanwhile\\n")
+    from_c(b"after\\n")
+    os._exit(0)
+os.wait()
+from_c(b"parent\\n")
+ended.set()
+thread.join()
+"""
+    ) == ["child", "after"]

@@ -1,5 +1,6 @@
 import math
 import signal
+import tempfile
 import time
 from functools import cache
 from pathlib import Path
@@ -227,20 +228,36 @@ def test_the_interrupt_handler_stays_as_it_was():
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_nothing_is_left_behind_after_listening():
-    recognizer = PocketSphinxRecognizer()
-    recognizer.match(_samples(LOGINS[0]), _said(LOGINS[0]))
-    folder = recognizer._listener._folder
-    assert list(folder.iterdir()) == []
-    del recognizer
-    assert not folder.exists()
+@pytest.fixture
+def temporary_files(tmp_path, monkeypatch):
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
 
 
-def test_scores_that_cannot_be_written_are_an_engine_error():
+def test_nothing_is_left_behind_after_listening(temporary_files):
+    PocketSphinxRecognizer().match(_samples(LOGINS[0]), _said(LOGINS[0]))
+    assert list(temporary_files.iterdir()) == []
+
+
+def test_scores_that_cannot_be_written_are_an_engine_error_and_the_next_sound_is_heard(
+    temporary_files, monkeypatch
+):
     recognizer = PocketSphinxRecognizer()
-    recognizer._listener._folder.rmdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary_files / "gone"))
     with pytest.raises(EngineUnavailable, match="disk"):
-        recognizer.match(_samples(LOGINS[0]), "1 2 3")
+        recognizer.match(_samples(LOGINS[0]), _said(LOGINS[0]))
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary_files))
+    assert recognizer.match(_samples(LOGINS[0]), _said(LOGINS[0])).accepted
+
+
+@pytest.mark.parametrize("frames", [1, 300])
+def test_scores_of_another_length_are_never_used(monkeypatch, frames):
+    read = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read(path)[: 400 + frames * 10_254])
+    with pytest.raises(EngineUnavailable):
+        PocketSphinxRecognizer().match(_samples(LOGINS[0]), _said(LOGINS[0]))
 
 
 def test_the_dictionary_gives_every_pronunciation():
