@@ -35,7 +35,7 @@ from membrane.audio.fingerprint import SAME, Fingerprint, fingerprint_of
 from membrane.audio.level import at_level
 from membrane.audio.preparation import prepare
 from membrane.audio.utterance import SAMPLE_RATE, Samples, Utterance
-from membrane.authenticator import Membrane
+from membrane.login.membrane import Membrane
 from membrane.errors import PoorQuality
 from membrane.evaluation.codecs import coded
 from membrane.evaluation.disturbances import in_room, pink_noise, power

@@ -43,8 +43,8 @@ from membrane.errors import (
 
 if TYPE_CHECKING:
     from membrane.audio.utterance import Utterance
-    from membrane.authenticator import Membrane
     from membrane.decision import Decision
+    from membrane.login.membrane import Membrane
 
 __version__ = "0.1.0"
 
@@ -85,7 +85,7 @@ __all__ = [
 
 _HOMES = {
     "Decision": "membrane.decision",
-    "Membrane": "membrane.authenticator",
+    "Membrane": "membrane.login.membrane",
     "Utterance": "membrane.audio.utterance",
 }
 

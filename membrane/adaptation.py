@@ -23,8 +23,9 @@ from datetime import datetime, timedelta
 import numpy as np
 
 from membrane.audio.quality import Quality
-from membrane.decision import Decision, VoiceMatch
+from membrane.decision import Decision
 from membrane.store.voiceprint import EnrolledUtterance, Voiceprint, mean_vector, utc_now
+from membrane.voice.voice import VoiceMatch
 
 MARGIN = 2.0
 """By how much the log-likelihood ratio must be above the threshold of `strict`, in natural

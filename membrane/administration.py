@@ -10,33 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from membrane import protection
-from membrane.authenticator import Membrane
-from membrane.errors import UnknownName, UsageError
+from membrane.errors import UsageError
 from membrane.guard import ANYONE, LOG_KEY
+from membrane.login.membrane import Membrane
 from membrane.protection import Protection
 from membrane.record.check import LogCheck
 from membrane.record.decision_log import DecisionLog
 from membrane.store.attempts import Attempts
 from membrane.store.keys import Ask
-from membrane.store.names import canonical_name
 from membrane.store.ownership import require_owner
 from membrane.store.sealing import Seal
 from membrane.store.voiceprint import Voiceprint
-
-
-def known(membrane: Membrane, name: str) -> Voiceprint:
-    """Return somebody enrolled.
-
-    Raises
-    ------
-    UnknownName
-        If nobody of that name is.
-    InvalidName, StoreError
-    """
-    person = membrane.store.get(canonical_name(name))
-    if person is None:
-        raise UnknownName(f"nobody called {name!r} is enrolled: see `membrane list`")
-    return person
 
 
 def exported(membrane: Membrane, name: str) -> dict[str, Any]:
@@ -46,24 +30,34 @@ def exported(membrane: Membrane, name: str) -> dict[str, Any]:
     ------
     UnknownName, InvalidName, StoreError
     """
-    person = known(membrane, name)
+    person = membrane.known(name)
     entries = [one for one in membrane.guard.log.entries() if one.get("who") == person.id]
     logins = membrane.guard.attempts.state_of(person.name)
     return {**person.as_json(), "logins": logins, "log": entries}
 
 
-def delete(membrane: Membrane, name: str) -> None:
-    """Erase somebody, and what was remembered of their logins.
-
-    Their lines in the log stay, and nobody's they are: the number that stood for them was kept in
-    the voiceprint alone.
+def erasable(membrane: Membrane, name: str) -> Voiceprint:
+    """Return somebody whom this user may erase.
 
     Raises
     ------
     UnknownName, InvalidName, NotTheOwner, StoreError
     """
-    person = known(membrane, name)
+    person = membrane.known(name)
     require_owner(membrane.store.path)
+    return person
+
+
+def delete(membrane: Membrane, person: Voiceprint) -> None:
+    """Erase somebody whom `erasable` has returned, and what was remembered of their logins.
+
+    Their lines in the log stay, and are nobody's: the number that stood for them was kept in the
+    voiceprint alone.
+
+    Raises
+    ------
+    UnknownName, StoreError
+    """
     membrane.store.delete(person.name)
     membrane.guard.forget(person.name)
     membrane.guard.record("deleted", person.id)
@@ -114,7 +108,7 @@ def revert(membrane: Membrane, name: str) -> Voiceprint:
     """
     from membrane.adaptation import without_adaptation
 
-    person = known(membrane, name)
+    person = membrane.known(name)
     require_owner(membrane.store.path)
     if not any(one.adapted for one in person.utterances):
         raise UsageError(f"no login has added anything to {person.name}'s voiceprint")

@@ -39,7 +39,7 @@ from membrane.options import (
 from membrane.training import commands as training
 
 if TYPE_CHECKING:
-    from membrane.authenticator import Membrane
+    from membrane.login.membrane import Membrane
     from membrane.tasks import Tasks
 
 app = typer.Typer(
@@ -59,7 +59,7 @@ app.add_typer(log, name="log")
 
 
 def _membrane(*, denoise: bool | None = None, explain: bool = False, **options: Any) -> Membrane:
-    from membrane.authenticator import Membrane
+    from membrane.login.membrane import Membrane
     from membrane.settings import load_settings
 
     if denoise is not None:

@@ -24,11 +24,12 @@ if TYPE_CHECKING:
 
     from membrane.audio.devices import InputDevice
     from membrane.audio.quality import Quality
-    from membrane.decision import Candidate, Decision, VoiceMatch
-    from membrane.enrolment import Enrolment
+    from membrane.decision import Candidate, Decision
+    from membrane.login.enrol import Enrolment
     from membrane.models import Model, Status
     from membrane.protection import Protection
     from membrane.record.decision_log import LogCheck
+    from membrane.voice.voice import VoiceMatch
 
 Rows = Sequence[tuple[str, str]]
 

@@ -8,65 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from membrane.audio.quality import Quality
 from membrane.phrase.recognizer import PhraseMatch
+from membrane.voice.voice import VoiceMatch
 
 if TYPE_CHECKING:
     from membrane.explanation import Explanation
 
 NOT_CHECKED = "not checked"
-
-
-@dataclass(frozen=True)
-class VoiceMatch:
-    """How alike the probe and a voiceprint are.
-
-    Parameters
-    ----------
-    metric : {"cosine", "euclidean"}
-    similarity : float
-        The cosine of the two vectors.
-    value : float
-        The same in the metric's numbers: the cosine again, or the distance.
-    threshold : float or None
-        In the metric's numbers: the least cosine, or the greatest distance, that is accepted;
-        None where the score decides.
-    accepted : bool
-        Whether the whole and every stretch are similar enough.
-    stretch : float
-        The cosine of the least similar stretch of the probe: every part must be the person's.
-    stretch_threshold : float
-        The least that it may be.
-    score : float or None
-        Calibrated log-likelihood ratio (natural logarithm): how much likelier the similarity is
-        between two recordings of one person than of two. None where a threshold of one's own
-        decides.
-    score_threshold : float or None
-        The least score that is accepted.
-    """
-
-    metric: str
-    similarity: float
-    value: float
-    threshold: float | None
-    accepted: bool
-    stretch: float
-    stretch_threshold: float
-    score: float | None = None
-    score_threshold: float | None = None
-
-    @property
-    def mixed(self) -> bool:
-        """Whether the whole is similar enough, and yet a stretch of it is another voice's."""
-        return self._whole and self.stretch < self.stretch_threshold
-
-    @property
-    def _whole(self) -> bool:
-        if self.score is not None and self.score_threshold is not None:
-            return self.score >= self.score_threshold
-        if self.threshold is None:
-            return False
-        if self.metric == "cosine":
-            return self.value >= self.threshold
-        return self.value <= self.threshold
 
 
 @dataclass(frozen=True)
@@ -179,35 +126,46 @@ class Decision:
         return plain
 
 
-def explain(decision: Decision) -> str:
-    """Return the reason for a decision in plain words."""
-    parts = (_about_replay(decision), _about_voice(decision), _about_words(decision))
+def reason_of(
+    command: str,
+    voice: VoiceMatch | None,
+    words: PhraseMatch | None,
+    *,
+    replayed: bool,
+    whose: str,
+) -> str:
+    """Return the reason for a decision in plain words.
+
+    Parameters
+    ----------
+    command, voice, words, replayed
+        As of `Decision`.
+    whose : str
+        The name that was claimed, or that of the most alike person of an identification.
+    """
+    parts = (
+        "This recording was heard before: speak, do not play one." if replayed else "",
+        _about_voice(command, voice, whose),
+        _about_words(words) if command == "verify" else "",
+    )
     return " ".join(part for part in parts if part)
 
 
-def _about_replay(decision: Decision) -> str:
-    return "This recording was heard before: speak, do not play one." if decision.replayed else ""
-
-
-def _about_voice(decision: Decision) -> str:
-    voice = decision.voice
+def _about_voice(command: str, voice: VoiceMatch | None, whose: str) -> str:
     if voice is None:
-        return "Nobody is enrolled yet." if decision.command == "identify" else ""
-    if decision.command == "compare":
+        return "Nobody is enrolled yet." if command == "identify" else ""
+    if command == "compare":
         return "They sound like one person." if voice.accepted else "They sound like two people."
-    if decision.command == "identify":
-        return f"This is {decision.person}." if voice.accepted else "This is nobody I know."
+    if command == "identify":
+        return f"This is {whose}." if voice.accepted else "This is nobody I know."
     if voice.accepted:
-        return f"The voice is {decision.claimed}'s."
+        return f"The voice is {whose}'s."
     if voice.mixed:
-        return f"Part of the recording is not {decision.claimed}'s voice."
-    return f"The voice is not close enough to {decision.claimed}'s."
+        return f"Part of the recording is not {whose}'s voice."
+    return f"The voice is not close enough to {whose}'s."
 
 
-def _about_words(decision: Decision) -> str:
-    words = decision.words
-    if decision.command != "verify":
-        return ""
+def _about_words(words: PhraseMatch | None) -> str:
     if words is None:
         return "The words were not checked."
     if words.accepted:

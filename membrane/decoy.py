@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from membrane.explanation import Compared
+from membrane.login.compare import Compared
 from membrane.store.names import keyed_number
 from membrane.voice.normalisation import Cohort
 

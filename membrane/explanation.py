@@ -20,46 +20,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from membrane.errors import ModelUnavailable
-from membrane.store.voiceprint import EnrolledUtterance, Voiceprint, mean_vector
-from membrane.voice.encoder import Vector
+from membrane.store.voiceprint import EnrolledUtterance, mean_vector
+from membrane.voice.encoder import Embedding, Vector
 from membrane.voice.ratio import MEASURES, Circumstances, ratio_as_number
 from membrane.voice.scoring import similarities
 
 if TYPE_CHECKING:
-    from membrane.decision import VoiceMatch
-    from membrane.evidence import Examined
+    from membrane.login.compare import Compared
+    from membrane.login.examine import Examined
     from membrane.voice.calibration import Calibration
     from membrane.voice.judge import Judge
+    from membrane.voice.voice import Voice, VoiceMatch
 
 MORE_SPEECH_S = (0.5, 2.0)
 """What somebody is asked to say more, at least and at most: from a digit to some words."""
 
 WORTH_SAYING = log(1.2)
 """Change below which it is not worth to ask for more speech."""
-
-
-@dataclass(frozen=True, eq=False)
-class Compared:
-    """What a probe was compared with.
-
-    Parameters
-    ----------
-    vector : np.ndarray, shape (256,), float32, unit length
-    speech_s : float, seconds
-        Net speech that it is made of.
-    phrases : tuple of EnrolledUtterance
-        The person's own; empty for a recording, and for the decoy of an unknown name.
-    """
-
-    vector: Vector
-    speech_s: float
-    phrases: tuple[EnrolledUtterance, ...] = ()
-
-    @classmethod
-    def of(cls, voiceprint: Voiceprint) -> Compared:
-        """Return an enrolled person."""
-        speech_s = sum(one.quality.speech_s for one in voiceprint.utterances)
-        return cls(voiceprint.vector, speech_s, voiceprint.utterances)
 
 
 @dataclass(frozen=True)
@@ -210,7 +187,7 @@ def explanation_of(
     compared: Compared,
     examined: Examined,
     *,
-    judge: Judge,
+    voice: Voice,
     withhold: bool = False,
 ) -> Explanation:
     """Explain a comparison of voices.
@@ -223,20 +200,19 @@ def explanation_of(
         What the probe was compared with.
     examined : Examined
         The probe.
-    judge : Judge
-        Who decided.
+    voice : Voice
+        By which it was decided.
     withhold : bool
         Leave out what would tell a person from the decoy of an unknown name: how alike they are
         to the probe, its stretches, their own phrases and strangers, and how much they said when
         they were enrolled. (The similarity and the same without what all voices share are enough
         to find out how much of the latter a voiceprint has; a decoy has less.)
     """
-    probe = examined.embedding.vector
+    probe, judge = examined.embedding.vector, voice.judge
     ranking = judge.ranking
     alike = float(ranking.similarities(compared.vector[np.newaxis], probe)[0])
-    stretches = () if withhold else _stretches(match, compared.vector, examined, judge.encoder)
-    quality = examined.prepared.quality
-    circumstances = Circumstances(quality.speech_s, quality.snr_db, compared.speech_s)
+    stretches = () if withhold else _stretches(match, compared.vector, examined.embedding)
+    circumstances = examined.circumstances(compared.speech_s)
     words_pass = examined.words is None or examined.words.accepted
     explanation = Explanation(
         verdict=_verdict(match, stretches, words_pass=words_pass),
@@ -248,7 +224,7 @@ def explanation_of(
         stretches=stretches,
         stretch_threshold=match.stretch_threshold,
         costs=_costs(judge, compared.vector, probe, circumstances),
-        gain=_gain(judge.calibration, quality.speech_s) if judge.cosine is None else None,
+        gain=_gain(judge, examined.prepared.quality.speech_s),
         withheld=withhold,
     )
     return _withheld(explanation) if withhold else explanation
@@ -311,26 +287,17 @@ def _strangers(judge: Judge, voice: Vector, alike: float) -> Strangers | None:
     )
 
 
-def _stretches(
-    match: VoiceMatch, vector: Vector, examined: Examined, encoder: str
-) -> tuple[Stretch, ...]:
-    from membrane.audio.utterance import SAMPLE_RATE
-    from membrane.voice.encoder import load_encoder
-    from membrane.voice.mels import STEP
-    from membrane.voice.partials import PARTIAL_FRAMES, partial_starts
-
-    alike = similarities(examined.embedding.partials, vector)
-    frame_s = STEP / SAMPLE_RATE
-    starts = partial_starts(0, load_encoder(encoder).partials_per_second)
-    step_s, length_s = starts.step * frame_s, PARTIAL_FRAMES * frame_s
+def _stretches(match: VoiceMatch, vector: Vector, probe: Embedding) -> tuple[Stretch, ...]:
     return tuple(
         Stretch(
-            start_s=round(number * step_s, 2),
-            stop_s=round(number * step_s + length_s, 2),
+            start_s=round(float(start_s), 2),
+            stop_s=round(float(stop_s), 2),
             similarity=float(one),
             enough=bool(one >= match.stretch_threshold),
         )
-        for number, one in enumerate(alike)
+        for (start_s, stop_s), one in zip(
+            probe.spans_s, similarities(probe.partials, vector), strict=True
+        )
     )
 
 
@@ -369,16 +336,16 @@ def _change(
     return float(then - now)
 
 
-def _gain(calibration: Calibration, speech_s: float) -> Gain | None:
+def _gain(judge: Judge, speech_s: float) -> Gain | None:
     """Return what more speech does to honest logins, if that was measured and is worth saying.
 
     Between the lengths that were measured the median score is interpolated on the logarithm of
     the seconds, as the calibration itself takes them; beyond them nothing is said, so
     that less is asked for near the longest.
     """
-    if len(calibration.gains) < 2:
+    if judge.cosine is not None or len(judge.calibration.gains) < 2:
         return None
-    seconds, scores = np.array(calibration.gains).T
+    seconds, scores = np.array(judge.calibration.gains).T
     least_s, most_s = MORE_SPEECH_S
     # In halves of a second, as a person would say it.
     more_s = np.floor(2 * min(most_s, seconds[-1] - speech_s)) / 2

@@ -25,7 +25,7 @@ from membrane.errors import (
     StoreDamaged,
     UnusableRecording,
 )
-from membrane.evidence import Examined
+from membrane.login.examine import Examined
 from membrane.record.decision_log import DecisionLog
 from membrane.settings import Settings
 from membrane.store.attempts import Attempts, Turn

@@ -11,7 +11,7 @@ from membrane.console import View, sentence
 from membrane.errors import Declined, MembraneError, NameTaken, OutputUnwritable, UsageError
 
 if TYPE_CHECKING:
-    from membrane.authenticator import Membrane
+    from membrane.login.membrane import Membrane
     from membrane.tasks import Tasks
 
 QUESTION = (

@@ -13,13 +13,15 @@ from membrane.audio.devices import find_device
 from membrane.audio.files import check_writable_format, save_recording
 from membrane.audio.microphone import Recorder
 from membrane.audio.utterance import Utterance
-from membrane.authenticator import Judging, Membrane
+from membrane.claim import Claim
 from membrane.console import View, sentence
 from membrane.decision import Decision
 from membrane.errors import Disagreement, PoorQuality, RoomNotQuiet
-from membrane.evidence import Examined
+from membrane.login.examine import Examined
+from membrane.login.membrane import Answer, Membrane
 from membrane.meter import LevelMeter
 from membrane.phrase.prompts import random_prompt
+from membrane.voice.voice import Voice
 
 ROOM_ATTEMPTS = 3
 """How often the room is listened to before it is given up."""
@@ -71,6 +73,8 @@ class Session:
         on_heard: Callable[[Utterance], None] | None = None,
     ) -> None:
         self._membrane = membrane
+        self.voice: Voice | None = None
+        """Whose encoder is loaded while the person keeps quiet; None: that of the settings."""
         self._view = view
         self._seconds = seconds
         self._save_to = check_writable_format(save_to) if save_to else None
@@ -101,7 +105,7 @@ class Session:
     def _preload(self) -> None:
         # The same error comes back, to somebody who can show it, when the engine is used.
         with suppress(Exception):
-            self._membrane.preload()
+            self._membrane.preload(self.voice)
 
     def _hear_room(self) -> None:
         for attempt in range(ROOM_ATTEMPTS):
@@ -130,7 +134,7 @@ class Session:
         """
         with LevelMeter(self._view.notes, "Listening to you") as meter:
             heard = self._recorder.speech(seconds=self._seconds, on_level=meter.show)
-        self._loading.join()  # engines are not made for two threads at once
+        self._loading.join()
         if self._on_heard is not None:
             self._on_heard(heard)
         if self._save_to is not None:
@@ -152,12 +156,12 @@ class Session:
 
     # ---- Login
 
-    def verify(self, name: str, *, on_decision: OnDecision) -> Decision:
+    def verify(self, claim: Claim, *, on_decision: OnDecision) -> Decision:
         """Ask for a fresh phrase, or the person's own, until they are let in or may not try again.
 
         Parameters
         ----------
-        name : str
+        claim : Claim
             Who the person says they are.
         on_decision : callable
             Told of every attempt that was judged, before the next begins.
@@ -169,11 +173,10 @@ class Session:
         LockedOut
             If too many attempts failed.
         """
-        own = bool(self._membrane.claim(name).passphrase)
         return self._attempt(
-            lambda: self._membrane.attempting(name),
+            lambda: self._membrane.attempting(claim),
             on_decision,
-            prompt=None if own else lambda: self.fresh_prompt(name),
+            prompt=None if claim.passphrase else lambda: self.fresh_prompt(claim.name),
         )
 
     def verify_anyone(self, *, on_decision: OnDecision) -> Decision:
@@ -187,7 +190,7 @@ class Session:
 
     def _attempt(
         self,
-        attempting: Callable[[], AbstractContextManager[Judging]],
+        attempting: Callable[[], AbstractContextManager[Answer]],
         on_decision: OnDecision,
         *,
         prompt: Callable[[], str] | None,
@@ -201,14 +204,14 @@ class Session:
             left -= 1
             heard = None
             try:
-                with attempting() as judge:
+                with attempting() as answer:
                     asked = prompt() if prompt else ""
                     if prompt:
                         self._view.prompt(asked)
                     else:
                         self._view.request(SAY_OWN)
                     heard = self.hear()
-                    decision = judge(heard, asked)
+                    decision = answer(heard, asked)
             except PoorQuality as error:
                 if heard is None or not left:
                     raise

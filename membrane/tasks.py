@@ -30,11 +30,12 @@ from membrane.store.ownership import require_owner
 
 if TYPE_CHECKING:
     from membrane.audio.utterance import Utterance
-    from membrane.authenticator import Membrane
     from membrane.decision import Decision
-    from membrane.evidence import Examined
+    from membrane.login.examine import Examined
+    from membrane.login.membrane import Membrane
     from membrane.session import Session
     from membrane.store.voiceprint import Voiceprint
+    from membrane.voice.voice import Voice
 
 How = Literal["new", "add", "replace"]
 
@@ -149,7 +150,7 @@ class Tasks:
         person = self.membrane.store.get(name)
         if person is None:
             raise UnknownName(f"nobody called {name!r} is enrolled: leave out --add")
-        self.membrane.serving(name)  # refuses an encoder that cannot run here
+        self.membrane.voices.of(person.encoder, whose=name)  # refuses one that cannot run here
         self.membrane.guard.require_open(Claim.to_be(person), event="added")
         phrases = self._added_phrases(person, count)
         enrolment = self.membrane.add_phrases(name, phrases, keep_until=self.keep_until)
@@ -163,7 +164,7 @@ class Tasks:
                 self.membrane.examine(one, expected=passphrase, enrolling=True)
                 for one in self._read(self.files)
             ]
-        with self._session(self.membrane) as session:
+        with self._session() as session:
             return session.enrolment_phrases(
                 person.name, count, passphrase=passphrase, is_known=True
             )
@@ -206,7 +207,7 @@ class Tasks:
                 if not passphrase:
                     raise Declined("nothing was stored: type the passphrase with --phrase instead")
             return [self._examine_said(one, passphrase) for one in utterances], passphrase
-        with self._session(self.membrane) as session:
+        with self._session() as session:
             if phrase == "":
                 passphrase = self._spoken_passphrase(session)
             return session.enrolment_phrases(name, count, passphrase=passphrase), passphrase
@@ -276,13 +277,14 @@ class Tasks:
             self.view.warn(due)
 
     def _verify_spoken(self, name: str | None) -> Decision:
-        self.membrane.guard.require_open(ANYONE if name is None else self.membrane.claim(name))
+        claim = ANYONE if name is None else self.membrane.claim(name)
+        self.membrane.guard.require_open(claim)
         if name is None:
             self.membrane.passphrase_owners()
-            with self._session(self.membrane) as session:
+            with self._session() as session:
                 return session.verify_anyone(on_decision=self._recorded)
-        with self._session(self.membrane.serving(name)) as session:
-            return session.verify(name, on_decision=self._recorded)
+        with self._session(self.membrane.voices.of_claim(claim)) as session:
+            return session.verify(claim, on_decision=self._recorded)
 
     def identify(self, *, top_n: int) -> bool:
         """Tell who speaks; return whether it is somebody known."""
@@ -290,7 +292,7 @@ class Tasks:
         if self.files:
             decision = self.membrane.identify(self._only_file(), top_n=top_n)
         else:
-            with self._session(self.membrane) as session:
+            with self._session() as session:
                 decision = session.identify(top_n=top_n)
         self.view.decision(self._recorded(decision))
         return decision.accepted
@@ -341,10 +343,9 @@ class Tasks:
 
     def delete(self, name: str, *, agreed: bool) -> None:
         """Erase a person."""
-        person = administration.known(self.membrane, name)
-        require_owner(self.membrane.store.path)
+        person = administration.erasable(self.membrane, name)
         self._confirm(f"Delete {person.name} for good?", agreed=agreed)
-        administration.delete(self.membrane, person.name)
+        administration.delete(self.membrane, person)
         self.view.note(f"{person.name} was deleted.")
 
     def clear(self, *, agreed: bool) -> None:
@@ -389,17 +390,19 @@ class Tasks:
 
     # ---- Sound
 
-    def _session(self, membrane: Membrane) -> Session:
+    def _session(self, voice: Voice | None = None) -> Session:
         """Return a conversation whose engines are loaded while the person keeps quiet."""
         from membrane.session import Session
 
-        return Session(
-            membrane,
+        session = Session(
+            self.membrane,
             self.view,
             seconds=self.seconds,
             save_to=self.save_to,
             on_heard=self._remember,
         )
+        session.voice = voice
+        return session
 
     def _remember(self, heard: Utterance) -> None:
         self.last_heard = heard

@@ -15,7 +15,7 @@ from membrane import models
 from membrane.voice import calibration, normalisation, thresholds
 from membrane.voice.calibration import load_calibration
 from membrane.voice.dvector import DVectorEncoder
-from membrane.voice.encoder import ENCODERS, Embedding
+from membrane.voice.encoder import ENCODERS, load_encoder
 from membrane.voice.normalisation import Cohort, load_cohort, save_cohort
 from membrane.voice.toml_text import as_toml
 
@@ -24,6 +24,7 @@ WORTH = 0.5
 STRETCH = 0.6
 LEFT_OUT = ("__pycache__",)
 CACHES = (
+    load_encoder,
     models.every_model,
     thresholds._chosen,
     normalisation.load_cohort,
@@ -49,7 +50,7 @@ class TurnedEncoder(DVectorEncoder):
 
     def embed(self, samples):
         heard = super().embed(samples)
-        return Embedding(heard.vector @ rotation(), heard.partials @ rotation())
+        return replace(heard, vector=heard.vector @ rotation(), partials=heard.partials @ rotation())
 
 
 @cache

@@ -30,7 +30,7 @@ from benchmarks.attacks.work import Work
 from membrane.audio.files import save_recording
 from membrane.audio.fingerprint import fingerprint_of
 from membrane.audio.utterance import Utterance
-from membrane.authenticator import Membrane
+from membrane.login.membrane import Membrane
 from membrane.phrase.matching import normalise
 from membrane.settings import load_settings
 

@@ -20,13 +20,13 @@ from membrane.evaluation.keeping import Kept, source_hash
 from membrane.evaluation.parallel import as_they_finish
 from membrane.evaluation.transcripts import Said
 from membrane.evaluation.voices import LIBRARIES, cache_folder
-from membrane.evidence import Examiner
+from membrane.login.voices import words_of
 from membrane.models import registry, sha256_of
 from membrane.phrase.recognizer import Recognizer
 from membrane.settings import ENGINE_OF_FILES, Settings
 
 SOUND_TO_DECISION = (
-    *("audio/*.py", "phrase/*.py", "phrase/*.txt", "inference.py", "evidence.py"),
+    *("audio/*.py", "phrase/*.py", "phrase/*.txt", "inference.py", "login/examine.py"),
     *("evaluation/conditions.py", "evaluation/codecs.py", "evaluation/disturbances.py"),
     *("evaluation/recordings.py", "evaluation/digit_strings.py", "evaluation/judging.py"),
 )
@@ -212,7 +212,7 @@ def _accepted(recognizer: Recognizer, samples: Samples, claim: Claim, strict: bo
 
 @cache
 def _recognizer(settings: Settings) -> Recognizer:
-    return Examiner(settings).recognizer
+    return words_of(settings).recognizer
 
 
 def _settings_of(name: str, settings: Settings) -> Settings:

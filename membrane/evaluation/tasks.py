@@ -280,9 +280,9 @@ class Evaluations:
 
     def judge(self) -> Judge:
         """Return what decides, as the settings want it."""
-        from membrane.evidence import Examiner
+        from membrane.login.voices import Voices
 
-        judge = Examiner(self.settings).judge
+        judge = Voices(self.settings).own.judge
         return judge if self.cohort is None else replace(judge, cohort=self.cohort)
 
     def provenance(self, trials: Trials, conditions: Sequence[Condition]) -> dict[str, Any]:
@@ -418,9 +418,9 @@ class Evaluations:
         making a better one: then it is the shipped one. Of an encoder that nothing is shipped for
         yet, it is the bare similarity.
         """
-        from membrane.evidence import Examiner
+        from membrane.login.voices import Voices
 
-        judge = Examiner(replace(self.settings, normalise="", threshold=None)).judge
+        judge = Voices(replace(self.settings, normalise="", threshold=None)).own.judge
         problem = _problem_of(judge)
         if not problem:
             return judge

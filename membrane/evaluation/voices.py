@@ -24,7 +24,8 @@ from membrane.evaluation.conditions import CLEAN, Condition
 from membrane.evaluation.keeping import Kept, source_hash
 from membrane.evaluation.parallel import as_they_finish
 from membrane.evaluation.recordings import Recording
-from membrane.evidence import Examiner
+from membrane.login.examine import Examiner
+from membrane.login.voices import Voices
 from membrane.models import registry
 from membrane.settings import Settings, home
 from membrane.voice.encoder import ENCODERS, Embedding
@@ -285,8 +286,8 @@ def _examined(utterance: Utterance, settings: Settings, *, enrolling: bool) -> H
 
 @cached
 def _examiner(settings: Settings) -> Examiner:
-    """Return the engines of this process."""
-    return Examiner(settings)
+    """Return what hears voices in this process."""
+    return Examiner(Voices(settings).own, settings.denoise)
 
 
 def _judged(heard: Heard) -> Heard:

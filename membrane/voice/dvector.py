@@ -22,8 +22,8 @@ from membrane.voice.partials import (
     AT_ONCE,
     NO_SPEECH,
     PARTIAL_FRAMES,
-    PARTIALS_PER_SECOND,
     partial_starts,
+    spans_of,
     speech_of,
 )
 
@@ -51,7 +51,6 @@ class DVectorEncoder:
     name = "resemblyzer"
     dimension = 256
     denoise_below_db = DENOISE_BELOW_DB
-    partials_per_second = PARTIALS_PER_SECOND
 
     @cached_property
     def session(self) -> Any:
@@ -79,12 +78,13 @@ class DVectorEncoder:
             If the network's file is missing or is not the registered one, or ONNX Runtime cannot
             run here.
         """
-        partials = self.run(partials_of(speech_of(samples)))
+        speech = speech_of(samples)
+        partials = self.run(partials_of(speech))
         mean = partials.mean(axis=0)
         vector = mean / np.linalg.norm(mean)
         if not np.isfinite(vector).all():
             raise PoorQuality(NO_SPEECH)
-        return Embedding(vector=vector, partials=partials)
+        return Embedding(vector, partials, spans_of(len(speech)))
 
     def run(self, mels: np.ndarray) -> Vector:
         """Return the vector of each partial, NaN where the network finds no voice.

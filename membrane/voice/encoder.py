@@ -6,7 +6,8 @@ A new encoder is one module with a class that has the members of `Encoder`, and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 from importlib import import_module
 from typing import Protocol
 
@@ -17,6 +18,7 @@ from membrane.audio.utterance import Samples
 from membrane.errors import UsageError
 
 Vector = npt.NDArray[np.float32]
+Seconds = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,10 +31,14 @@ class Embedding:
         The mean of `partials`, each counting as much as the encoder says, divided by its length.
     partials : np.ndarray, shape (n, dimension), float32, each of unit length
         The voice of each stretch of the utterance, in order.
+    spans_s : np.ndarray, shape (n, 2), float64, seconds
+        Start and end of each stretch in the speech: silences were cut before. The last may reach
+        beyond its end. Empty where it does not matter.
     """
 
     vector: Vector
     partials: Vector
+    spans_s: Seconds = field(default_factory=lambda: np.zeros((0, 2)))
 
 
 class Encoder(Protocol):
@@ -53,10 +59,6 @@ class Encoder(Protocol):
         Minus infinity for an encoder that learnt to hear through noise: what a denoiser takes
         away, and what it leaves behind, is not what such an encoder knows.
         """
-
-    @property
-    def partials_per_second(self) -> float:
-        """How many of the partials of an embedding start in each second of speech."""
 
     def embed(self, samples: Samples) -> Embedding:
         """Return the voice of an utterance.
@@ -81,8 +83,9 @@ ENCODERS = {
 """Encoder name to the module and class that implement it (imported only when asked for)."""
 
 
+@cache
 def load_encoder(name: str) -> Encoder:
-    """Return the encoder of that name.
+    """Return the encoder of that name, the same one for the whole process: it may be shared.
 
     Raises
     ------

@@ -24,6 +24,7 @@ from membrane.voice.normalisation import (
     normalisation_named,
     read_cohort,
 )
+from membrane.voice.projection import Projection, projected_cohort
 from membrane.voice.thresholds import threshold_for
 
 Floats = npt.NDArray[np.float64]
@@ -58,6 +59,8 @@ class Judge:
         One to use instead of any file's.
     cohort : Cohort or None
         One to use instead of any file's.
+    projection : Projection or None
+        Into the space that the vectors are in; None where they are as the encoder made them.
     """
 
     encoder: str
@@ -67,6 +70,7 @@ class Judge:
     calibration_file: Path | None = None
     given: Calibration | None = None
     cohort: Cohort | None = None
+    projection: Projection | None = None
 
     @cached_property
     def calibration(self) -> Calibration:
@@ -100,6 +104,12 @@ class Judge:
     @cached_property
     def _cohort(self) -> Cohort | None:
         """The cohort to use instead of the shipped one, if there is one."""
+        plain = self._plain_cohort()
+        if self.projection is None:
+            return plain
+        return projected_cohort(plain or load_cohort(self.encoder), self.projection)
+
+    def _plain_cohort(self) -> Cohort | None:
         if self.cohort is not None or self.cosine is not None or self.calibration_file is None:
             return self.cohort
         wanted = self.calibration.provenance.get(COHORT)

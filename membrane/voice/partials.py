@@ -10,6 +10,7 @@ import numpy as np
 
 from membrane.audio.utterance import SAMPLE_RATE, Samples
 from membrane.errors import PoorQuality
+from membrane.voice.encoder import Seconds
 from membrane.voice.mels import STEP
 from membrane.voice.trimming import raise_volume, trim_silences
 
@@ -51,6 +52,12 @@ def speech_of(samples: Samples) -> Samples:
     if not len(speech):
         raise PoorQuality(NO_SPEECH)
     return speech
+
+
+def spans_of(sample_count: int, per_second: float = PARTIALS_PER_SECOND) -> Seconds:
+    """Return start and end of what `partial_starts` returns, shape (n, 2), seconds."""
+    starts = np.array(partial_starts(sample_count, per_second))
+    return np.stack([starts, starts + PARTIAL_FRAMES], axis=1) * (STEP / SAMPLE_RATE)
 
 
 def partial_starts(sample_count: int, per_second: float = PARTIALS_PER_SECOND) -> range:

@@ -13,7 +13,7 @@ voices of 256 people and their turned ones can solve for it.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -119,15 +119,11 @@ class Projected:
         """As in `Encoder`."""
         return self.encoder.denoise_below_db
 
-    @property
-    def partials_per_second(self) -> float:
-        """As in `Encoder`."""
-        return self.encoder.partials_per_second
-
     def embed(self, samples: Samples) -> Embedding:
         """As in `Encoder`."""
         heard = self.encoder.embed(samples)
-        return Embedding(self.projection.turn(heard.vector), self.projection.turn(heard.partials))
+        turned = self.projection.turn
+        return replace(heard, vector=turned(heard.vector), partials=turned(heard.partials))
 
 
 def projected_cohort(cohort: Cohort, projection: Projection) -> Cohort:

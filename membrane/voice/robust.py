@@ -21,7 +21,14 @@ from membrane.errors import PoorQuality
 from membrane.inference import Network
 from membrane.voice.encoder import Embedding, Vector
 from membrane.voice.mels import mel_spectrogram
-from membrane.voice.partials import AT_ONCE, NO_SPEECH, PARTIAL_FRAMES, partial_starts, speech_of
+from membrane.voice.partials import (
+    AT_ONCE,
+    NO_SPEECH,
+    PARTIAL_FRAMES,
+    partial_starts,
+    spans_of,
+    speech_of,
+)
 
 PARTIALS_PER_SECOND = 1.0
 """Fewer than Resemblyzer's 1.3, to pay for the front: five seconds are four partials, not five."""
@@ -66,7 +73,6 @@ class RobustEncoder:
     name = "membrane"
     dimension = 256
     denoise_below_db = -inf
-    partials_per_second = PARTIALS_PER_SECOND
 
     def __init__(self, model: Path | None = None) -> None:
         self._model = model
@@ -106,7 +112,7 @@ class RobustEncoder:
         length = np.linalg.norm(mean)
         if not (np.isfinite(length) and length > 0):
             raise PoorQuality(NO_SPEECH)
-        return Embedding(vector=mean / length, partials=partials)
+        return Embedding(mean / length, partials, spans_of(len(speech), PARTIALS_PER_SECOND))
 
     def run(self, speech: Samples) -> tuple[Vector, Vector]:
         """Return the vector of each partial of a trimmed utterance, and how much each counts.
