@@ -11,7 +11,7 @@ revocation
     `renew`. Each pair of keys is drawn anew. All people under one share its rotation, and voices
     have much in common: the interval is that of so many pairs of keys.
 gallery
-    Galleries of random voices, plain (mapped) and encrypted (decrypted into locked memory), each in
+    Galleries of random voices, plain (mapped) and encrypted (decrypted into memory), each in
     fresh processes: size, opening, searching, writing.
 verify
     CPU time of `membrane verify` as a whole process, plain and protected in turn.
@@ -283,14 +283,10 @@ def gallery_of(people: int, encoder: str) -> Columns:
 def report_galleries(sizes: list[int], encoder: str) -> None:
     """Print size, opening and searching of plain and encrypted galleries."""
     os.environ[keys.VARIABLE] = secrets.token_hex(keys.KEY_BYTES)
-    limit = resource.getrlimit(resource.RLIMIT_MEMLOCK)[1]
-    print(
-        f"\nGalleries, milliseconds, medians of {PROCESSES} fresh processes, page cache warm; "
-        f"may lock {'any amount' if limit < 0 else f'{limit / 2**20:.0f} MiB'} (root: all)"
-    )
+    print(f"\nGalleries, milliseconds, medians of {PROCESSES} fresh processes, page cache warm")
     print(
         f"{'people':>9} {'kind':>10} {'MB':>8} {'write':>8} {'open':>8} {'1st search':>10} "
-        f"{'search':>8} {'peak MB':>8} {'locked':>7}"
+        f"{'search':>8} {'peak MB':>8}"
     )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "voiceprints.joblib"
@@ -304,7 +300,7 @@ def report_galleries(sizes: list[int], encoder: str) -> None:
                 print(
                     f"{people:>9,} {kind:>10} {size / 1e6:>8,.1f} {writing:>8,.0f} "
                     f"{found['open']:>8,.1f} {found['first']:>10,.1f} {found['search']:>8,.2f} "
-                    f"{found['peak']:>8,.0f} {'yes' if found['locked'] else 'no':>7}",
+                    f"{found['peak']:>8,.0f}",
                     flush=True,
                 )
 
@@ -346,7 +342,6 @@ def measure(path: Path, encoder: str) -> dict[str, float]:
         "first": milliseconds(identify),
         "search": statistics.median(milliseconds(identify) for _ in range(SEARCHES)),
         "peak": _peak_mb(),
-        "locked": store.content().locked,
     }
 
 

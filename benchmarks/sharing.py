@@ -37,8 +37,8 @@ import numpy as np
 from benchmarks.honest_users import ENROLMENT_TAKES, LOGIN_TAKES, strings_of
 from membrane.audio.files import read_utterance
 from membrane.audio.utterance import SAMPLE_RATE, Utterance
-from membrane.login.membrane import Membrane
 from membrane.errors import MembraneError
+from membrane.login.membrane import Membrane
 from membrane.phrase.workers import WordProcesses
 from membrane.settings import EVALUATING, Settings
 

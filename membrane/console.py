@@ -269,7 +269,7 @@ class View:
         rows = [
             ("people", str(protection.people)),
             ("key", KEYS[protection.source]),
-            ("memory", "locked" if protection.memory_locked else "may be swapped out"),
+            ("memory", "may be swapped out"),
             ("voices", f"turned, epoch {protection.epoch[:8]}" if protection.epoch else "as heard"),
         ]
         text = "The database is encrypted."

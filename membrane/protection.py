@@ -45,7 +45,7 @@ class Protection:
     epoch : str
         Number of the projection; empty for none.
     memory_locked : bool
-        Whether what is decrypted stays out of the swap file.
+        Never: what is decrypted may be written to a swap file, as samples and vectors may.
     finished : bool
         Whether no change was interrupted.
     """
@@ -88,7 +88,7 @@ def status(store: JoblibStore) -> Protection:
         people=len(content.columns),
         source=seal.origin.source if seal else "",
         epoch=content.columns.epoch,
-        memory_locked=content.locked,
+        memory_locked=False,
         finished=_settled(seal),
     )
 

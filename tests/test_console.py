@@ -438,7 +438,7 @@ def test_a_log_that_is_whole_is_said_to_be_and_one_that_is_not_says_where():
 
 # ---- Protection
 
-SEALED = Protection(3, "keyring", "0123456789abcdef", memory_locked=True, finished=True)
+SEALED = Protection(3, "keyring", "0123456789abcdef", memory_locked=False, finished=True)
 
 
 @pytest.mark.parametrize(
@@ -447,7 +447,7 @@ SEALED = Protection(3, "keyring", "0123456789abcdef", memory_locked=True, finish
         (
             SEALED,
             "Encrypted. The database is encrypted.\npeople: 3\nkey: in the keyring of the system\n"
-            "memory: locked\nvoices: turned, epoch 01234567\n",
+            "memory: may be swapped out\nvoices: turned, epoch 01234567\n",
         ),
         (
             Protection(3, "", "", memory_locked=False, finished=True),

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from membrane import Membrane, Settings
-from membrane.settings import EVALUATING
+from membrane import Membrane
+from membrane.settings import EVALUATING, Settings
 from tests.conftest import SHARED_SPEECH
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from membrane.audio.utterance import Utterance
-from membrane.login.membrane import Membrane
 from membrane.decision import Decision
 from membrane.errors import Disagreement, PoorQuality
 from membrane.login.examine import Examined
+from membrane.login.membrane import Membrane
 from membrane.phrase.recognizer import Recognizer, load_recognizer
 from membrane.settings import EVALUATING, SECURITY_LEVELS, Settings, load_settings
 from membrane.voice.encoder import Encoder, load_encoder

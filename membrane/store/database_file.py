@@ -45,13 +45,10 @@ class Content:
         Views of the mapped file, or of the memory that it was decrypted into.
     seal : Seal or None
         What it is encrypted with; None for a plain file.
-    locked : bool
-        Whether its memory is kept out of the swap file, as that of an encrypted one should be.
     """
 
     columns: Columns
     seal: Seal | None = None
-    locked: bool = False
 
 
 LONGEST_REASON = 200
@@ -167,7 +164,7 @@ def _content_of(path: Path, unlock: Unlock) -> Content:
         if not is_sealed_database(file):
             return Content(_columns_in(_memory_of(file)))
         memory, seal = unsealed(file, unlock)
-        return Content(Columns.from_mapping(load_plain(memory)), seal, memory.locked)
+        return Content(Columns.from_mapping(load_plain(memory)), seal)
 
 
 def _memory_of(file: IO[bytes]) -> mmap.mmap | bytes:

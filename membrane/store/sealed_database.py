@@ -34,16 +34,17 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import mmap
 import os
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import IO, Any
 
 from membrane.errors import WrongKey
 from membrane.store.columns import NewerVersion
 from membrane.store.keys import KEY_BYTES, Origin, asked_once, keep
-from membrane.store.locked_memory import LockedMemory
 from membrane.store.sealing import SALT_BYTES, TAG_BYTES, Seal, SealBroken, cipher, derived
 
 DATABASE_LINE = b"membrane sealed database\n"
@@ -122,7 +123,7 @@ class SealingWriter:
         self._chunks += 1
 
 
-def unsealed(file: IO[bytes], unlock: Unlock) -> tuple[LockedMemory, Seal]:
+def unsealed(file: IO[bytes], unlock: Unlock) -> tuple[mmap.mmap, Seal]:
     """Return the content of a sealed database, in locked memory, and its seal.
 
     Parameters
@@ -214,20 +215,42 @@ def _hash_line(lines: bytes) -> bytes:
     return hashlib.sha256(lines).hexdigest().encode() + b"\n"
 
 
-def _decrypted(file: IO[bytes], stream: _Stream, header: bytes) -> LockedMemory:
+def _decrypted(file: IO[bytes], stream: _Stream, header: bytes) -> mmap.mmap:
     from cryptography.exceptions import InvalidTag
 
     size = _content_bytes(os.fstat(file.fileno()).st_size - len(header))
-    memory = LockedMemory(size)
+    forbid_core_dumps()
+    memory = _private_memory(size)
     for chunk, start in enumerate(range(0, size, CHUNK_BYTES)):
         length = min(CHUNK_BYTES, size - start)
         nonce = stream.nonce(chunk, last=start + length == size)
         try:
-            with memory.following(length) as plain:
+            with memoryview(memory)[start : start + length] as plain:
                 stream.cipher.decrypt_into(nonce, file.read(length + TAG_BYTES), header, plain)
         except (InvalidTag, ValueError):
             raise SealBroken("a part of it was changed, moved or cut off") from None
     return memory
+
+
+def _private_memory(size: int) -> mmap.mmap:
+    """Return memory of this process alone, which takes no room before it is filled."""
+    # Shared memory, which is the default, would be one with that of a forked child.
+    private = {} if os.name == "nt" else {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS}
+    try:
+        return mmap.mmap(-1, size, **private)
+    except (OSError, OverflowError):
+        raise MemoryError(f"{size} bytes are not to be had") from None
+
+
+def forbid_core_dumps() -> None:
+    """Leave no core dump of this process from now on: it would hold the key and what was sealed."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    most = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, most))
 
 
 def _content_bytes(sealed_bytes: int) -> int:

@@ -2,6 +2,8 @@ import hashlib
 import io
 import json
 import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -254,3 +256,17 @@ def test_a_hostile_header_opens_nothing(tmp_path, changes):
 def test_a_hostile_origin_opens_nothing(tmp_path, origin):
     with pytest.raises((*MALFORMED, StoreError)):
         opened(with_fields(sealed_file(), origin=origin), tmp_path / "hostile")
+
+
+def test_a_process_that_opens_one_leaves_no_core_dump(path):
+    path.write_bytes(sealed_file())
+    code = (
+        "import resource, sys\n"
+        "from pathlib import Path\n"
+        "from membrane.store.sealed_database import unsealed\n"
+        "with Path(sys.argv[1]).open('rb') as file:\n"
+        "    unsealed(file, lambda _: bytes.fromhex(sys.argv[2]))\n"
+        "sys.exit(resource.getrlimit(resource.RLIMIT_CORE)[0])\n"
+    )
+    command = [sys.executable, "-c", code, str(path), KEY.hex()]
+    assert subprocess.run(command, check=False).returncode == 0
