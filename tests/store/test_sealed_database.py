@@ -263,9 +263,10 @@ def test_a_process_that_opens_one_leaves_no_core_dump(path):
     code = (
         "import resource, sys\n"
         "from pathlib import Path\n"
-        "from membrane.store.sealed_database import unsealed\n"
+        "from membrane.store import sealed_database\n"
+        f"sealed_database.CHUNK_BYTES = {CHUNK}\n"
         "with Path(sys.argv[1]).open('rb') as file:\n"
-        "    unsealed(file, lambda _: bytes.fromhex(sys.argv[2]))\n"
+        "    sealed_database.unsealed(file, lambda _: bytes.fromhex(sys.argv[2]))\n"
         "sys.exit(resource.getrlimit(resource.RLIMIT_CORE)[0])\n"
     )
     command = [sys.executable, "-c", code, str(path), KEY.hex()]
