@@ -51,6 +51,8 @@ LEAST_LENGTH = 1e-3
 LEAST_SPREAD = 1e-6
 """Standard deviation that is divided by at least."""
 
+LONGEST_REASON = 200
+"""Characters of what a damaged file says of itself that a message repeats."""
 
 DAMAGED = (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, zlib.error)
 """What reading a damaged archive of arrays raises."""
@@ -373,4 +375,4 @@ def _require_one_encoder(enrolled: Vector, probes: Vector) -> None:
 
 
 def _in_one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    return " ".join(str(error).split())[:LONGEST_REASON]

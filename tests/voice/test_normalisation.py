@@ -217,6 +217,13 @@ def a_bare_array(path):
         np.save(file, np.ones((2, 4)))
 
 
+def with_a_name_of_64_kb(path):
+    np.savez(path, vectors=np.ones((2, 40_000)), provenance=np.array("{}"))
+    content = bytearray(path.read_bytes())
+    content[26:28] = b"\xff\xff"
+    path.write_bytes(content)
+
+
 def pickled(path):
     np.savez(path, vectors=np.array([{}], dtype=object), provenance=np.array("{}"))
 
@@ -232,6 +239,7 @@ def pickled(path):
         lambda path: np.savez(path, vectors=np.zeros((2, 4)), provenance=np.array("{}")),
         lambda path: np.savez(path, vectors=np.ones((2, 4)), provenance=np.array("{")),
         a_bare_array,
+        with_a_name_of_64_kb,
         pickled,
     ],
 )
@@ -240,6 +248,7 @@ def test_a_cohort_that_cannot_be_read_is_a_missing_model(shipped, damage):
     with pytest.raises(ModelUnavailable, match="reinstall Membrane") as refused:
         load_cohort("mine")
     assert "\n" not in str(refused.value)
+    assert len(str(refused.value)) < 500
 
 
 def test_every_cut_of_a_cohort_is_a_missing_model(cohort, shipped):
