@@ -18,11 +18,13 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, Protocol
 from zipfile import BadZipFile
 
@@ -54,7 +56,10 @@ LEAST_SPREAD = 1e-6
 LONGEST_REASON = 200
 """Characters of what a damaged file says of itself that a message repeats."""
 
-DAMAGED = (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, zlib.error)
+DAMAGED = (
+    *(OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, zlib.error, struct.error),
+    *(RuntimeError, SyntaxError, TokenError, OverflowError, MemoryError),
+)
 """What reading a damaged archive of arrays raises."""
 
 

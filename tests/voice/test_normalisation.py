@@ -1,4 +1,5 @@
 import tracemalloc
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -224,6 +225,22 @@ def with_a_name_of_64_kb(path):
     path.write_bytes(content)
 
 
+def with_an_open_bracket(path):
+    header = b"{'descr': '<f2', 'fortran_order': False, 'shape': (2, (4, }\n"
+    with ZipFile(path, "w") as archive:
+        archive.writestr(
+            "vectors.npy", b"\x93NUMPY\1\0" + len(header).to_bytes(2, "little") + header
+        )
+
+
+def encrypted(path):
+    np.savez(path, vectors=np.ones((2, 4)), provenance=np.array("{}"))
+    content = bytearray(path.read_bytes())
+    content[6] |= 1
+    content[content.index(b"PK\1\2") + 8] |= 1
+    path.write_bytes(content)
+
+
 def pickled(path):
     np.savez(path, vectors=np.array([{}], dtype=object), provenance=np.array("{}"))
 
@@ -240,6 +257,8 @@ def pickled(path):
         lambda path: np.savez(path, vectors=np.ones((2, 4)), provenance=np.array("{")),
         a_bare_array,
         with_a_name_of_64_kb,
+        with_an_open_bracket,
+        encrypted,
         pickled,
     ],
 )
