@@ -324,8 +324,9 @@ def _filled(defaults: Kind, table: Mapping[str, Any], path: str) -> Kind:
     values: dict[str, Any] = {}
     for name, value in table.items():
         if name not in known:
-            choices = ", ".join(path + each for each in known)
-            raise UsageError(f"{shown(path + name):.60} is not known: choose from {choices}")
+            raise UsageError(
+                f"{shown(path + name):.60} is not known: choose from {', '.join(known)}"
+            )
         values[name] = _converted(value, known[name], path + name)
     return type(defaults)(**{**known, **values})
 

@@ -53,7 +53,10 @@ def test_whole_numbers_may_stand_for_others(recipe_of):
         ("[augmentation]\nsnr_db = 9", "must be two numbers"),
         ("[augmentation]\nsnr_db = [9, true]", "must be two numbers"),
         ("[augmentation]\nband_share = 0.9", "more than 1 together"),
-        ("[augmentation.noises]\nwind = 1", "augmentation.noises.wind is not known"),
+        (
+            "[augmentation.noises]\nwind = 1",
+            "augmentation.noises.wind is not known: choose from bab",
+        ),
         ("[network]\nfront = false", "network.side needs network.front"),
         ("[network]\nfront = 1", "must be true or false"),
         ("steps = ", "cannot be read"),
