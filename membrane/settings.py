@@ -176,7 +176,8 @@ def load_settings(**options: Any) -> Settings:
         for name, value in given.items():
             if name not in known:
                 raise UsageError(
-                    f"{source} sets {name!r}, which does not exist: choose from {', '.join(known)}"
+                    f"{source} sets {name!r:.60}, which does not exist: "
+                    f"choose from {', '.join(known)}"
                 )
             values[name] = _converted(known[name], value, source)
         _check_threshold(values, given, source)
@@ -235,7 +236,7 @@ def _converted(field: Field[Any], value: Any, source: str) -> Any:
         if value not in CHOICES.get(field.name, (value,)):
             raise ValueError(f"choose from {', '.join(CHOICES[field.name])}")
     except (RuntimeError, ValueError) as error:  # RuntimeError: nobody's home is meant by ~name
-        raise UsageError(f"{source} sets {field.name} to {value!r}: {error}") from None
+        raise UsageError(f"{source} sets {field.name} to {value!r:.60}: {error}") from None
     return value
 
 

@@ -193,6 +193,8 @@ def test_a_wrong_variable_is_refused_in_one_line(monkeypatch, name, value, told)
         ("threshold = {}", "threshold"),
         ("database = 3", "must be text"),
         ("securty = 'strict'", "securty.*does not exist"),
+        (f"{'x' * 9000} = 'strict'", "x{50}.*does not exist"),
+        (f"security = '{'x' * 9000}'", "x{50}: choose from"),
         ("[security]\nlevel = 'strict'", "security"),
         ("security = ", "cannot be read"),
         ("security", "cannot be read"),
@@ -204,6 +206,7 @@ def test_a_wrong_line_in_the_file_is_refused_in_one_line(write_settings, text, t
         load_settings()
     assert "settings.toml" in str(refused.value)
     assert "\n" not in str(refused.value)
+    assert len(str(refused.value)) < 1000
 
 
 def test_a_file_that_is_no_text_is_refused(membrane_home):

@@ -278,7 +278,7 @@ class Recipe:
         _check_values(self)
         if self.precision not in PRECISIONS:
             raise UsageError(
-                f"the precision {self.precision!r} does not exist: choose from "
+                f"the precision {self.precision!r:.60} does not exist: choose from "
                 f"{', '.join(PRECISIONS)}"
             )
         if self.network.side and not self.network.front:
@@ -324,8 +324,9 @@ def _filled(defaults: Kind, table: Mapping[str, Any], path: str) -> Kind:
     values: dict[str, Any] = {}
     for name, value in table.items():
         if name not in known:
-            choices = ", ".join(path + each for each in known)
-            raise UsageError(f"{shown(path + name)} is not known: choose from {choices}")
+            raise UsageError(
+                f"{shown(path + name):.60} is not known: choose from {', '.join(known)}"
+            )
         values[name] = _converted(value, known[name], path + name)
     return type(defaults)(**{**known, **values})
 
@@ -354,7 +355,7 @@ def _check_values(values: Any, path: str = "") -> None:
             _check_number(value, each.default, name, each.metadata["limits"])
         elif type(value) is not type(each.default):
             what = "true or false" if isinstance(each.default, bool) else "text in quotes"
-            raise UsageError(f"{name} is {value!r}: it must be {what}")
+            raise UsageError(f"{name} is {value!r:.60}: it must be {what}")
 
 
 def _check_number(value: Any, default: Any, name: str, limits: Pair) -> None:
@@ -369,7 +370,7 @@ def _check_number(value: Any, default: Any, name: str, limits: Pair) -> None:
         fits = _fits(value, type(default), limits)
         kind = "a whole number" if isinstance(default, int) else "a number"
     if not fits:
-        raise UsageError(f"{name} is {value!r}: it must be {kind} {allowed}")
+        raise UsageError(f"{name} is {value!r:.60}: it must be {kind} {allowed}")
 
 
 def _fits(value: Any, kind: type, limits: Pair) -> bool:

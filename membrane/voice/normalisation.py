@@ -18,11 +18,13 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, Protocol
 from zipfile import BadZipFile
 
@@ -51,8 +53,13 @@ LEAST_LENGTH = 1e-3
 LEAST_SPREAD = 1e-6
 """Standard deviation that is divided by at least."""
 
+LONGEST_REASON = 200
+"""Characters of what a damaged file says of itself that a message repeats."""
 
-DAMAGED = (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, zlib.error)
+DAMAGED = (
+    *(OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, zlib.error, struct.error),
+    *(RuntimeError, SyntaxError, TokenError, OverflowError, MemoryError),
+)
 """What reading a damaged archive of arrays raises."""
 
 
@@ -373,4 +380,4 @@ def _require_one_encoder(enrolled: Vector, probes: Vector) -> None:
 
 
 def _in_one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    return " ".join(str(error).split())[:LONGEST_REASON]

@@ -1,4 +1,5 @@
 import tracemalloc
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -217,6 +218,29 @@ def a_bare_array(path):
         np.save(file, np.ones((2, 4)))
 
 
+def with_a_name_of_64_kb(path):
+    np.savez(path, vectors=np.ones((2, 40_000)), provenance=np.array("{}"))
+    content = bytearray(path.read_bytes())
+    content[26:28] = b"\xff\xff"
+    path.write_bytes(content)
+
+
+def with_an_open_bracket(path):
+    header = b"{'descr': '<f2', 'fortran_order': False, 'shape': (2, (4, }\n"
+    with ZipFile(path, "w") as archive:
+        archive.writestr(
+            "vectors.npy", b"\x93NUMPY\1\0" + len(header).to_bytes(2, "little") + header
+        )
+
+
+def encrypted(path):
+    np.savez(path, vectors=np.ones((2, 4)), provenance=np.array("{}"))
+    content = bytearray(path.read_bytes())
+    content[6] |= 1
+    content[content.index(b"PK\1\2") + 8] |= 1
+    path.write_bytes(content)
+
+
 def pickled(path):
     np.savez(path, vectors=np.array([{}], dtype=object), provenance=np.array("{}"))
 
@@ -232,6 +256,9 @@ def pickled(path):
         lambda path: np.savez(path, vectors=np.zeros((2, 4)), provenance=np.array("{}")),
         lambda path: np.savez(path, vectors=np.ones((2, 4)), provenance=np.array("{")),
         a_bare_array,
+        with_a_name_of_64_kb,
+        with_an_open_bracket,
+        encrypted,
         pickled,
     ],
 )
@@ -240,6 +267,7 @@ def test_a_cohort_that_cannot_be_read_is_a_missing_model(shipped, damage):
     with pytest.raises(ModelUnavailable, match="reinstall Membrane") as refused:
         load_cohort("mine")
     assert "\n" not in str(refused.value)
+    assert len(str(refused.value)) < 500
 
 
 def test_every_cut_of_a_cohort_is_a_missing_model(cohort, shipped):

@@ -1,1 +1,0 @@
-"""A hundred thousand damaged recordings and databases, each through what a command does with it."""
