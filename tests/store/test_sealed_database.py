@@ -245,14 +245,18 @@ NAMES = st.sampled_from(["version", "origin", "salt", "proof", "former", "accept
 
 
 @given(changes=st.dictionaries(NAMES, JSON, min_size=1))
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 def test_a_hostile_header_opens_nothing(tmp_path, changes):
     with pytest.raises((*MALFORMED, StoreError)):
         opened(with_fields(sealed_file(), **changes), tmp_path / "hostile")
 
 
 @given(origin=st.dictionaries(st.sampled_from(["source", "id", "salt", "cost", "x"]), JSON))
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 def test_a_hostile_origin_opens_nothing(tmp_path, origin):
     with pytest.raises((*MALFORMED, StoreError)):
         opened(with_fields(sealed_file(), origin=origin), tmp_path / "hostile")
