@@ -66,11 +66,15 @@ class Level:
 
 
 class Piece(NamedTuple):
-    """Newly captured sound: 16 kHz mono, its level, and when its last sample was heard."""
+    """Newly captured sound: 16 kHz mono, its level, and when its last sample was heard.
+
+    `frames` is the same as the device gave it, shape (n, channels), at the device's rate.
+    """
 
     samples: Samples
     level: Level
     heard_at: float
+    frames: Samples
 
 
 class _Block(NamedTuple):
@@ -144,6 +148,7 @@ class Capture:
             samples=np.clip(samples, -1.0, 1.0),
             level=measure_level(block.frames),
             heard_at=block.arrived - self._resampler_holds_s,
+            frames=block.frames,
         )
 
     def drop(self) -> None:

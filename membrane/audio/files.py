@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
+from io import BytesIO
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any
@@ -15,7 +17,7 @@ import numpy as np
 
 from membrane.audio.formats import is_known
 from membrane.audio.stderr import quiet
-from membrane.audio.utterance import SAMPLE_RATE, Samples, Utterance, no_samples
+from membrane.audio.utterance import SAMPLE_RATE, Recorded, Samples, Utterance, no_samples
 from membrane.errors import (
     NoSuchFile,
     OutputUnwritable,
@@ -58,6 +60,9 @@ SLOW = ("G721", "G723")
 
 TIMES_SLOWER = 8
 
+Reading = Callable[[Any, str], Samples]
+"""Takes an open `soundfile.SoundFile` and the name of the recording; returns its samples."""
+
 WRITABLE = {".wav": "PCM_16", ".flac": "PCM_16"}
 
 
@@ -89,12 +94,44 @@ def read_utterance(path: str | Path) -> Utterance:
     if not str(path):
         raise NoSuchFile("the name of the recording is empty: say which file to read")
     name = "standard input" if str(path) == STANDARD_INPUT else str(path)
+    with _readable(path, name) as file:
+        samples, rate = _decode(file, name, _mixed)
+        content = _content_of(path, file)
+    original = partial(_recorded, path, name, content) if content else None
+    return Utterance(samples, source=name, source_rate=rate, original=original)
+
+
+def _recorded(path: str | Path, name: str, content: bytes | tuple[int, ...]) -> Recorded:
+    """Return a recording as it is stored; `content` is that of a pipe, or tells a file's state."""
+    if isinstance(content, bytes):
+        return Recorded(*_decode(BytesIO(content), name, _whole))
+    with _readable(path, name) as file:
+        if _content_of(path, file) != content:
+            raise UndecodableAudio(f"{name} was changed meanwhile: judge it again")
+        return Recorded(*_decode(file, name, _whole))
+
+
+def _content_of(path: str | Path, file: IO[bytes]) -> bytes | tuple[int, ...]:
+    """Return the state of a file, or all of a pipe, which nobody can read again.
+
+    Of a pipe that held more than `IN_MEMORY` it is nothing.
+    """
+    if str(path) != STANDARD_INPUT and Path(path).is_file():
+        state = os.fstat(file.fileno())
+        return state.st_ino, state.st_size, state.st_mtime_ns
+    file.seek(0)
+    content = file.read(IN_MEMORY + 1)
+    return content if len(content) <= IN_MEMORY else b""
+
+
+@contextmanager
+def _readable(path: str | Path, name: str) -> Iterator[IO[bytes]]:
+    """Open a recording; raises `NoSuchFile` where it cannot be opened or read."""
     try:
         with _opened(path, name) as file:
-            samples, rate = _decode(file, name)
+            yield file
     except OSError as error:
         raise NoSuchFile(f"{name} cannot be read: {error.strerror or error}") from None
-    return Utterance(samples, source=name, source_rate=rate)
 
 
 def save_recording(path: str | Path, samples: Samples) -> None:
@@ -177,7 +214,8 @@ def _check_size(size: int, name: str) -> None:
         )
 
 
-def _decode(file: IO[bytes], name: str) -> tuple[Samples, int]:
+def _decode(file: IO[bytes], name: str, read: Reading) -> tuple[Samples, int]:
+    """Return what `read` makes of a recording, and its rate."""
     import soundfile
 
     if not file.read(1):
@@ -192,7 +230,14 @@ def _decode(file: IO[bytes], name: str) -> tuple[Samples, int]:
         # Of a damaged MP3 libmpg123 would print what it thinks of it.
         with quiet(), soundfile.SoundFile(_Nameless(file)) as sound:
             _check_header(sound, name)
-            return _read_blocks(sound, name), int(sound.samplerate)
+            samples = read(sound, name)
+            if not len(samples):
+                raise UndecodableAudio(f"{name} holds no samples: record it again")
+            if not np.isfinite(samples).all():
+                raise UndecodableAudio(
+                    f"{name} holds numbers that are not finite: convert it again"
+                )
+            return samples, int(sound.samplerate)
     except (soundfile.SoundFileError, TypeError, ValueError) as error:
         reason = getattr(error, "error_string", str(error)).strip().rstrip(".")
         raise UndecodableAudio(f"{name} is not a recording that can be read: {reason}") from None
@@ -245,33 +290,40 @@ def _check_length(frames: int, sound: Any, name: str) -> None:
         )
 
 
-# Sums of enormous numbers overflow, and what is not finite spreads: the end result is looked at.
-@np.errstate(over="ignore", invalid="ignore")
-def _read_blocks(sound: Any, name: str) -> Samples:
-    import soxr
-
-    rate = sound.samplerate
+def _blocks(sound: Any, name: str) -> Iterator[Samples]:
+    """Yield the samples of all channels, shape (n, channels), a piece at a time."""
     # After each block soundfile seeks to where it is, which a FLAC of unknown length refuses.
     sound.seekable = lambda: False
-    resample = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
-    frames = max(1, min(int(rate * BLOCK_S), LONGEST_BLOCK // sound.channels))
-    parts = [no_samples()]
+    frames = max(1, min(int(sound.samplerate * BLOCK_S), LONGEST_BLOCK // sound.channels))
     read = 0
-    peak = 1.0
     while len(block := sound.read(frames, dtype="float32", always_2d=True)):
         read += len(block)
         _check_length(read, sound, name)
+        yield block
+
+
+def _whole(sound: Any, name: str) -> Samples:
+    """Return all samples as they are stored."""
+    return np.concatenate([np.zeros((0, sound.channels), np.float32), *_blocks(sound, name)])
+
+
+# Sums of enormous numbers overflow, and what is not finite spreads: the end result is looked at.
+@np.errstate(over="ignore", invalid="ignore")
+def _mixed(sound: Any, name: str) -> Samples:
+    """Return the mean of the channels at 16 kHz, within full scale."""
+    import soxr
+
+    rate = sound.samplerate
+    resample = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
+    parts = [no_samples()]
+    peak = 1.0
+    for block in _blocks(sound, name):
         mono = block.mean(axis=1, dtype=np.float32)
         peak = max(peak, float(np.abs(mono).max()))
         parts.append(mono if rate == SAMPLE_RATE else resample.resample_chunk(mono))
     if rate != SAMPLE_RATE:
         parts.append(resample.resample_chunk(no_samples(), last=True))
-    samples = np.concatenate(parts)
-    if not len(samples):
-        raise UndecodableAudio(f"{name} holds no samples: record it again")
-    if not np.isfinite(samples).all():
-        raise UndecodableAudio(f"{name} holds numbers that are not finite: convert it again")
     # Resampling overshoots at the corners of a clipped wave: scaled down by that, it would no
     # longer be seen to lie on the rail.
-    within: Samples = np.clip(samples / np.float32(peak), -1, 1)
+    within: Samples = np.clip(np.concatenate(parts) / np.float32(peak), -1, 1)
     return within

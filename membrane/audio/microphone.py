@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from membrane.audio.activity import (
 from membrane.audio.capture import Capture, Level
 from membrane.audio.devices import InputDevice, find_device
 from membrane.audio.endpoint import Endpoint
-from membrane.audio.utterance import SAMPLE_RATE, Samples, Utterance, no_samples
+from membrane.audio.utterance import SAMPLE_RATE, Recorded, Samples, Utterance, no_samples
 from membrane.errors import PoorQuality, RoomNotQuiet
 
 ROOM_S = 2.0
@@ -78,7 +79,7 @@ class Recorder:
         self.end_of_speech: float | None = None
         self._capture = Capture(device or find_device())
         self._room = no_samples()
-        self._unread: Samples | None = None
+        self._unread: _Part | None = None
 
     def __enter__(self) -> Self:
         self._capture.__enter__()
@@ -122,7 +123,7 @@ class Recorder:
         hearing = _Hearing()
         self._listen(hearing, seconds, on_level)
         speech = speech_mask(np.array(hearing.probabilities, dtype=np.float32))
-        self._unread = hearing.samples[_start_of_last_words(speech) :]
+        self._unread = hearing.part(_start_of_last_words(speech), hearing.length)
         room = _without(hearing.samples, speech)
         if len(room) < LEAST_ROOM_S * SAMPLE_RATE:
             raise RoomNotQuiet(
@@ -170,30 +171,31 @@ class Recorder:
         if seconds is not None:
             self._capture.drop()
             self._listen(hearing, seconds, on_level)
-            samples = hearing.samples[: round(seconds * SAMPLE_RATE)]
+            heard = hearing.part(0, round(seconds * SAMPLE_RATE))
         else:
             self._begin(hearing, unread)
             self._follow(hearing, on_level, wait_s=wait_s, most_s=most_s)
-            samples = hearing.speech()
+            heard = hearing.speech()
         self.end_of_speech = hearing.end_of_speech()
         return Utterance(
-            samples=samples,
+            samples=heard.samples,
             ambient=self._room,
             source="microphone",
             device=self._capture.device.name,
             source_rate=self._capture.source_rate,
+            original=partial(Recorded, heard.frames, self._capture.source_rate),
         )
 
-    def _begin(self, hearing: _Hearing, unread: Samples | None) -> None:
+    def _begin(self, hearing: _Hearing, unread: _Part | None) -> None:
         """Go on from the end of the room, or afresh."""
         if unread is None:
             self._capture.drop()
         else:
-            hearing.add(unread)
+            hearing.add(unread.samples, unread.frames)
 
     def _hear(self, hearing: _Hearing, on_level: OnLevel | None) -> None:
         piece = self._capture.read()
-        hearing.add(piece.samples, piece.heard_at)
+        hearing.add(piece.samples, piece.frames, piece.heard_at)
         if on_level is not None:
             on_level(replace(piece.level, speaking=hearing.endpoint.speaking))
 
@@ -219,6 +221,13 @@ class Recorder:
         return f"I heard nobody within {wait_s:.0f} s: speak when asked, closer to the microphone"
 
 
+class _Part(NamedTuple):
+    """A part of what was heard: at 16 kHz, and as the device gave it."""
+
+    samples: Samples
+    frames: Samples
+
+
 class _Hearing:
     """What was heard so far, followed by the voice activity detector."""
 
@@ -229,10 +238,12 @@ class _Hearing:
         self.heard_at = 0.0
         self.ended = False
         self._pieces: list[Samples] = []
+        self._frames: list[Samples] = []
         self._activity = SpeechActivity()
 
-    def add(self, samples: Samples, heard_at: float = 0.0) -> None:
+    def add(self, samples: Samples, frames: Samples, heard_at: float = 0.0) -> None:
         self._pieces.append(samples)
+        self._frames.append(frames)
         self.length += len(samples)
         self.heard_at = heard_at
         for probability in self._activity.probabilities(samples):
@@ -249,11 +260,17 @@ class _Hearing:
         first = self.endpoint.first
         return 0.0 if first is None else (self.length - first * CHUNK) / SAMPLE_RATE
 
-    def speech(self) -> Samples:
+    def part(self, start: int, stop: int) -> _Part:
+        """Return what was heard between two samples at 16 kHz."""
+        frames = np.concatenate(self._frames)
+        scale = len(frames) / max(self.length, 1)
+        return _Part(self.samples[start:stop], frames[round(start * scale) : round(stop * scale)])
+
+    def speech(self) -> _Part:
         """Return the speech, with a little before and after it."""
         start = (self.endpoint.first or 0) * CHUNK - round(PRE_ROLL_S * SAMPLE_RATE)
         stop = self._end() + round(POST_ROLL_S * SAMPLE_RATE)
-        return self.samples[max(start, 0) : stop]
+        return self.part(max(start, 0), stop)
 
     def end_of_speech(self) -> float | None:
         """Return the moment, of `time.monotonic`, that the last chunk of speech ended."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,6 +17,20 @@ SAMPLE_RATE = 16_000
 def no_samples() -> Samples:
     """Return an empty signal."""
     return np.zeros(0, dtype=np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Recorded:
+    """Sound as the source holds it: no filter, no choice of channels.
+
+    Parameters
+    ----------
+    samples : np.ndarray, shape (n, channels), float32
+    rate : int, Hz
+    """
+
+    samples: Samples
+    rate: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +50,8 @@ class Utterance:
         Name of the microphone; empty for a file.
     source_rate : int, Hz
         The rate it was captured or stored at, before resampling.
+    original : callable or None
+        Returns the sound at that rate with all its channels; see `recorded`.
     """
 
     samples: Samples
@@ -42,8 +59,23 @@ class Utterance:
     source: str = ""
     device: str = ""
     source_rate: int = SAMPLE_RATE
+    original: Callable[[], Recorded] | None = None
 
     @property
     def seconds(self) -> float:
         """Length of the recording in seconds."""
         return len(self.samples) / SAMPLE_RATE
+
+    def recorded(self) -> Recorded:
+        """Return the sound at the source's own rate and with its channels.
+
+        A file is decoded again for it. Where there is no source, it is `samples`.
+
+        Raises
+        ------
+        NoSuchFile, UnusableRecording
+            If the file has gone or was changed meanwhile.
+        """
+        if self.original is None:
+            return Recorded(self.samples[:, np.newaxis], SAMPLE_RATE)
+        return self.original()

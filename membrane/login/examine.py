@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from time import perf_counter
@@ -11,7 +12,7 @@ import numpy as np
 from membrane.audio.fingerprint import Fingerprint, fingerprint_of
 from membrane.audio.preparation import Denoising, Prepared, at_voice_level, prepare
 from membrane.audio.quality import require
-from membrane.audio.utterance import Samples, Utterance
+from membrane.audio.utterance import Recorded, Samples, Utterance
 from membrane.phrase.recognizer import PhraseMatch
 from membrane.phrase.words import Words
 from membrane.store.voiceprint import EnrolledUtterance, RecordedQuality, utc_now
@@ -74,7 +75,8 @@ class Examined:
             return self
         started = perf_counter()
         prepared = self.prepared.for_encoder(voice.encoder.denoise_below_db)
-        embedding = voice.embed(_sounds(prepared, enrolling=self.enrolling))
+        sounds = _sounds(voice, self.utterance, prepared, enrolling=self.enrolling)
+        embedding = voice.embed(sounds)
         timings = dict(self.timings)
         timings["voice"] += perf_counter() - started
         return replace(
@@ -138,7 +140,7 @@ class Examiner:
         started = perf_counter()
         prepared = prepared_for_judging(utterance, self.denoising, gate=gate)
         prepared = prepared.for_encoder(self.voice.encoder.denoise_below_db)
-        sounds = _sounds(prepared, enrolling=enrolling)
+        sounds = _sounds(self.voice, utterance, prepared, enrolling=enrolling)
         heard = perf_counter()
         match = self.words.check(prepared.samples, expected) if self.words and expected else None
         worded = perf_counter()
@@ -168,6 +170,11 @@ def prepared_for_judging(
     return prepared
 
 
-def _sounds(prepared: Prepared, *, enrolling: bool) -> list[Samples]:
+def _sounds(
+    voice: Voice, utterance: Utterance, prepared: Prepared, *, enrolling: bool
+) -> Sequence[Samples | Recorded]:
+    """Return what an encoder hears of an utterance."""
+    if voice.encoder.hears_recorded:
+        return [utterance.recorded()]
     kinds = prepared.kinds_of_voice() if enrolling else [prepared.voice]
     return [at_voice_level(kind) for kind in kinds]

@@ -50,6 +50,7 @@ class DVectorEncoder:
 
     name = "resemblyzer"
     dimension = 256
+    hears_recorded = False
     denoise_below_db = DENOISE_BELOW_DB
 
     @cached_property

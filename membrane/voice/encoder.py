@@ -9,12 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from membrane.audio.utterance import Samples
 from membrane.errors import UsageError
 
 Vector = npt.NDArray[np.float32]
@@ -60,12 +59,20 @@ class Encoder(Protocol):
         away, and what it leaves behind, is not what such an encoder knows.
         """
 
-    def embed(self, samples: Samples) -> Embedding:
+    @property
+    def hears_recorded(self) -> bool:
+        """Whether it hears the sound as the source holds it, a `Recorded`.
+
+        Else it is given the speech at 16 kHz, denoised where it asks for that, and at one level.
+        """
+
+    def embed(self, sound: Any) -> Embedding:
         """Return the voice of an utterance.
 
         Parameters
         ----------
-        samples : np.ndarray, shape (n,), float32 in [-1, 1], 16 kHz
+        sound : np.ndarray, shape (n,), float32 in [-1, 1], 16 kHz; or Recorded
+            As `hears_recorded` says.
 
         Raises
         ------

@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from membrane.audio.utterance import Samples
 from membrane.voice.encoder import Embedding, Encoder, Vector
 from membrane.voice.normalisation import Cohort
 
@@ -119,9 +119,14 @@ class Projected:
         """As in `Encoder`."""
         return self.encoder.denoise_below_db
 
-    def embed(self, samples: Samples) -> Embedding:
+    @property
+    def hears_recorded(self) -> bool:
         """As in `Encoder`."""
-        heard = self.encoder.embed(samples)
+        return self.encoder.hears_recorded
+
+    def embed(self, sound: Any) -> Embedding:
+        """As in `Encoder`."""
+        heard = self.encoder.embed(sound)
         turned = self.projection.turn
         return replace(heard, vector=turned(heard.vector), partials=turned(heard.partials))
 

@@ -72,6 +72,7 @@ class RobustEncoder:
 
     name = "membrane"
     dimension = 256
+    hears_recorded = False
     denoise_below_db = -inf
 
     def __init__(self, model: Path | None = None) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from membrane.audio.utterance import Samples
 from membrane.voice.calibration import Circumstances
 from membrane.voice.encoder import Embedding, Encoder, Vector
 from membrane.voice.judge import RATIO, Judge
@@ -101,12 +101,13 @@ class Voice:
         """The encoder's name."""
         return self.encoder.name
 
-    def embed(self, sounds: Sequence[Samples]) -> Embedding:
+    def embed(self, sounds: Sequence[Any]) -> Embedding:
         """Return the voice of an utterance; of two kinds of its sound, half and half.
 
-        Each has the level of `membrane.audio.preparation.at_voice_level`. A denoised probe differs
-        from a voiceprint of sounds that were not: in pink noise at 20 dB the equal error rate is
-        6.8 %, with both in the voiceprint 6.3 % (``benchmarks/denoising.py --part choose``).
+        Each is what the encoder hears: the sound as it was recorded, or speech at the level of
+        `membrane.audio.preparation.at_voice_level`. A denoised probe differs from a voiceprint of
+        sounds that were not: in pink noise at 20 dB the equal error rate is 6.8 %, with both in
+        the voiceprint 6.3 % (``benchmarks/denoising.py --part choose``).
 
         Raises
         ------

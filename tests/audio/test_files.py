@@ -1,5 +1,6 @@
 import io
 import os
+import pickle
 import resource
 import stat
 import struct
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 
 from membrane.audio import files
 from membrane.audio.files import read_utterance, save_recording
-from membrane.audio.utterance import SAMPLE_RATE
+from membrane.audio.utterance import SAMPLE_RATE, Utterance
 from membrane.errors import (
     MembraneError,
     NoSuchFile,
@@ -642,3 +643,49 @@ def test_a_disk_that_fills_up_meanwhile_is_noticed(tmp_path, voice):
 
 def test_every_refusal_is_a_membrane_error():
     assert issubclass(RecordingTooLong, MembraneError)
+
+
+# ---- The sound as it is stored
+
+
+def stereo_48(path):
+    chance = np.random.default_rng(0)
+    samples = chance.uniform(-0.5, 0.5, (48_000, 2)).astype(np.float32)
+    soundfile.write(path, samples, 48_000, subtype="FLOAT")
+    return samples
+
+
+def test_a_file_also_gives_its_sound_as_it_is_stored(tmp_path):
+    path = tmp_path / "stereo.wav"
+    samples = stereo_48(path)
+    for utterance in (read_utterance(path), pickle.loads(pickle.dumps(read_utterance(path)))):
+        recorded = utterance.recorded()
+        assert recorded.rate == utterance.source_rate == 48_000
+        np.testing.assert_array_equal(recorded.samples, samples)
+
+
+def test_a_pipe_also_gives_its_sound_as_it_came(tmp_path, monkeypatch):
+    path = tmp_path / "stereo.wav"
+    samples = stereo_48(path)
+    pipe_into(monkeypatch, path.read_bytes())
+    np.testing.assert_array_equal(read_utterance("-").recorded().samples, samples)
+
+
+def test_the_sound_of_a_file_that_was_changed_meanwhile_is_not_taken_for_the_judged_one(tmp_path):
+    path = tmp_path / "stereo.wav"
+    stereo_48(path)
+    utterance = read_utterance(path)
+    stereo_48(path.with_name("other.wav"))
+    path.with_name("other.wav").replace(path)
+    with pytest.raises(UndecodableAudio, match="changed meanwhile"):
+        utterance.recorded()
+    path.unlink()
+    with pytest.raises(NoSuchFile):
+        utterance.recorded()
+
+
+def test_sound_without_a_source_is_given_as_it_is():
+    samples = np.linspace(-1, 1, 100, dtype=np.float32)
+    recorded = Utterance(samples).recorded()
+    assert (recorded.rate, recorded.samples.shape) == (SAMPLE_RATE, (100, 1))
+    np.testing.assert_array_equal(recorded.samples[:, 0], samples)

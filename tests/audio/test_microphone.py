@@ -58,7 +58,7 @@ class FakeCapture:
         assert len(samples), "the recording should have ended"
         self.position += len(samples)
         heard_at = self.opened_at + self.position / SAMPLE_RATE
-        return Piece(samples, measure_level(samples), heard_at)
+        return Piece(samples, measure_level(samples), heard_at, samples[:, np.newaxis])
 
     def drop(self):
         pass
@@ -181,6 +181,15 @@ def test_forced_length_is_kept_to_the_sample_whatever_is_heard(recorder_of):
         assert recorder.end_of_speech is not None
         assert recorder.speech(seconds=0.5).seconds == 0.5
         assert recorder.end_of_speech is None
+
+
+def test_the_frames_of_the_device_are_kept_for_the_same_stretch(recorder_of):
+    with recorder_of(room(2.5), voice(2), room(2)) as recorder:
+        recorder.room()
+        utterance = recorder.speech()
+    recorded = utterance.recorded()
+    assert recorded.rate == utterance.source_rate
+    np.testing.assert_array_equal(recorded.samples[:, 0], utterance.samples)
 
 
 def test_every_recording_has_an_end_of_its_own(recorder_of):
