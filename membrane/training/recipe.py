@@ -9,9 +9,10 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+import tomli_w
+
 from membrane.errors import UsageError
 from membrane.evaluation.labels import read_text, shown
-from membrane.voice import toml_text
 
 PRECISIONS = ("bfloat16", "float32")
 
@@ -290,7 +291,7 @@ class Recipe:
 
     def as_toml(self) -> str:
         """Return the text of the file from which `read_recipe` reads the same recipe."""
-        return toml_text.as_toml(asdict(self))
+        return tomli_w.dumps(asdict(self))
 
 
 def read_recipe(path: Path) -> Recipe:

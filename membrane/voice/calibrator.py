@@ -89,10 +89,6 @@ class LogisticCalibrator:
         """Return log-likelihood ratios (natural log), as `Line.llr` does."""
         return self.line_.llr(similarities, circumstances)
 
-    def similarity_for(self, llr: float | Floats, circumstances: Circumstances) -> Floats:
-        """Return similarities, as `Line.similarity_for` does."""
-        return self.line_.similarity_for(llr, circumstances)
-
     def _require_usable(self, alike: Floats, same: Flags, circumstances: Circumstances) -> None:
         unknown = set(self.measures) - set(MEASURES)
         if unknown or not 0 < self.prior < 1:

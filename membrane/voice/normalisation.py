@@ -17,11 +17,11 @@ share (the encoder's mean, the channel) says nothing about who is speaking:
 from __future__ import annotations
 
 import json
-import os
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Protocol
 from zipfile import BadZipFile
@@ -30,7 +30,14 @@ import numpy as np
 import numpy.typing as npt
 
 from membrane import models
-from membrane.errors import EncoderMismatch, ModelUnavailable, OutputUnwritable, UsageError
+from membrane.atomic import write_whole
+from membrane.errors import (
+    EncoderMismatch,
+    ModelUnavailable,
+    OutputUnwritable,
+    UsageError,
+    in_one_line,
+)
 from membrane.voice.encoder import Vector
 from membrane.voice.scoring import similarities as raw_similarities
 
@@ -123,7 +130,7 @@ def read_cohort(path: Path) -> Cohort:
             return Cohort.of(arrays["vectors"], json.loads(str(arrays["provenance"])))
     except (*DAMAGED, UsageError) as error:
         raise ModelUnavailable(
-            f"the cohort {path} cannot be read ({_in_one_line(error)}): calibrate "
+            f"the cohort {path} cannot be read ({in_one_line(error)}): calibrate "
             "again, or reinstall Membrane"
         ) from None
 
@@ -137,17 +144,14 @@ def save_cohort(cohort: Cohort, path: Path) -> None:
         If that is not possible.
     """
     provenance = np.array(json.dumps(dict(cohort.provenance)))
-    written = path.with_name(f".{path.name}.{os.getpid()}")
+    archive = BytesIO()
+    np.savez(archive, vectors=cohort.vectors.astype(np.float16), provenance=provenance)
     try:
-        with written.open("wb") as file:
-            np.savez(file, vectors=cohort.vectors.astype(np.float16), provenance=provenance)
-        written.replace(path)
+        write_whole(path, archive.getvalue())
     except OSError as error:
         raise OutputUnwritable(
             f"the cohort {path} cannot be written ({error.strerror}): choose another place"
         ) from None
-    finally:
-        written.unlink(missing_ok=True)
 
 
 class Normalisation(Protocol):
@@ -370,7 +374,3 @@ def _require_one_encoder(enrolled: Vector, probes: Vector) -> None:
             f"voices of shape {enrolled.shape[1:]} and of shape {probes.shape[1:]} come from "
             "different encoders: use one encoder for all"
         )
-
-
-def _in_one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

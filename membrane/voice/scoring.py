@@ -46,21 +46,18 @@ class Metric:
     ----------
     name : str
         As in ``--metric``.
-    larger_is_alike : bool
-        Whether the threshold is a least (cosine) or a greatest number (distance).
     from_similarity, to_similarity : callable, float -> float
         The number for a cosine, and the cosine for a number.
     """
 
     name: str
-    larger_is_alike: bool
     from_similarity: Callable[[float], float]
     to_similarity: Callable[[float], float]
 
 
 METRICS = {
-    "cosine": Metric("cosine", True, same, same),
-    "euclidean": Metric("euclidean", False, cosine_to_distance, distance_to_cosine),
+    "cosine": Metric("cosine", same, same),
+    "euclidean": Metric("euclidean", cosine_to_distance, distance_to_cosine),
 }
 """Every metric by name; the first is the default."""
 

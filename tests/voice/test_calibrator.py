@@ -49,7 +49,7 @@ def test_the_influence_of_the_circumstances_is_found():
         here = Circumstances(speech_s, 20.0, 10.0)
         slope = fitted.llr(1.0, here) - fitted.llr(0.0, here)
         assert slope == pytest.approx(0.3 / (0.05 + 0.1 / speech_s) ** 2, rel=0.25)
-        assert fitted.similarity_for(0.0, here) == pytest.approx(0.65, abs=0.01)
+        assert -fitted.llr(0.0, here) / slope == pytest.approx(0.65, abs=0.01)
 
 
 def design(alike, circumstances, measures):
