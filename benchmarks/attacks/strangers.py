@@ -103,7 +103,7 @@ def transaction_rates(outcomes: Sequence[Outcome]) -> dict[str, Estimate]:
     worth = accepted.astype(float)
     places = np.arange(len(outcomes), dtype=np.int32)
     scored = ScoredTrials(worth, worth, accepted, same, name, places, name, who)
-    found = estimates(scored, threshold=0.5, resamples=RESAMPLES)
+    found = estimates(scored, resamples=RESAMPLES)
     return {key: found[key] for key in ("fmr", "fnmr")}
 
 

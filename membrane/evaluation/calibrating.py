@@ -213,8 +213,8 @@ def calibrate(  # noqa: PLR0913 (each is a choice of its own)
         calibration=calibration,
         choice=choice,
         pairs=pairs,
-        before=estimates(judged, threshold=before.threshold, resamples=resamples),
-        after=estimates(rescored, threshold=after.threshold, resamples=resamples),
+        before=estimates(judged, resamples=resamples),
+        after=estimates(rescored, resamples=resamples),
         reported_on=(
             "the same trials, each scored without its two speakers"
             if reporting is None

@@ -153,7 +153,7 @@ def evaluate(  # noqa: PLR0913 (each is a choice of its own)
                     snr_db=condition.snr_db,
                     group=group,
                     counts=counts,
-                    measures=_measures(part, judge.threshold, resamples),
+                    measures=_measures(part, resamples),
                     scored=part,
                 )
             )
@@ -226,10 +226,10 @@ def _counts(
     }
 
 
-def _measures(scored: ScoredTrials, threshold: float, resamples: int) -> dict[str, Estimate]:
+def _measures(scored: ScoredTrials, resamples: int) -> dict[str, Estimate]:
     if not scored.same.any() or scored.same.all():
         return {}
-    return estimates(scored, threshold=threshold, resamples=resamples)
+    return estimates(scored, resamples=resamples)
 
 
 def _problems(heard: Mapping[Job, Heard]) -> list[str]:

@@ -124,16 +124,13 @@ def upper_bound(errors: int, trials: int, *, level: float = LEVEL) -> float:
     return float(beta.ppf(level, errors + 1, trials - errors)) if errors < trials else 1.0
 
 
-def estimates(
-    scored: ScoredTrials, *, threshold: float, resamples: int = 200, seed: int = 0
-) -> dict[str, Estimate]:
+def estimates(scored: ScoredTrials, *, resamples: int = 200, seed: int = 0) -> dict[str, Estimate]:
     """Return every measure of all trials, with its interval over resamples of the speakers.
 
     Parameters
     ----------
     scored : ScoredTrials
-    threshold : float
-        As `metrics.measures` takes it.
+        What was accepted stands in it: a login asks for more than a score at the threshold.
     resamples : int
         0 gives the binomial intervals only.
     seed : int

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from membrane.errors import UsageError
-from membrane.evaluation.metrics import equal_error_rate
+from membrane.evaluation.metrics import det_curve, equal_error_rate
 from membrane.training.probes import CLEAN, CorpusProbes, Spectrum
 from membrane.voice.dvector import DVectorEncoder
 from membrane.voice.partials import PARTIAL_FRAMES
@@ -107,7 +107,7 @@ def _errors(probes: CorpusProbes, voices: Voices) -> Iterator[tuple[str, float]]
     for condition, spectra in probes.conditions.items():
         asked = enrolled if condition == CLEAN else voices(spectra)
         scores = (asked @ enrolled.T).astype(np.float64)
-        yield condition, 100 * equal_error_rate(scores[others], same[others])
+        yield condition, 100 * equal_error_rate(det_curve(scores[others], same[others]))
 
 
 def teacher_voices(spectra: Sequence[Spectrum]) -> Vectors:
