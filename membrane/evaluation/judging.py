@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -13,13 +12,12 @@ from pathlib import Path
 from membrane.audio.preparation import prepare
 from membrane.audio.quality import find_problem
 from membrane.audio.utterance import Samples
-from membrane.errors import NoSuchFile, PoorQuality, UnusableRecording
+from membrane.errors import PoorQuality
 from membrane.evaluation.claims import Claim
 from membrane.evaluation.conditions import Condition
-from membrane.evaluation.keeping import Kept, source_hash
-from membrane.evaluation.parallel import as_they_finish
+from membrane.evaluation.keeping import Kept, Progress, results_of, source_hash
 from membrane.evaluation.transcripts import Said
-from membrane.evaluation.voices import LIBRARIES, cache_folder
+from membrane.evaluation.voices import LIBRARIES, UNREADABLE, cache_folder
 from membrane.evidence import Examiner
 from membrane.models import registry, sha256_of
 from membrane.phrase.recognizer import Recognizer
@@ -31,11 +29,6 @@ SOUND_TO_DECISION = (
     *("evaluation/recordings.py", "evaluation/digit_strings.py", "evaluation/judging.py"),
 )
 """The source files of the way from a recording to what is decided about its words."""
-
-UNREADABLE = (NoSuchFile, UnusableRecording)
-
-Progress = Callable[[int, int], None]
-"""Told how many tasks are done, and of how many."""
 
 
 @dataclass(frozen=True)
@@ -97,9 +90,10 @@ class Effort:
     fail_fast: bool = False
 
 
-def kept_decisions() -> Kept:
-    """Return where decisions are kept, beside the voices."""
-    return Kept(cache_folder().with_name("phrases"), "decisions about phrases")
+def kept_decisions(folder: Path | None = None) -> Kept:
+    """Return where decisions are kept; by default beside the voices."""
+    folder = folder or cache_folder().with_name("phrases")
+    return Kept(folder, "decisions about phrases", pack=_packed, unpack=_unpacked)
 
 
 def recognizer_named(name: str, settings: Settings) -> Recognizer:
@@ -145,33 +139,20 @@ def judge_tasks(
     NoSuchFile, UnusableRecording
         With `fail_fast`, if a recording cannot be read.
     """
-    keys = _keys(tasks, settings)
-    work = dict(zip(keys, tasks, strict=True))
-    judged: dict[str, Judged] = {}
-    with closing(_results(work, settings, effort, kept)) as results:
-        for key, result in results:
-            judged[key] = result
-            if effort.progress:
-                effort.progress(len(judged), len(work))
-    return [judged[key] for key in keys]
+    return results_of(
+        partial(_judge, settings=settings, fail_fast=effort.fail_fast),
+        [(task,) for task in tasks],
+        _keys(tasks, settings),
+        kept=kept,
+        progress=effort.progress,
+        workers=effort.workers,
+        backend=effort.backend,
+        scheduler=effort.scheduler,
+    )
 
 
-def _results(
-    work: dict[str, Task], settings: Settings, effort: Effort, kept: Kept | None
-) -> Generator[tuple[str, Judged]]:
-    """Yield what is kept, then the rest as it is computed."""
-    found = {key: kept.get(key) for key in work} if kept else {}
-    for key, content in found.items():
-        if content:
-            yield key, _unpacked(content)
-    judge = partial(_judge, settings=settings, fail_fast=effort.fail_fast)
-    missing = [(key, task) for key, task in work.items() if not found.get(key)]
-    options = {"backend": effort.backend, "scheduler": effort.scheduler}
-    with closing(as_they_finish(judge, missing, workers=effort.workers, **options)) as computed:
-        for key, judged in computed:
-            if kept and judged.problem != "unreadable":
-                kept.put(key, json.dumps(asdict(judged)).encode())
-            yield key, judged
+def _packed(judged: Judged) -> bytes | None:
+    return None if judged.problem == "unreadable" else json.dumps(asdict(judged)).encode()
 
 
 def _unpacked(content: bytes) -> Judged:

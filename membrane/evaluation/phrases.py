@@ -35,12 +35,11 @@ from membrane.evaluation.intervals import Estimate, clopper_pearson, upper_bound
 from membrane.evaluation.judging import (
     Effort,
     Judged,
-    Progress,
     Task,
     judge_tasks,
     recognizer_named,
 )
-from membrane.evaluation.keeping import Kept
+from membrane.evaluation.keeping import Kept, Progress
 from membrane.evaluation.labels import counted
 from membrane.evaluation.transcripts import Said
 from membrane.evaluation.wording import MISSING, percent, shown
