@@ -39,7 +39,7 @@ from membrane.training.network import (
     encoder_of,
 )
 from membrane.training.onnx_lstm import State, lstm_nodes, lstm_weights, require_onnx
-from membrane.training.whole_files import write_whole
+from membrane.training.run_folder import write
 from membrane.voice.mels import CHANNELS
 from membrane.voice.partials import PARTIAL_FRAMES
 from membrane.voice.robust import RobustEncoder
@@ -123,7 +123,7 @@ def export(
             f"{path} was not written: ONNX Runtime's vectors differ from torch's by "
             f"{difference:.1e}. Try another version of either"
         )
-    write_whole(path, content)
+    write(path, content)
     return Exported(path, len(content), hashlib.sha256(content).hexdigest(), difference, likeness)
 
 

@@ -7,10 +7,10 @@ import io
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from membrane.errors import EngineUnavailable
-from membrane.training.whole_files import unwritable_explained, write_whole
+from membrane.training.run_folder import unwritable_explained, write
 
 STEP = "step"
 """The first column of every table."""
@@ -37,7 +37,7 @@ class Table:
         self.path = path
         self.columns = (STEP, *columns)
         kept = [row for row in _rows(path) if int(row[0]) <= after] if after else []
-        write_whole(path, _lines([self.columns, *kept]).encode())
+        write(path, _lines([self.columns, *kept]).encode())
 
     def add(self, step: int, values: Mapping[str, float | str]) -> None:
         """Add a row; what has no value is left empty.
@@ -69,26 +69,6 @@ def _rows(path: Path) -> list[list[str]]:
 
 def _shown(value: float | str) -> str:
     return value if isinstance(value, str) else f"{value:.6g}"
-
-
-class Charts(Protocol):
-    """Something that draws figures against steps."""
-
-    def add(self, step: int, values: Mapping[str, float]) -> None:
-        """Add a point to each of some curves."""
-
-    def close(self) -> None:
-        """Write what is still to be written."""
-
-
-class NoCharts:
-    """Draws nothing."""
-
-    def add(self, step: int, values: Mapping[str, float]) -> None:
-        """Add nothing."""
-
-    def close(self) -> None:
-        """Have nothing to write."""
 
 
 class TensorBoard:

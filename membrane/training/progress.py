@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from membrane.console import View
 
@@ -21,18 +21,8 @@ ESTIMATE_S = 600.0
 """Seconds of the past that the time left is estimated from: a validation is one slow step."""
 
 
-class Progress(Protocol):
-    """What is told of each step."""
-
-    def step(self, step: int, loss: float) -> None:
-        """Take the loss of a step that is done."""
-
-    def validated(self, error: float) -> None:
-        """Take the newest mean equal error rate, in per cent."""
-
-
 @contextmanager
-def shown(view: View, *, first: int, last: int) -> Iterator[Progress]:
+def shown(view: View, *, first: int, last: int) -> Iterator[Bar | Lines]:
     """Show the progress of a training: a bar on a terminal, else a line now and then.
 
     Parameters
@@ -42,17 +32,9 @@ def shown(view: View, *, first: int, last: int) -> Iterator[Progress]:
     first, last : int
         Steps that are done already, and all that are to be done.
     """
-    if view.quiet:
-        yield Hidden()
-    elif view.notes.is_terminal:
-        with _bar(view) as bar:
-            yield Bar(bar, bar.add_task("Training", completed=first, total=last, told=""))
-    else:
+    if view.quiet or not view.notes.is_terminal:
         yield Lines(view, first, last)
-
-
-@contextmanager
-def _bar(view: View) -> Iterator[RichProgress]:
+        return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
     from rich.progress import TimeRemainingColumn as TimeLeft
 
@@ -64,17 +46,7 @@ def _bar(view: View) -> Iterator[RichProgress]:
         TimeLeft(),
     )
     with Progress(*columns, console=view.notes, speed_estimate_period=ESTIMATE_S) as bar:
-        yield bar
-
-
-class Hidden:
-    """Shows nothing."""
-
-    def step(self, step: int, loss: float) -> None:
-        """Show nothing."""
-
-    def validated(self, error: float) -> None:
-        """Show nothing."""
+        yield Bar(bar, bar.add_task("Training", completed=first, total=last, told=""))
 
 
 class Bar:

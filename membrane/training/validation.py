@@ -70,11 +70,6 @@ class Validation:
         ]
         return able or [one.corpus for one in self.corpora]
 
-    @property
-    def conditions(self) -> list[str]:
-        """The names of the conditions."""
-        return list(self.corpora[0].conditions)
-
     def errors(self, voices: Voices) -> Errors:
         """Return the equal error rates of something that knows voices."""
         return {
