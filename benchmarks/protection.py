@@ -41,8 +41,14 @@ from benchmarks.gallery import milliseconds, unit_vectors
 from membrane import protection
 from membrane.errors import WrongKey
 from membrane.evaluation.intervals import clopper_pearson
-from membrane.evaluation.metrics import det_curve, equal_error_rate, min_detection_cost
-from membrane.evaluation.scores import Flags, Floats, ScoredTrials
+from membrane.evaluation.metrics import (
+    Flags,
+    Floats,
+    ScoredTrials,
+    det_curve,
+    equal_error_rate,
+    min_detection_cost,
+)
 from membrane.evaluation.scoring import Comparisons, Voices, compare, score
 from membrane.evaluation.voices import Heard, Job, VoiceCache, hear
 from membrane.settings import Settings

@@ -14,8 +14,7 @@ import numpy as np
 from benchmarks.accuracy.ours import Ours
 from benchmarks.accuracy.systems import Floats, System, Task
 from membrane.evaluation.intervals import Estimate, estimates
-from membrane.evaluation.metrics import det_curve, equal_error_rate
-from membrane.evaluation.scores import ScoredTrials
+from membrane.evaluation.metrics import ScoredTrials, det_curve, equal_error_rate
 from membrane.evaluation.trials import Trials
 
 PROJECT = Path(__file__).resolve().parents[2]

@@ -17,8 +17,12 @@ import numpy as np
 
 from benchmarks.accuracy.systems import Floats
 from membrane.evaluation.intervals import LEVEL, MOST_FAILED, Estimate, upper_bound
-from membrane.evaluation.metrics import det_curve, equal_error_rate, min_detection_cost
-from membrane.evaluation.scores import ScoredTrials
+from membrane.evaluation.metrics import (
+    ScoredTrials,
+    det_curve,
+    equal_error_rate,
+    min_detection_cost,
+)
 
 MEASURES: dict[str, Callable[..., float]] = {
     "EER": equal_error_rate,

@@ -21,7 +21,7 @@ from benchmarks.attacks.people import Person, enrolled, everybody
 from benchmarks.attacks.tally import in_attempts, levels_of, per_cent, percentage, reasons, table
 from benchmarks.attacks.work import Work
 from membrane.evaluation.intervals import Estimate, estimates
-from membrane.evaluation.scores import ScoredTrials
+from membrane.evaluation.metrics import ScoredTrials
 from membrane.voice.encoder import ENCODERS
 
 RESAMPLES = 200

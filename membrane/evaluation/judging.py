@@ -11,13 +11,12 @@ from pathlib import Path
 
 from membrane.audio.preparation import prepare
 from membrane.audio.quality import find_problem
-from membrane.audio.utterance import Samples
 from membrane.errors import PoorQuality
 from membrane.evaluation.claims import Claim
 from membrane.evaluation.conditions import Condition
 from membrane.evaluation.keeping import Kept, Progress, results_of, source_hash
 from membrane.evaluation.transcripts import Said
-from membrane.evaluation.voices import LIBRARIES, UNREADABLE, cache_folder
+from membrane.evaluation.voices import LIBRARIES, UNREADABLE, cache_folder, sound_of
 from membrane.evidence import Examiner
 from membrane.models import registry, sha256_of
 from membrane.phrase.recognizer import Recognizer
@@ -26,7 +25,7 @@ from membrane.settings import ENGINE_OF_FILES, Settings
 SOUND_TO_DECISION = (
     *("audio/*.py", "phrase/*.py", "phrase/*.txt", "inference.py", "evidence.py"),
     *("evaluation/conditions.py", "evaluation/codecs.py", "evaluation/disturbances.py"),
-    *("evaluation/recordings.py", "evaluation/digit_strings.py", "evaluation/judging.py"),
+    *("evaluation/recordings.py", "evaluation/transcripts.py", "evaluation/judging.py"),
 )
 """The source files of the way from a recording to what is decided about its words."""
 
@@ -182,13 +181,10 @@ def _decisions(task: Task, settings: Settings) -> Judged:
     recognizer = recognizer_named(task.recognizer, settings)
     return Judged(
         tuple(
-            _accepted(recognizer, prepared.samples, claim, settings.strict) for claim in task.claims
+            bool(recognizer.match(prepared.samples, claim.words, strict=settings.strict).accepted)
+            for claim in task.claims
         )
     )
-
-
-def _accepted(recognizer: Recognizer, samples: Samples, claim: Claim, strict: bool) -> bool:
-    return bool(recognizer.match(samples, claim.words, strict=strict).accepted)
 
 
 @cache
@@ -205,7 +201,10 @@ def _settings_of(name: str, settings: Settings) -> Settings:
 
 def _keys(tasks: Sequence[Task], settings: Settings) -> list[str]:
     """Return a hash of all that decides the outcome of each task."""
-    sounds = {said: _sound(said) for said in dict.fromkeys(task.said for task in tasks)}
+    sounds = {
+        said: f"{type(said.recording).__name__} {sound_of(said.recording)}"
+        for said in dict.fromkeys(task.said for task in tasks)
+    }
     engines = {
         name: _engine(name, settings) for name in dict.fromkeys(task.recognizer for task in tasks)
     }
@@ -222,14 +221,6 @@ def _keys(tasks: Sequence[Task], settings: Settings) -> list[str]:
         ).hexdigest()
         for task in tasks
     ]
-
-
-def _sound(said: Said) -> str:
-    try:
-        digest = said.recording.content_hash()
-    except UNREADABLE:
-        return repr(said.recording)  # whoever reads it will say why it cannot be
-    return f"{type(said.recording).__name__} {digest}"
 
 
 def _engine(name: str, settings: Settings) -> list[str]:

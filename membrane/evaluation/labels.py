@@ -204,20 +204,17 @@ def _with_ages_grouped(rows: Mapping[str, Label]) -> Mapping[str, Label]:
     ages = {value for label in rows.values() for name, value in label.labels if name == "age"}
     if len(ages) <= MOST_AGES or not all(map(_is_number, ages)):
         return rows
+    groups = {True: f"under {ADULT}", False: f"{ADULT} or more"}
     return {
         key: replace(
             label,
             labels=tuple(
-                (name, _age_group(value) if name == "age" else value)
+                (name, groups[float(value) < ADULT] if name == "age" else value)
                 for name, value in label.labels
             ),
         )
         for key, label in rows.items()
     }
-
-
-def _age_group(age: str) -> str:
-    return f"under {ADULT}" if float(age) < ADULT else f"{ADULT} or more"
 
 
 def _is_number(text: str) -> bool:

@@ -31,14 +31,61 @@ The terms are those of ISO/IEC 19795-1:2021, "Biometric performance testing and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from membrane.errors import UsageError
-from membrane.evaluation.scores import Flags, Floats, ScoredTrials
+
+Floats = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.int32]
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredTrials:
+    """Trials that were scored; those of refused or unreadable recordings are not among them.
+
+    Parameters
+    ----------
+    scores : np.ndarray, shape (t,), float64
+        Log-likelihood ratios (natural log), or whatever the system under test gives; larger is
+        more alike.
+    similarities : np.ndarray, shape (t,), float64
+        Raw cosines.
+    accepted : np.ndarray, shape (t,), bool
+        What `verify` would decide of the voice, at the threshold in use.
+    same : np.ndarray, shape (t,), bool
+        Whether both are the same person.
+    enrolled, probes : np.ndarray, shape (t,), int32
+        Index of the enrolled person, and of the probe.
+    enrolled_speakers, probe_speakers : np.ndarray, shape (t,), int32
+        Index of their speakers, in one numbering.
+    """
+
+    scores: Floats
+    similarities: Floats
+    accepted: Flags
+    same: Flags
+    enrolled: Indices
+    probes: Indices
+    enrolled_speakers: Indices
+    probe_speakers: Indices
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def where(self, chosen: Flags) -> ScoredTrials:
+        """Return some of the trials.
+
+        Parameters
+        ----------
+        chosen : np.ndarray, shape (t,), bool
+        """
+        return ScoredTrials(*(getattr(self, field.name)[chosen] for field in fields(self)))
+
 
 NAN = float("nan")
 
@@ -532,7 +579,8 @@ class Searches:
     def of(cls, scored: ScoredTrials) -> Searches:
         """Search with every probe."""
         _, first, probes = np.unique(scored.probes, return_index=True, return_inverse=True)
-        own = _best(scored.scores[scored.same], probes[scored.same], len(first))
+        own = np.full(len(first), -np.inf)  # the greatest score of each probe with its speaker
+        np.maximum.at(own, probes[scored.same], scored.scores[scored.same])
         ahead = ~scored.same & (scored.scores >= own[probes])
         people = _people(probes, scored.enrolled_speakers, len(first))
         return cls(
@@ -569,13 +617,6 @@ class Searches:
             "tpir": mean((self.ranks == 1) & self.own_accepted, self.known),
             "fpir": mean(self.other_accepted, self.others),
         }
-
-
-def _best(scores: Floats, probes: npt.NDArray[np.intp], count: int) -> Floats:
-    """Return the greatest score of each probe, minus infinity where it has none."""
-    best = np.full(count, -np.inf)
-    np.maximum.at(best, probes, scores)
-    return best
 
 
 def _any(probes: npt.NDArray[np.intp], count: int) -> Flags:

@@ -166,8 +166,16 @@ def find_recordings(
     if labels is not None:
         sounds = _labelled(sounds, read_labels(labels), notes)
     kept = _chosen([sound for sound in sounds if sound.speaker], only, without, notes)
-    _note_strays(sounds, notes)
-    recordings = [_recording(sound) for sound in kept]
+    strays = [shown(sound.path) for sound in sounds if not sound.speaker]
+    if strays:
+        notes.append(
+            f"Left out: {counted(len(strays), 'recording')} beside the folders of the speakers, "
+            f"such as {strays[0]}."
+        )
+    recordings = [
+        Recording((sound.path,), shown(sound.full_speaker), shown(sound.corpus), sound.labels)
+        for sound in kept
+    ]
     if pieces_s is not None:
         recordings = _cut_and_joined(recordings, pieces_s, notes)
     notes += duplicate_notes(recordings)
@@ -190,7 +198,7 @@ def duplicates(recordings: Iterable[Recording]) -> list[tuple[str, str]]:
     """
     speakers = {file: one.speaker for one in recordings for file in one.files}
     groups: list[list[Path]] = [list(speakers)]
-    for key in (_size, _middle, _digest):
+    for key in (lambda path: path.stat().st_size, _middle, _digest):
         groups = [part for group in groups for part in _alike(group, key)]
     return [
         (shown(first), shown(other))
@@ -210,11 +218,6 @@ def duplicate_notes(recordings: Iterable[Recording]) -> list[str]:
     return [
         f"The same recording lies under two speakers, which falsifies error rates: {named}{more}."
     ]
-
-
-def _recording(sound: Sound) -> Recording:
-    speaker = f"{sound.corpus}/{sound.speaker}" if sound.corpus else sound.speaker
-    return Recording((sound.path,), shown(speaker), shown(sound.corpus), sound.labels)
 
 
 def _labelled(sounds: Sequence[Sound], labels: Labels, notes: list[str]) -> list[Sound]:
@@ -275,15 +278,6 @@ def listed_in(path: Path) -> frozenset[str]:
         for line in lines
         if line and not line.startswith("#")
     )
-
-
-def _note_strays(sounds: Sequence[Sound], notes: list[str]) -> None:
-    strays = [shown(sound.path) for sound in sounds if not sound.speaker]
-    if strays:
-        notes.append(
-            f"Left out: {counted(len(strays), 'recording')} beside the folders of the speakers, "
-            f"such as {strays[0]}."
-        )
 
 
 def _cut_and_joined(
@@ -376,10 +370,6 @@ def _alike(files: Sequence[Path], key: Callable[[Path], Hashable]) -> list[list[
             groups.setdefault(key(file), []).append(file)
     # Files of no bytes hold no recording.
     return [group for value, group in groups.items() if value and len(group) > 1]
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size
 
 
 def _middle(path: Path) -> bytes:

@@ -26,8 +26,7 @@ from membrane.evaluation.canvas import (
     thinned,
 )
 from membrane.evaluation.evaluation import Evaluation, Outcome
-from membrane.evaluation.metrics import DetCurve, det_curve
-from membrane.evaluation.scores import Floats, ScoredTrials
+from membrane.evaluation.metrics import DetCurve, Floats, ScoredTrials, det_curve
 from membrane.evaluation.wording import percent
 
 BINS = 60

@@ -114,8 +114,13 @@ def enrol_and_probe(recordings: Sequence[Recording], *, enroll: Sequence[int] = 
             f"no speaker has more than {counted(most, 'utterance')}, which leaves no probe: "
             "give more recordings of each, or enrol from fewer"
         )
+    several = len(numbers) > 1
     enrolled = [
-        Enrolled(_model_name(speaker, number, numbers), speaker, tuple(theirs[:number]))
+        Enrolled(
+            f"{speaker}, {counted(number, 'utterance')}" if several else speaker,
+            speaker,
+            tuple(theirs[:number]),
+        )
         for speaker, theirs in by_speaker.items()
         if len(theirs) > most
         for number in numbers
@@ -229,7 +234,10 @@ def against_database(gallery: Gallery, recordings: Sequence[Recording], *, encod
     names = {name_key(who.name): who.name for who in enrolled}
     # Speakers are told apart by their names' spelling, which a folder may have in another case.
     probes = [
-        replace(one, speaker=names.get(_person(one), one.speaker), corpus="") for one in recordings
+        replace(
+            one, speaker=names.get(name_key(one.speaker.rsplit("/", 1)[-1]), one.speaker), corpus=""
+        )
+        for one in recordings
     ]
     if not {who.speaker for who in enrolled} & {probe.speaker for probe in probes}:
         raise UsageError(
@@ -418,7 +426,8 @@ def _contradictions(listed: _Listed, speakers: Sequence[str]) -> list[str]:
     }
     return [
         f"Error rates are falsified by {counted(int(wrong.sum()), 'trial')} {what}, "
-        f"such as {_example(listed, wrong)}."
+        "such as "
+        f"{' and '.join(shown(listed.names[place]) for place in listed.pairs[wrong.argmax()])}."
         for what, wrong in wrong_ones.items()
         if wrong.any()
     ]
@@ -433,22 +442,10 @@ def _of_one(listed: _Listed, speakers: Sequence[str]) -> Flags:
     return alike
 
 
-def _example(listed: _Listed, chosen: Flags) -> str:
-    return " and ".join(shown(listed.names[place]) for place in listed.pairs[chosen.argmax()])
-
-
 def _stored(gallery: Gallery, row: int) -> Enrolled:
     voiceprint = gallery.voiceprint(row)
     speech_s = sum(one.quality.speech_s for one in voiceprint.utterances if one.weight)
     return Enrolled(voiceprint.name, voiceprint.name, vector=voiceprint.vector, speech_s=speech_s)
-
-
-def _person(recording: Recording) -> str:
-    return name_key(recording.speaker.rsplit("/", 1)[-1])
-
-
-def _model_name(speaker: str, number: int, numbers: Sequence[int]) -> str:
-    return speaker if len(numbers) == 1 else f"{speaker}, {counted(number, 'utterance')}"
 
 
 def _strangers_noted(strangers: int, most: int) -> list[str]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from membrane.evaluation.canvas import QUIET, SAME, new_axes, short
 from membrane.evaluation.evaluation import Evaluation
-from membrane.evaluation.scores import Floats
+from membrane.evaluation.metrics import Floats
 
 MOST_NAMES = 30
 """Speakers whose names a plot has room for."""

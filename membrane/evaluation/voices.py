@@ -251,28 +251,35 @@ def _keys(jobs: Sequence[Job], settings: Settings) -> list[str]:
     way = [
         pipeline(settings.encoder),
         settings.encoder,
-        *_models(settings.encoder),
+        *(
+            model.sha256
+            for model in registry().values()
+            if model.name in (settings.encoder, "silero-vad")
+        ),
         settings.denoise,
     ]
-    sounds = {recording: _sound(recording) for recording in {job.recording for job in jobs}}
-    return [_key(job, sounds[job.recording], way) for job in jobs]
+    sounds = {recording: sound_of(recording) for recording in {job.recording for job in jobs}}
+    return [
+        hashlib.sha256(
+            json.dumps(
+                [
+                    *way,
+                    sounds[job.recording],
+                    job.condition.content_hash(avoid=job.recording.files),
+                    job.enrolling,
+                ]
+            ).encode()
+        ).hexdigest()
+        for job in jobs
+    ]
 
 
-def _key(job: Job, sound: str, way: Sequence[str]) -> str:
-    condition = job.condition.content_hash(avoid=job.recording.files)
-    parts = json.dumps([*way, sound, condition, job.enrolling])
-    return hashlib.sha256(parts.encode()).hexdigest()
-
-
-def _sound(recording: Recording) -> str:
+def sound_of(recording: Recording) -> str:
+    """Return what tells a recording from others: a hash of its content, if it can be read."""
     try:
         return recording.content_hash()
     except UNREADABLE:
         return repr(recording)  # whoever reads it will say why it cannot be
-
-
-def _models(encoder: str) -> list[str]:
-    return [model.sha256 for model in registry().values() if model.name in (encoder, "silero-vad")]
 
 
 def pipeline(encoder: str) -> str:

@@ -111,11 +111,11 @@ class Batches:
         places = range(self.rows)[rows]
         made = [self._row(step, row, int(speakers[row // 2])) for row in places]
         return Batch(
-            np.stack([self._filled(row.heard) for row in made]),
-            np.stack([self._filled(row.wanted) for row in made]),
-            np.array([len(row.heard) for row in made], np.int64),
+            np.stack([self._filled(heard) for heard, _, _ in made]),
+            np.stack([self._filled(wanted) for _, wanted, _ in made]),
+            np.array([len(heard) for heard, _, _ in made], np.int64),
             np.array([speakers[place // 2] for place in places], np.int64),
-            np.array([row.utterance for row in made], np.int64),
+            np.array([utterance for _, _, utterance in made], np.int64),
         )
 
     def iterate(
@@ -158,7 +158,8 @@ class Batches:
         version = np.where(changed, chance.integers(1, 3, len(drawn)), 0)
         return np.asarray(drawn + count * version, np.int64)
 
-    def _row(self, step: int, row: int, speaker: int) -> _Row:
+    def _row(self, step: int, row: int, speaker: int) -> tuple[Spectrogram, Spectrogram, int]:
+        """Return what is heard, what is wanted, and the utterance that it begins with."""
         # A last 0 would change nothing: the seed of a row would be that of its batch.
         chance = np.random.default_rng([self.recipe.seed, step, row + 1])
         version, place = divmod(speaker, len(self.material.voices))
@@ -168,7 +169,7 @@ class Batches:
         heard, wanted = self._augmentation(samples, chance, voice.speaker)
         spectrogram = mel_spectrogram(heard)
         apart = heard is not wanted
-        return _Row(spectrogram, mel_spectrogram(wanted) if apart else spectrogram, utterance)
+        return spectrogram, mel_spectrogram(wanted) if apart else spectrogram, utterance
 
     def _stretch(
         self, voice: Voice, factor: float, chance: np.random.Generator
@@ -200,13 +201,6 @@ class Batches:
 
     def _filled(self, spectrogram: Spectrogram) -> Spectrogram:
         return np.pad(spectrogram, ((0, self.recipe.frames - len(spectrogram)), (0, 0)))
-
-
-@dataclass(frozen=True, eq=False)
-class _Row:
-    heard: Spectrogram
-    wanted: Spectrogram
-    utterance: int
 
 
 @contextmanager

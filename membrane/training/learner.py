@@ -15,7 +15,7 @@ import copy
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +24,7 @@ from membrane.errors import UsageError
 from membrane.training.batches import Batch
 from membrane.training.distributed import Processes
 from membrane.training.network import Network, Voiced
-from membrane.training.objectives import Loss, Objective, mask_distance
+from membrane.training.objectives import Loss, Objective, Rows, mask_distance
 from membrane.training.recipe import Recipe
 from membrane.voice.mels import STEP
 from membrane.voice.partials import partial_starts
@@ -36,21 +36,6 @@ AVERAGE_DELAY = 20
 """Steps after which the moving average looks back over half of the training."""
 
 Losses = dict[str, float]
-
-
-class Rows(NamedTuple):
-    """A batch, or some rows of it, as `membrane.training.batches.Batch` says, in tensors."""
-
-    heard: Tensor
-    wanted: Tensor
-    lengths: Tensor
-    speakers: Tensor
-    utterances: Tensor
-
-    @classmethod
-    def of(cls, batch: Batch, device: torch.device) -> Rows:
-        """Return a batch on a device."""
-        return cls(*(torch.from_numpy(getattr(batch, name)).to(device) for name in cls._fields))
 
 
 class Stage:
@@ -200,9 +185,16 @@ class Learner:
         """
         self.network.train()
         stage = self._stage
-        total, parts = self._cleaning(own) if stage is self.front_stage else self._judged(own)
+        if stage is self.front_stage:
+            total, parts = self._cleaning(own)
+        else:
+            total, parts = self.objective(*self._heard(own), self.starts)
         loss = total.item()
-        self._require_number(loss)
+        if not math.isfinite(loss):
+            raise UsageError(
+                f"the loss is no number any more at step {self.step + 1}: lower learning_rate in "
+                "the recipe and train anew"
+            )
         stage.forget_gradients()
         total.backward()  # type: ignore[no-untyped-call]
         parameters = list(self.network.parameters())
@@ -222,11 +214,6 @@ class Learner:
         distance = mask_distance(gathered(cleaned.float()), batch.wanted, batch.lengths)
         return Loss(distance, {"mask": distance})
 
-    def _judged(self, own: Batch) -> Loss:
-        batch, voiced = self._heard(own)
-        loss: Loss = self.objective(batch, voiced, self.starts)
-        return loss
-
     def _heard(self, own: Batch) -> tuple[Rows, Voiced]:
         """Return the whole batch and what the network makes of it, here and elsewhere."""
         rows = Rows.of(own, self.device)
@@ -244,13 +231,6 @@ class Learner:
         wanted = self.recipe.precision == "bfloat16" and has_bfloat16(self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=wanted):
             yield
-
-    def _require_number(self, loss: float) -> None:
-        if not math.isfinite(loss):
-            raise UsageError(
-                f"the loss is no number any more at step {self.step + 1}: lower learning_rate in "
-                "the recipe and train anew"
-            )
 
     @torch.no_grad()
     def _follow(self) -> None:

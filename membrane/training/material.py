@@ -24,7 +24,7 @@ from membrane.evaluation.recordings import Recording
 from membrane.evaluation.voices import cache_folder
 from membrane.models import registry
 from membrane.training.layouts import find_speech, without_listed
-from membrane.training.rooms import measured_response
+from membrane.training.synthesis import measured_response
 from membrane.voice.trimming import raise_volume, trim_silences
 
 SHORTEST_S = 0.25

@@ -15,16 +15,15 @@ from membrane.training.batches import Batches
 from membrane.training.distributed import Processes, joined
 from membrane.training.export import Weights, export
 from membrane.training.learner import Learner
-from membrane.training.logs import TensorBoard
 from membrane.training.material import Material, Sources, gather, split
 from membrane.training.network import Network, from_resemblyzer
 from membrane.training.objectives import Objective
-from membrane.training.probes import probes_of
+from membrane.training.progress import TensorBoard
 from membrane.training.recipe import Recipe, read_recipe
 from membrane.training.run_folder import RunFolder, load_checkpoint, require_same_speakers
-from membrane.training.teacher import Targets, targets_of
+from membrane.training.teacher import targets_of
 from membrane.training.trainer import Trainer
-from membrane.training.validation import Validation
+from membrane.training.validation import Validation, probes_of
 
 
 @dataclass(frozen=True)
@@ -182,19 +181,15 @@ def _learner(
     network = from_resemblyzer(recipe.network)
     if plan.initial is not None:
         _fill(network, plan.initial)
-    targets = _targets(recipe, material, view)
+    changed = recipe.augmentation.speeds if recipe.augmentation.speed_share else ()
+    with view.counting("Asking the teacher", len(material.voices)) as progress:
+        targets = targets_of(material.voices, speeds=(1.0, *changed), progress=progress)
     if network.projection is not None and network.projects:
         layer = network.projection
         targets = targets.projected(layer.weight.numpy(), layer.bias.numpy())
     objective = Objective(recipe.objectives, targets)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return Learner(recipe, network, objective, device, processes)
-
-
-def _targets(recipe: Recipe, material: Material, view: View) -> Targets:
-    changed = recipe.augmentation.speeds if recipe.augmentation.speed_share else ()
-    with view.counting("Asking the teacher", len(material.voices)) as progress:
-        return targets_of(material.voices, speeds=(1.0, *changed), progress=progress)
 
 
 def _fill(network: Network, path: Path) -> None:

@@ -9,7 +9,6 @@ from functools import cache
 
 import numpy as np
 
-from membrane.audio.utterance import Samples
 from membrane.evaluation.keeping import Kept, Progress, results_of, source_hash
 from membrane.evaluation.voices import cache_folder
 from membrane.models import find, path_of
@@ -129,13 +128,13 @@ def _encoder() -> DVectorEncoder:
 
 def _taught(key: str, utterances: Sequence[HalfSamples], speed: float) -> tuple[str, Vector]:
     """Return the vectors of the trimmed utterances of a speaker."""
-    return key, np.stack([_vector(speech.astype(np.float32), speed) for speech in utterances])
-
-
-def _vector(speech: Samples, speed: float) -> Vector:
-    heard = speech if speed == 1.0 else at_speed(speech, speed)
-    partials = _encoder().run(partials_of(raise_volume(heard)))
-    return _unit(np.nan_to_num(partials).mean(axis=0))
+    vectors = []
+    for speech in utterances:
+        whole = speech.astype(np.float32)
+        heard = whole if speed == 1.0 else at_speed(whole, speed)
+        partials = _encoder().run(partials_of(raise_volume(heard)))
+        vectors.append(_unit(np.nan_to_num(partials).mean(axis=0)))
+    return key, np.stack(vectors)
 
 
 def _unit(vector: Vector) -> Vector:

@@ -13,9 +13,8 @@ from membrane.console import View
 from membrane.training.batches import Batch, Batches
 from membrane.training.finishing import blended, heard_by, shares_of, whitened
 from membrane.training.learner import Learner, Losses
-from membrane.training.logs import Table, TensorBoard
 from membrane.training.network import Network
-from membrane.training.progress import Bar, Lines, shown
+from membrane.training.progress import Bar, Lines, Table, TensorBoard, shown
 from membrane.training.run_folder import (
     RECIPE,
     SPEAKERS,

@@ -266,7 +266,8 @@ class Centred:
         ``a·b - a·m - b·m + m·m``, and ``|a - m|²`` is ``1 - 2 a·m + m·m``: two products with
         each row are all that is needed.
         """
-        _require_comparable(gallery, probe, self.cohort.mean)
+        for one in (probe, self.cohort.mean):  # of the gallery itself, only if need be
+            raw_similarities(gallery[:0], one)
         alike = np.empty(len(gallery), np.float32)
         for start in range(0, len(gallery), BLOCK):
             block = np.asarray(gallery[start : start + BLOCK])
@@ -352,12 +353,6 @@ class AdaptiveSymmetric:
         count = min(CLOSEST, alike.shape[1])
         closest = np.partition(alike, -count, axis=1)[:, -count:].astype(np.float64)
         return closest.mean(axis=1), np.maximum(closest.std(axis=1), LEAST_SPREAD)
-
-
-def _require_comparable(gallery: Vector, probe: Vector, mean: Vector) -> None:
-    """Raise as `Normalisation.similarities` does, but for the numbers of the gallery."""
-    for one in (probe, mean):
-        raw_similarities(gallery[:0], one)
 
 
 def _centred(vectors: Vector, mean: Vector) -> Vector:

@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 
 from membrane.errors import UsageError
 from membrane.evaluation.intervals import clopper_pearson, estimates, upper_bound
-from membrane.evaluation.metrics import MEASURES, Measurement
-from membrane.evaluation.scores import ScoredTrials
+from membrane.evaluation.metrics import MEASURES, Measurement, ScoredTrials
 
 EXACT = 1e-12
 

@@ -13,6 +13,7 @@ from membrane.evaluation.metrics import (
     MEASURES,
     Confusion,
     Measurement,
+    ScoredTrials,
     Searches,
     at_fmr,
     det_curve,
@@ -21,7 +22,6 @@ from membrane.evaluation.metrics import (
     min_detection_cost,
     min_llr_cost,
 )
-from membrane.evaluation.scores import ScoredTrials
 
 EXACT = 1e-12
 

@@ -5,8 +5,7 @@ import pytest
 
 from benchmarks.accuracy.ratios import Measured, mean_of, measured, weights_of
 from membrane.evaluation.intervals import upper_bound
-from membrane.evaluation.metrics import det_curve, equal_error_rate
-from membrane.evaluation.scores import ScoredTrials
+from membrane.evaluation.metrics import ScoredTrials, det_curve, equal_error_rate
 
 PEOPLE = 12
 PROBES = 4
