@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 from membrane.audio.preparation import prepare
 from membrane.audio.quality import find_problem
@@ -67,28 +68,6 @@ class Judged:
     reason: str = ""
 
 
-@dataclass(frozen=True)
-class Effort:
-    """How tasks are worked on; nothing of it changes what is found.
-
-    Parameters
-    ----------
-    workers : int or None
-    backend, scheduler : str or None
-        As `parallel.as_they_finish` takes them.
-    progress : callable or None
-        Called with the number of tasks that are done, and of all.
-    fail_fast : bool
-        Raise the first error of reading instead of returning it.
-    """
-
-    workers: int | None = None
-    backend: str | None = None
-    scheduler: str | None = None
-    progress: Progress | None = None
-    fail_fast: bool = False
-
-
 def kept_decisions(folder: Path | None = None) -> Kept:
     """Return where decisions are kept; by default beside the voices."""
     folder = folder or cache_folder().with_name("phrases")
@@ -109,7 +88,13 @@ def recognizer_named(name: str, settings: Settings) -> Recognizer:
 
 
 def judge_tasks(
-    tasks: Sequence[Task], settings: Settings, effort: Effort, *, kept: Kept | None = None
+    tasks: Sequence[Task],
+    settings: Settings,
+    *,
+    kept: Kept | None = None,
+    progress: Progress | None = None,
+    fail_fast: bool = False,
+    **how: Any,
 ) -> list[Judged]:
     """Let recognizers decide about all claims, in parallel, but those whose decisions are kept.
 
@@ -120,9 +105,14 @@ def judge_tasks(
     tasks : sequence of Task
     settings : Settings
         The way to the recognizer and its strictness are those of a login with these.
-    effort : Effort
     kept : Kept, optional
         Without it nothing is kept.
+    progress : callable, optional
+        Called with the number of tasks that are done, and of all.
+    fail_fast : bool
+        Raise the first error of reading instead of returning it.
+    **how
+        As `parallel.as_they_finish` takes it; nothing of it changes what is found.
 
     Returns
     -------
@@ -139,14 +129,12 @@ def judge_tasks(
         With `fail_fast`, if a recording cannot be read.
     """
     return results_of(
-        partial(_judge, settings=settings, fail_fast=effort.fail_fast),
+        partial(_judge, settings=settings, fail_fast=fail_fast),
         [(task,) for task in tasks],
         _keys(tasks, settings),
         kept=kept,
-        progress=effort.progress,
-        workers=effort.workers,
-        backend=effort.backend,
-        scheduler=effort.scheduler,
+        progress=progress,
+        **how,
     )
 
 

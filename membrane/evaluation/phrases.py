@@ -33,7 +33,6 @@ from membrane.evaluation.claims import FALSE, RIGHT, candidates, claims_about
 from membrane.evaluation.conditions import Condition
 from membrane.evaluation.intervals import Estimate, clopper_pearson, estimate_of
 from membrane.evaluation.judging import (
-    Effort,
     Judged,
     Task,
     judge_tasks,
@@ -262,8 +261,17 @@ def evaluate_phrases(  # noqa: PLR0913 (each is a choice of its own)
         for condition in conditions
         for one, claimed in zip(known, claims, strict=True)
     ]
-    effort = Effort(workers, backend, scheduler, progress, fail_fast)
-    outcomes = list(zip(tasks, judge_tasks(tasks, settings, effort, kept=kept), strict=True))
+    judged = judge_tasks(
+        tasks,
+        settings,
+        kept=kept,
+        progress=progress,
+        fail_fast=fail_fast,
+        workers=workers,
+        backend=backend,
+        scheduler=scheduler,
+    )
+    outcomes = list(zip(tasks, judged, strict=True))
     left_out = len(said) - len(known)
     notes = [*_unknown_notes(left_out, unknown.values()), *_unreadable_notes(outcomes)]
     if not any(judged.accepted for _, judged in outcomes):

@@ -22,12 +22,11 @@ from membrane.evaluation.calibrating import Calibrated, Goal, HeardTrials, calib
 from membrane.evaluation.conditions import Condition
 from membrane.evaluation.evaluation import Evaluation, evaluate
 from membrane.evaluation.judging import kept_decisions
-from membrane.evaluation.labels import counted
+from membrane.evaluation.labels import counted, csv_text
 from membrane.evaluation.plots import draw_all
 from membrane.evaluation.recordings import Found, Recording, find_recordings
 from membrane.evaluation.report import write_report
 from membrane.evaluation.scoring import voices_of_speakers
-from membrane.evaluation.tables import csv_text
 from membrane.evaluation.transcripts import Said, digit_strings, read_transcripts
 from membrane.evaluation.trials import (
     Trials,

@@ -179,7 +179,11 @@ def read_trial_list(path: Path, root: Path, *, labels: Path | None = None) -> Tr
     """
     listed = _parsed(path)
     files = _existing(listed.names, Path(root), path)
-    known, notes = _labels_of(listed.names, labels)
+    notes: list[str] = []
+    found: list[Label | None] = [None] * len(files)
+    if labels is not None:
+        found, notes = read_labels(labels).look_up([_names_of(name) for name in listed.names])
+    known = [label or Label() for label in found]
     speakers = _speakers(listed, known)
     recordings = [
         Recording((file,), shown(speaker), labels=label.labels)
@@ -349,19 +353,6 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _labels_of(names: Sequence[str], path: Path | None) -> tuple[list[Label], list[str]]:
-    """Return what is known of each file, and the sentence that says of how many nothing is."""
-    if path is None:
-        return [Label()] * len(names), []
-    labels = read_labels(path)
-    called = [_names_of(name) for name in names]
-    labels.check(called)
-    found = [labels.of(some) for some in called]
-    missing = found.count(None)
-    notes = [labels.missing_note(missing, len(names))] if missing else []
-    return [label or Label() for label in found], notes
-
-
 def _names_of(name: str) -> tuple[str, ...]:
     """Return what a file of labels may call a file of a list, the most exact first."""
     parts = PurePosixPath(name).parts
@@ -401,19 +392,17 @@ def _first_folders(names: Sequence[str]) -> list[str]:
 
 
 def _joined_by_trials(listed: _Listed) -> list[int]:
-    """Return for each file the first that trials of one speaker join it with (union-find)."""
-    parent = list(range(len(listed.names)))
+    """Return for each file the first that trials of one speaker join it with."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
 
-    def first(place: int) -> int:
-        while parent[place] != place:
-            parent[place] = parent[parent[place]]
-            place = parent[place]
-        return place
-
-    for one, other in listed.pairs[listed.same].tolist():
-        low, high = sorted((first(one), first(other)))
-        parent[high] = low
-    return [first(place) for place in range(len(parent))]
+    ends = tuple(listed.pairs[listed.same].T)
+    size = len(listed.names)
+    joins = coo_array((np.ones(len(ends[0])), ends), shape=(size, size))
+    _, group = connected_components(joins, directed=False)
+    _, first = np.unique(group, return_index=True)
+    places: list[int] = first[group].tolist()
+    return places
 
 
 def _contradictions(listed: _Listed, speakers: Sequence[str]) -> list[str]:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cache as cached
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -149,12 +150,10 @@ def hear(  # noqa: PLR0913 (each is a choice of its own)
     settings: Settings,
     *,
     cache: VoiceCache | None = None,
-    workers: int | None = None,
-    backend: str | None = None,
-    scheduler: str | None = None,
     progress: Progress | None = None,
     gate: bool = True,
     fail_fast: bool = False,
+    **how: Any,
 ) -> list[Heard]:
     """Hear every job, in parallel, but those that the cache knows.
 
@@ -169,14 +168,14 @@ def hear(  # noqa: PLR0913 (each is a choice of its own)
     settings : Settings
     cache : VoiceCache, optional
         Without one nothing is kept.
-    workers, backend, scheduler
-        As `parallel.as_they_finish` takes them.
     progress : callable, optional
         Called with the number of jobs that are done, and of all.
     gate : bool
         Refuse what a login refuses; else only what holds no voice at all.
     fail_fast : bool
         Raise the first error of reading instead of returning it.
+    **how
+        As `parallel.as_they_finish` takes it.
 
     Returns
     -------
@@ -200,7 +199,7 @@ def hear(  # noqa: PLR0913 (each is a choice of its own)
         _keys(jobs, settings),
         kept=cache,
         progress=progress,
-        **{"backend": backend, "workers": workers, "scheduler": scheduler},
+        **how,
     )
     return [_judged(one) if gate else one for one in heard]
 

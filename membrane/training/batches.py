@@ -93,11 +93,6 @@ class Batches:
         weights = np.array([recipe.short_share if v.brief else 1.0 for v in material.voices])
         self._shares = weights / weights.sum()
 
-    @property
-    def rows(self) -> int:
-        """Rows of a whole batch."""
-        return 2 * self.recipe.speakers
-
     def at(self, step: int, rows: slice = ALL) -> Batch:
         """Return the batch of a step, or some rows of it.
 
@@ -108,7 +103,7 @@ class Batches:
         rows : slice
         """
         speakers = self._speakers(step)
-        places = range(self.rows)[rows]
+        places = range(2 * self.recipe.speakers)[rows]
         made = [self._row(step, row, int(speakers[row // 2])) for row in places]
         return Batch(
             np.stack([self._filled(heard) for heard, _, _ in made]),

@@ -13,7 +13,7 @@ from pathlib import Path, PurePath
 from membrane.errors import UsageError
 from membrane.evaluation.folders import Sound, find_sounds
 from membrane.evaluation.labels import counted, read_text, shown
-from membrane.evaluation.recordings import Recording, duplicate_notes, listed_in
+from membrane.evaluation.recordings import Recording, duplicate_notes, without_listed
 
 COMMON_VOICE_TABLES = ("validated.tsv", "train.tsv")
 """The first that is there is taken: ``validated`` holds all clips that listeners confirmed."""
@@ -78,9 +78,7 @@ def find_speech(
             f"such as {shown(strays[0].path)}."
         )
     speech = [sound for sound in sounds if sound.speaker]
-    kept = without_listed(speech, without)
-    if without is not None and len(kept) == len(speech):
-        notes.append(f"{shown(without)} leaves nothing out: it names none of the recordings.")
+    kept = without_listed(speech, without, notes)
     if not kept:
         raise UsageError(
             "no recording of a known speaker is left: give a folder with a folder for each speaker"
@@ -91,26 +89,6 @@ def find_speech(
     )
     notes += duplicate_notes(recordings)
     return recordings
-
-
-def without_listed(sounds: Sequence[Sound], without: Path | None) -> list[Sound]:
-    """Return the sounds that a list does not name.
-
-    Parameters
-    ----------
-    sounds : sequence of Sound
-    without : Path or None
-        As of `find_speech`.
-
-    Raises
-    ------
-    NoSuchFile, UsageError
-        If the list is not there, or is not text.
-    """
-    if without is None:
-        return list(sounds)
-    listed = listed_in(without)
-    return [sound for sound in sounds if listed.isdisjoint(sound.listed_as)]
 
 
 def _corpus(sound: Sound) -> str:

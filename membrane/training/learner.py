@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -71,10 +70,6 @@ class Stage:
         """The learning rate of the first group at this step."""
         return float(self.optimiser.param_groups[0]["lr"])
 
-    def forget_gradients(self) -> None:
-        """Begin a step."""
-        self.optimiser.zero_grad()
-
     def step(self, *, limited: Sequence[Tensor], limit: float) -> None:
         """Change the parameters by their gradients.
 
@@ -87,15 +82,6 @@ class Stage:
         nn.utils.clip_grad_norm_(limited, limit)
         self.optimiser.step()
         self.schedule.step()
-
-    def state(self) -> dict[str, Any]:
-        """Return all that `restore` needs."""
-        return {"optimiser": self.optimiser.state_dict(), "schedule": self.schedule.state_dict()}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a state."""
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.schedule.load_state_dict(state["schedule"])
 
 
 def _rising_share(steps: int, share: float) -> float:
@@ -195,7 +181,7 @@ class Learner:
                 f"the loss is no number any more at step {self.step + 1}: lower learning_rate in "
                 "the recipe and train anew"
             )
-        stage.forget_gradients()
+        stage.optimiser.zero_grad()
         total.backward()  # type: ignore[no-untyped-call]
         parameters = list(self.network.parameters())
         self.processes.add_gradients(parameters)
@@ -226,11 +212,9 @@ class Learner:
             gathered(voiced.cleaned.float()),
         )
 
-    @contextmanager
-    def _precision(self) -> Iterator[None]:
+    def _precision(self) -> torch.autocast:
         wanted = self.recipe.precision == "bfloat16" and has_bfloat16(self.device)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=wanted):
-            yield
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=wanted)
 
     @torch.no_grad()
     def _follow(self) -> None:
@@ -248,7 +232,13 @@ class Learner:
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
             "objective": self.objective.state_dict(),
-            "stages": [stage.state() for stage in self._all_stages()],
+            "stages": [
+                {
+                    "optimiser": stage.optimiser.state_dict(),
+                    "schedule": stage.schedule.state_dict(),
+                }
+                for stage in self._all_stages()
+            ],
             "random": torch.get_rng_state(),
         }
 
@@ -258,7 +248,8 @@ class Learner:
         for name in ("network", "average", "objective"):
             getattr(self, name).load_state_dict(state[name])
         for stage, kept in zip(self._all_stages(), state["stages"], strict=True):
-            stage.restore(kept)
+            stage.optimiser.load_state_dict(kept["optimiser"])
+            stage.schedule.load_state_dict(kept["schedule"])
         torch.set_rng_state(state["random"])
 
 

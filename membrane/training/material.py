@@ -20,10 +20,10 @@ from membrane.errors import NoSuchFile, UnusableRecording, UsageError
 from membrane.evaluation.folders import find_sounds
 from membrane.evaluation.keeping import Kept, Progress, results_of, source_hash
 from membrane.evaluation.labels import counted, shown
-from membrane.evaluation.recordings import Recording
+from membrane.evaluation.recordings import Recording, without_listed
 from membrane.evaluation.voices import cache_folder
 from membrane.models import registry
-from membrane.training.layouts import find_speech, without_listed
+from membrane.training.layouts import find_speech
 from membrane.training.synthesis import measured_response
 from membrane.voice.trimming import raise_volume, trim_silences
 

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from membrane.errors import EngineUnavailable
+from membrane.evaluation.labels import csv_text
 from membrane.training.run_folder import unwritable_explained, write
 
 LINE_EVERY = 100
@@ -136,7 +137,7 @@ class Table:
         self.path = path
         self.columns = (STEP, *columns)
         kept = [row for row in _rows(path) if int(row[0]) <= after] if after else []
-        write(path, _lines([self.columns, *kept]).encode())
+        write(path, csv_text([self.columns, *kept]).encode())
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
         """Add a row; what has no value is left empty.
@@ -150,13 +151,7 @@ class Table:
             *(f"{values[name]:.6g}" if name in values else "" for name in self.columns[1:]),
         ]
         with unwritable_explained(self.path), self.path.open("a", encoding="utf-8") as file:
-            file.write(_lines([row]))
-
-
-def _lines(rows: Sequence[Sequence[str]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
+            file.write(csv_text([row]))
 
 
 def _rows(path: Path) -> list[list[str]]:

@@ -291,14 +291,6 @@ class Validation:
             )
         self.corpora = corpora
 
-    @property
-    def judging(self) -> list[str]:
-        """The corpora that have speakers enough to judge by; all, if none has."""
-        able = [
-            one.corpus for one in self.corpora if len(np.unique(one.speakers)) >= LEAST_SPEAKERS
-        ]
-        return able or [one.corpus for one in self.corpora]
-
     def errors(self, voices: Voices) -> Errors:
         """Return the equal error rates of something that knows voices."""
         return {
@@ -320,8 +312,11 @@ class Validation:
         return math.exp(sum(ratios) / len(ratios))
 
     def _judged(self, errors: Errors) -> list[tuple[str, str]]:
-        judging = self.judging
-        return [key for key in errors if key[0] in judging]
+        """Return the rates of the corpora that have speakers enough to judge by; or all."""
+        able = [
+            one.corpus for one in self.corpora if len(np.unique(one.speakers)) >= LEAST_SPEAKERS
+        ]
+        return [key for key in errors if not able or key[0] in able]
 
 
 def _errors(probes: CorpusProbes, voices: Voices) -> Iterator[tuple[str, float]]:
