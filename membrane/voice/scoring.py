@@ -33,11 +33,6 @@ def distance_to_cosine(distance: float) -> float:
     return 1.0 - distance * distance / 2.0
 
 
-def same(cosine: float) -> float:
-    """Return a cosine as it is."""
-    return cosine
-
-
 @dataclass(frozen=True)
 class Metric:
     """The numbers in which a similarity is shown and a threshold is given.
@@ -56,7 +51,7 @@ class Metric:
 
 
 METRICS = {
-    "cosine": Metric("cosine", same, same),
+    "cosine": Metric("cosine", float, float),
     "euclidean": Metric("euclidean", cosine_to_distance, distance_to_cosine),
 }
 """Every metric by name; the first is the default."""
