@@ -2,7 +2,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from membrane.audio.files import save_recording
@@ -127,12 +127,17 @@ def test_real_transcripts_name_every_recording(shared_speech):
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.binary() | st.text().map(str.encode))
+@example(content=b"1\x1f0")  # a line of the recording 1.wav
 @pytest.mark.parametrize("ending", ["tsv", "csv", "txt"])
 def test_any_content_is_read_or_refused_on_purpose(tmp_path, recordings, ending, content):
     path = tmp_path / f"words.{ending}"
     path.write_bytes(content)
-    with pytest.raises(MembraneError):
-        read_transcripts(path, recordings)
+    try:
+        said = read_transcripts(path, recordings)
+    except MembraneError:
+        return
+    assert said
+    assert all(one.words for one in said)
 
 
 TAKE_S = 0.3
