@@ -34,7 +34,7 @@ from benchmarks.accuracy.verdicts import Bar, Line, line_of, summary, table_of
 from benchmarks.embedding import cpu_of, ratio_of
 from membrane.errors import MembraneError
 from membrane.evaluation.conditions import Condition
-from membrane.evaluation.scores import ScoredTrials
+from membrane.evaluation.metrics import ScoredTrials
 from membrane.evaluation.voices import cache_folder
 from membrane.models import registry
 from membrane.voice.encoder import ENCODERS, load_encoder

@@ -41,8 +41,14 @@ from benchmarks.gallery import milliseconds, unit_vectors
 from membrane import protection
 from membrane.errors import WrongKey
 from membrane.evaluation.intervals import clopper_pearson
-from membrane.evaluation.metrics import equal_error_rate, min_detection_cost
-from membrane.evaluation.scores import Flags, Floats, ScoredTrials
+from membrane.evaluation.metrics import (
+    Flags,
+    Floats,
+    ScoredTrials,
+    det_curve,
+    equal_error_rate,
+    min_detection_cost,
+)
 from membrane.evaluation.scoring import Comparisons, Voices, compare, score
 from membrane.evaluation.voices import Heard, Job, VoiceCache, hear
 from membrane.settings import Settings
@@ -150,11 +156,11 @@ def report_accuracy(said: dict[str, Spoken], encoder: str) -> None:
 
 
 def _eer(scored: ScoredTrials) -> float:
-    return equal_error_rate(scored.scores, scored.same)
+    return equal_error_rate(det_curve(scored.scores, scored.same))
 
 
 def _cost(scored: ScoredTrials) -> float:
-    return min_detection_cost(scored.scores, scored.same, p_target=0.01)
+    return min_detection_cost(det_curve(scored.scores, scored.same), p_target=0.01)
 
 
 def report_revocation(said: dict[str, Spoken], encoder: str) -> None:

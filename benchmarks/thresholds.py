@@ -31,7 +31,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tomli_w
 from joblib import Parallel, delayed
+from membrane.evidence import Examiner
 
 from membrane.audio.files import read_utterance
 from membrane.audio.preparation import prepare
@@ -39,12 +41,10 @@ from membrane.audio.quality import Quality
 from membrane.audio.utterance import SAMPLE_RATE, Samples, Utterance
 from membrane.errors import ModelUnavailable, PoorQuality
 from membrane.evaluation.intervals import clopper_pearson
-from membrane.evidence import Examiner
 from membrane.settings import Settings
 from membrane.voice.encoder import Embedding, Vector
 from membrane.voice.judge import Judge
 from membrane.voice.ratio import Circumstances
-from membrane.voice.toml_text import as_toml
 
 SPEECH = Path(__file__).resolve().parents[2] / "shared" / "speech"
 THRESHOLDS = Path(__file__).resolve().parents[1] / "weights" / "thresholds.toml"
@@ -273,7 +273,7 @@ def tables_of(encoder: str, *, processes: int = 2) -> dict[str, Any]:
 def write(encoder: str, tables: dict[str, Any], path: Path = THRESHOLDS) -> None:
     """Write the tables of one encoder, and keep those of the others."""
     kept = tomllib.loads(path.read_text(encoding="utf-8"))
-    path.write_text(HEADER + as_toml({**kept, encoder: tables}), encoding="utf-8")
+    path.write_text(HEADER + tomli_w.dumps({**kept, encoder: tables}), encoding="utf-8")
 
 
 def main() -> None:
@@ -283,7 +283,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="write weights/thresholds.toml")
     options = parser.parse_args()
     tables = tables_of(options.encoder)
-    print(as_toml({options.encoder: tables}))
+    print(tomli_w.dumps({options.encoder: tables}))
     if options.write:
         write(options.encoder, tables)
 

@@ -39,6 +39,11 @@ from __future__ import annotations
 from typing import ClassVar
 
 
+def in_one_line(error: BaseException) -> str:
+    """Return what an error of another library says, without its line ends."""
+    return " ".join(str(error).split())
+
+
 class MembraneError(Exception):
     """Base of every error that Membrane raises on purpose."""
 

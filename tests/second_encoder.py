@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import cache
 
 import numpy as np
+import tomli_w
 
 from membrane import models
 from membrane.voice import calibration, normalisation, thresholds
@@ -17,7 +18,6 @@ from membrane.voice.calibration import load_calibration
 from membrane.voice.dvector import DVectorEncoder
 from membrane.voice.encoder import ENCODERS, Embedding, load_encoder
 from membrane.voice.normalisation import Cohort, load_cohort, save_cohort
-from membrane.voice.toml_text import as_toml
 
 NAME = "turned"
 WORTH = 0.5
@@ -73,7 +73,7 @@ def beside(monkeypatch, folder):
     model = models.find("resemblyzer")
     with (weights / "registry.toml").open("a", encoding="utf-8") as file:
         entry = {**vars(model), "name": NAME, "file": f"{NAME}.onnx"}
-        file.write("\n[[model]]\n" + as_toml(entry))
+        file.write("\n[[model]]\n" + tomli_w.dumps(entry))
     with (weights / "thresholds.toml").open("a", encoding="utf-8") as file:
         for part, least in (("stretch", STRETCH), ("enrolment", 0.73)):
             file.write(f"\n[{NAME}.{part}]\nsimilarity = {least}\n")

@@ -14,8 +14,7 @@ import numpy as np
 from benchmarks.accuracy.ours import Ours
 from benchmarks.accuracy.systems import Floats, System, Task
 from membrane.evaluation.intervals import Estimate, estimates
-from membrane.evaluation.metrics import equal_error_rate
-from membrane.evaluation.scores import ScoredTrials
+from membrane.evaluation.metrics import ScoredTrials, det_curve, equal_error_rate
 from membrane.evaluation.trials import Trials
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -92,7 +91,7 @@ def cell_of(task: Task, system: System, scores: Floats, resamples: int) -> Cell:
     """Return the error rates of the scores of one system, shape (enrolled, probes)."""
     missing = np.isnan(scores)
     scored = scored_trials(task, scores)
-    found = estimates(scored, threshold=0.0, resamples=resamples)
+    found = estimates(scored, resamples=resamples)
     return Cell(
         system=system.name,
         measures={key: found[key] for key in MEASURES},
@@ -133,7 +132,7 @@ def speakers_of(trials: Trials) -> list[str]:
 def mean_of_speakers(scored: ScoredTrials) -> float:
     """Return the mean of the equal error rates of the enrolled, each with their own threshold."""
     own = [scored.where(scored.enrolled == one) for one in np.unique(scored.enrolled)]
-    return float(np.mean([equal_error_rate(one.scores, one.same) for one in own]))
+    return float(np.mean([equal_error_rate(det_curve(one.scores, one.same)) for one in own]))
 
 
 def kept_or_computed(path: Path, compute: Callable[[], Floats]) -> Floats:

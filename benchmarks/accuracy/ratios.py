@@ -17,8 +17,12 @@ import numpy as np
 
 from benchmarks.accuracy.systems import Floats
 from membrane.evaluation.intervals import LEVEL, MOST_FAILED, Estimate, upper_bound
-from membrane.evaluation.metrics import equal_error_rate, min_detection_cost
-from membrane.evaluation.scores import ScoredTrials
+from membrane.evaluation.metrics import (
+    ScoredTrials,
+    det_curve,
+    equal_error_rate,
+    min_detection_cost,
+)
 
 MEASURES: dict[str, Callable[..., float]] = {
     "EER": equal_error_rate,
@@ -86,13 +90,16 @@ def measured(
     """
     function = MEASURES[measure]
     first = systems[0]
-    values = np.array([function(one.scores, first.same) for one in systems])
+    values = np.array([function(det_curve(one.scores, first.same)) for one in systems])
     draws = np.full((resamples, len(systems)), np.nan)
     for row, weights in zip(draws, weights_of(first, resamples, seed), strict=True):
         kept = weights > 0
         same = first.same[kept]
         if same.any() and not same.all():
-            row[:] = [function(one.scores[kept], same, weights=weights[kept]) for one in systems]
+            row[:] = [
+                function(det_curve(one.scores[kept], same, weights=weights[kept]))
+                for one in systems
+            ]
     people = len(np.unique(first.probe_speakers[first.same]))
     no_errors = measure in RATES and values[0] == 0
     return Measured(values, draws, upper_bound(0, people) if no_errors else 0.0)

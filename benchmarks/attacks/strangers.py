@@ -21,7 +21,7 @@ from benchmarks.attacks.people import Person, enrolled, everybody
 from benchmarks.attacks.tally import in_attempts, levels_of, per_cent, percentage, reasons, table
 from benchmarks.attacks.work import Work
 from membrane.evaluation.intervals import Estimate, estimates
-from membrane.evaluation.scores import ScoredTrials
+from membrane.evaluation.metrics import ScoredTrials
 from membrane.voice.encoder import ENCODERS
 
 RESAMPLES = 200
@@ -103,7 +103,7 @@ def transaction_rates(outcomes: Sequence[Outcome]) -> dict[str, Estimate]:
     worth = accepted.astype(float)
     places = np.arange(len(outcomes), dtype=np.int32)
     scored = ScoredTrials(worth, worth, accepted, same, name, places, name, who)
-    found = estimates(scored, threshold=0.5, resamples=RESAMPLES)
+    found = estimates(scored, resamples=RESAMPLES)
     return {key: found[key] for key in ("fmr", "fnmr")}
 
 

@@ -14,13 +14,17 @@ from membrane.evaluation.conditions import Condition
 from membrane.evaluation.evaluation import Listen, hear_trials, probes_in
 from membrane.evaluation.intervals import Estimate, estimates
 from membrane.evaluation.labels import counted
-from membrane.evaluation.scores import Floats, ScoredTrials
+from membrane.evaluation.metrics import Floats, ScoredTrials
 from membrane.evaluation.scoring import Comparisons, Voices, compare, score
 from membrane.evaluation.trials import Trials
 from membrane.evaluation.voices import Heard
 from membrane.voice.calibration import Calibration, Circumstances
-from membrane.voice.calibrator import LogisticCalibrator
-from membrane.voice.cross_validation import Choice, choose_measures, cross_validated_llr
+from membrane.voice.calibrator import (
+    Choice,
+    LogisticCalibrator,
+    choose_measures,
+    cross_validated_llr,
+)
 from membrane.voice.judge import Judge
 from membrane.voice.levels import (
     COUNTED,
@@ -213,8 +217,8 @@ def calibrate(  # noqa: PLR0913 (each is a choice of its own)
         calibration=calibration,
         choice=choice,
         pairs=pairs,
-        before=estimates(judged, threshold=before.threshold, resamples=resamples),
-        after=estimates(rescored, threshold=after.threshold, resamples=resamples),
+        before=estimates(judged, resamples=resamples),
+        after=estimates(rescored, resamples=resamples),
         reported_on=(
             "the same trials, each scored without its two speakers"
             if reporting is None
@@ -281,7 +285,11 @@ def _gains(
     cut = [part for name, part in by_condition.items() if name.endswith(" s")]
     speech = [_by_pair(part, part.circumstances.of("speech")) for part in cut]
     everywhere = set(speech[0]).intersection(*speech[1:]) if speech else set()
-    longer = [pair for pair in everywhere if _all_different([one[pair] for one in speech])]
+    longer = [
+        pair
+        for pair in everywhere
+        if min(np.diff(sorted(one[pair] for one in speech)), default=1.0) >= LEAST_DIFFERENCE_S
+    ]
     if not longer:
         return ()
     medians = []
@@ -299,7 +307,3 @@ def _by_pair(part: Comparisons, values: Floats) -> dict[tuple[int, int], float]:
         (int(part.enrolled[trial]), int(part.probes[trial])): float(values[trial])
         for trial in honest
     }
-
-
-def _all_different(seconds: Sequence[float]) -> bool:
-    return min(np.diff(sorted(seconds)), default=1.0) >= LEAST_DIFFERENCE_S

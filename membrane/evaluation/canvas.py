@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from membrane.evaluation.scores import Floats
+from membrane.evaluation.metrics import Floats
 
 SAME = "#0072b2"
 OTHER = "#d55e00"

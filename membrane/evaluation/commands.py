@@ -319,8 +319,9 @@ def _evaluations(given: Given) -> Evaluations:
 def _conditions(given: Given) -> tuple[Condition, ...]:
     from membrane.evaluation.conditions import conditions
 
+    noise = given["noise"]
     return conditions(
-        noise=_folder_or_name(given["noise"]),
+        noise=str(Path(noise).absolute()) if noise and Path(noise).is_dir() else noise,
         babble=_absolute(given["babble"]),
         snr=given["snr"] or (),
         reverb=_absolute(given["reverb"]),
@@ -331,10 +332,6 @@ def _conditions(given: Given) -> tuple[Condition, ...]:
 
 def _absolute(path: Path | None) -> Path | None:
     return None if path is None else path.absolute()
-
-
-def _folder_or_name(noise: str | None) -> str | None:
-    return str(Path(noise).absolute()) if noise and Path(noise).is_dir() else noise
 
 
 def _settings(given: Given) -> Settings:

@@ -89,7 +89,8 @@ class Condition:
         UsageError
             If no noise or response can be used, or too few voices for a babble.
         """
-        chance = _chance(seed, self.name)
+        named = int.from_bytes(sha256(self.name.encode()).digest()[:8], "big")
+        chance = np.random.default_rng([seed, named])
         if self.kind == "reverb":
             return in_room(utterance, response_from(self.files, chance))
         if self.seconds is not None:
@@ -208,11 +209,6 @@ def _within(value: float, limits: tuple[float, float], problem: str) -> float:
     if not least <= value <= most:
         raise UsageError(f"{value:g} {problem}: use {least:g} to {most:g}")
     return value
-
-
-def _chance(seed: int, name: str) -> np.random.Generator:
-    named = int.from_bytes(sha256(name.encode()).digest()[:8], "big")
-    return np.random.default_rng([seed, named])
 
 
 def _others(files: Sequence[Path], avoid: Sequence[Path]) -> tuple[Path, ...]:

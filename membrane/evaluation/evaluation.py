@@ -18,7 +18,7 @@ from membrane.errors import UsageError
 from membrane.evaluation.conditions import Condition
 from membrane.evaluation.intervals import Estimate, estimates
 from membrane.evaluation.labels import counted
-from membrane.evaluation.scores import ScoredTrials
+from membrane.evaluation.metrics import ScoredTrials
 from membrane.evaluation.scoring import Voices, compare, score
 from membrane.evaluation.trials import Trials
 from membrane.evaluation.voices import Heard, Job
@@ -98,7 +98,15 @@ class Evaluation:
             "threshold": self.threshold,
             "unit": self.unit,
             "speakers": len(self.speakers),
-            "outcomes": [_outcome_as_json(outcome) for outcome in self.outcomes],
+            "outcomes": [
+                {
+                    "condition": outcome.condition,
+                    "group": outcome.group or None,
+                    "counts": dict(outcome.counts),
+                    "measures": measures_as_json(outcome.measures),
+                }
+                for outcome in self.outcomes
+            ],
             "notes": list(self.notes),
             "provenance": dict(self.provenance),
         }
@@ -145,15 +153,15 @@ def evaluate(  # noqa: PLR0913 (each is a choice of its own)
         scored = score(compare(trials, voices, probes, judge.normalisation), judge)
         for group, chosen in groups.items():
             part = _of_group(scored, chosen, voices)
-            counts = _counts(trials, part, probes, chosen)
+            both_kinds = part.same.any() and not part.same.all()
             outcomes.append(
                 Outcome(
                     condition=condition.name,
                     kind=condition.kind,
                     snr_db=condition.snr_db,
                     group=group,
-                    counts=counts,
-                    measures=_measures(part, judge.threshold, resamples),
+                    counts=_counts(part, probes, chosen),
+                    measures=estimates(part, resamples=resamples) if both_kinds else {},
                     scored=part,
                 )
             )
@@ -211,7 +219,7 @@ def _of_group(scored: ScoredTrials, chosen: Sequence[bool], voices: Voices) -> S
 
 
 def _counts(
-    trials: Trials, scored: ScoredTrials, probes: Sequence[Heard], chosen: Sequence[bool]
+    scored: ScoredTrials, probes: Sequence[Heard], chosen: Sequence[bool]
 ) -> dict[str, int]:
     of_group = [one for one, inside in zip(probes, chosen, strict=True) if inside]
     speakers = np.union1d(scored.enrolled_speakers, scored.probe_speakers)
@@ -224,12 +232,6 @@ def _counts(
         "refused": sum(one.problem == "refused" for one in of_group),
         "unreadable": sum(one.problem == "unreadable" for one in of_group),
     }
-
-
-def _measures(scored: ScoredTrials, threshold: float, resamples: int) -> dict[str, Estimate]:
-    if not scored.same.any() or scored.same.all():
-        return {}
-    return estimates(scored, threshold=threshold, resamples=resamples)
 
 
 def _problems(heard: Mapping[Job, Heard]) -> list[str]:
@@ -259,22 +261,9 @@ def _nothing_left(heard: Mapping[Job, Heard]) -> str:
     return f"no trial could be scored: {len(heard)} recordings, most often because {why}"
 
 
-def _outcome_as_json(outcome: Outcome) -> dict[str, Any]:
-    return {
-        "condition": outcome.condition,
-        "group": outcome.group or None,
-        "counts": dict(outcome.counts),
-        "measures": measures_as_json(outcome.measures),
-    }
-
-
 def measures_as_json(measures: Mapping[str, Estimate]) -> dict[str, dict[str, float | None]]:
     """Return measures as plain values; not-a-number as None."""
     return {
-        name: {part: _finite(value) for part, value in vars(estimate).items()}
+        name: {part: value if isfinite(value) else None for part, value in vars(estimate).items()}
         for name, estimate in measures.items()
     }
-
-
-def _finite(value: float) -> float | None:
-    return value if isfinite(value) else None

@@ -45,6 +45,11 @@ class Sound:
     labels: tuple[tuple[str, str], ...] = ()
 
     @property
+    def full_speaker(self) -> str:
+        """What the speaker is called among those of all corpora."""
+        return f"{self.corpus}/{self.speaker}" if self.corpus else self.speaker
+
+    @property
     def names(self) -> tuple[str, ...]:
         """What a file of labels may call it, the most exact first."""
         return (*self._prefixed(_joined(self.parts)), *file_names(self.parts), *self._by_speaker)
@@ -146,7 +151,9 @@ def _sound_files(folder: Path, notes: list[str]) -> Iterator[tuple[str, ...]]:
                 seen.add((below[0], *identity))
                 pending.append(below)
             # A link to nothing is for whoever reads it to report; a pipe would never end.
-            elif _is_sound(name) and (status is None or stat.S_ISREG(status.st_mode)):
+            elif PurePath(name).suffix.lower() in SOUND_ENDINGS and (
+                status is None or stat.S_ISREG(status.st_mode)
+            ):
                 yield below
 
 
@@ -173,10 +180,6 @@ def _status(path: Path) -> stat_result | None:
 
 def _identity(status: stat_result) -> tuple[int, int]:
     return status.st_dev, status.st_ino
-
-
-def _is_sound(name: str) -> bool:
-    return PurePath(name).suffix.lower() in SOUND_ENDINGS
 
 
 def _joined(parts: Sequence[str]) -> str:

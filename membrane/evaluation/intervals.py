@@ -50,8 +50,7 @@ from math import floor
 
 import numpy as np
 
-from membrane.evaluation.metrics import MEASURES, Measurement
-from membrane.evaluation.scores import Floats, ScoredTrials
+from membrane.evaluation.metrics import MEASURES, Floats, Measurement, ScoredTrials
 
 NAN = float("nan")
 LEVEL = 0.95
@@ -124,16 +123,13 @@ def upper_bound(errors: int, trials: int, *, level: float = LEVEL) -> float:
     return float(beta.ppf(level, errors + 1, trials - errors)) if errors < trials else 1.0
 
 
-def estimates(
-    scored: ScoredTrials, *, threshold: float, resamples: int = 200, seed: int = 0
-) -> dict[str, Estimate]:
+def estimates(scored: ScoredTrials, *, resamples: int = 200, seed: int = 0) -> dict[str, Estimate]:
     """Return every measure of all trials, with its interval over resamples of the speakers.
 
     Parameters
     ----------
     scored : ScoredTrials
-    threshold : float
-        As `metrics.measures` takes it.
+        What was accepted stands in it: a login asks for more than a score at the threshold.
     resamples : int
         0 gives the binomial intervals only.
     seed : int
@@ -154,7 +150,7 @@ def estimates(
     rows = list(_resampled(measurement, resamples, np.random.default_rng(seed)))
     failed = [NAN] * (resamples - len(rows))
     return {
-        key: _estimate(
+        key: estimate_of(
             value,
             _interval(np.array([row[key] for row in rows] + failed), key, value),
             _independent(scored, key) if MEASURES[key].kind == "rate" else 0,
@@ -205,8 +201,17 @@ def _independent(scored: ScoredTrials, key: str) -> int:
     return len(np.unique(scored.probe_speakers[scored.same]))
 
 
-def _estimate(value: float, interval: tuple[float, float], independent: int) -> Estimate:
-    """Return a value with its interval; with the binomial one, too, where it is 0 or 1."""
+def estimate_of(value: float, interval: tuple[float, float], independent: int) -> Estimate:
+    """Return a value with its interval; with the binomial one, too, where it is 0 or 1.
+
+    Parameters
+    ----------
+    value : float
+    interval : (float, float)
+        Of resamples, which show nothing where all of them are 0 or 1.
+    independent : int
+        Of how many people, or pairs of them, a rate is; 0 for what is no rate.
+    """
     low, high = interval
     if np.isnan(value):
         return Estimate(value)

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 from membrane.audio.preparation import prepare
 from membrane.audio.quality import find_problem
-from membrane.audio.utterance import Samples
-from membrane.errors import NoSuchFile, PoorQuality, UnusableRecording
+from membrane.errors import PoorQuality
 from membrane.evaluation.claims import Claim
 from membrane.evaluation.conditions import Condition
-from membrane.evaluation.keeping import Kept, source_hash
-from membrane.evaluation.parallel import as_they_finish
+from membrane.evaluation.keeping import Kept, Progress, results_of, source_hash
 from membrane.evaluation.transcripts import Said
-from membrane.evaluation.voices import LIBRARIES, cache_folder
+from membrane.evaluation.voices import LIBRARIES, UNREADABLE, cache_folder, sound_of
 from membrane.login.voices import words_of
 from membrane.models import registry, sha256_of
 from membrane.phrase.recognizer import Recognizer
@@ -28,14 +26,9 @@ from membrane.settings import ENGINE_OF_FILES, Settings
 SOUND_TO_DECISION = (
     *("audio/*.py", "phrase/*.py", "phrase/*.txt", "inference.py", "login/examine.py"),
     *("evaluation/conditions.py", "evaluation/codecs.py", "evaluation/disturbances.py"),
-    *("evaluation/recordings.py", "evaluation/digit_strings.py", "evaluation/judging.py"),
+    *("evaluation/recordings.py", "evaluation/transcripts.py", "evaluation/judging.py"),
 )
 """The source files of the way from a recording to what is decided about its words."""
-
-UNREADABLE = (NoSuchFile, UnusableRecording)
-
-Progress = Callable[[int, int], None]
-"""Told how many tasks are done, and of how many."""
 
 
 @dataclass(frozen=True)
@@ -75,31 +68,10 @@ class Judged:
     reason: str = ""
 
 
-@dataclass(frozen=True)
-class Effort:
-    """How tasks are worked on; nothing of it changes what is found.
-
-    Parameters
-    ----------
-    workers : int or None
-    backend, scheduler : str or None
-        As `parallel.as_they_finish` takes them.
-    progress : callable or None
-        Called with the number of tasks that are done, and of all.
-    fail_fast : bool
-        Raise the first error of reading instead of returning it.
-    """
-
-    workers: int | None = None
-    backend: str | None = None
-    scheduler: str | None = None
-    progress: Progress | None = None
-    fail_fast: bool = False
-
-
-def kept_decisions() -> Kept:
-    """Return where decisions are kept, beside the voices."""
-    return Kept(cache_folder().with_name("phrases"), "decisions about phrases")
+def kept_decisions(folder: Path | None = None) -> Kept:
+    """Return where decisions are kept; by default beside the voices."""
+    folder = folder or cache_folder().with_name("phrases")
+    return Kept(folder, "decisions about phrases", pack=_packed, unpack=_unpacked)
 
 
 def recognizer_named(name: str, settings: Settings) -> Recognizer:
@@ -116,7 +88,13 @@ def recognizer_named(name: str, settings: Settings) -> Recognizer:
 
 
 def judge_tasks(
-    tasks: Sequence[Task], settings: Settings, effort: Effort, *, kept: Kept | None = None
+    tasks: Sequence[Task],
+    settings: Settings,
+    *,
+    kept: Kept | None = None,
+    progress: Progress | None = None,
+    fail_fast: bool = False,
+    **how: Any,
 ) -> list[Judged]:
     """Let recognizers decide about all claims, in parallel, but those whose decisions are kept.
 
@@ -127,9 +105,14 @@ def judge_tasks(
     tasks : sequence of Task
     settings : Settings
         The way to the recognizer and its strictness are those of a login with these.
-    effort : Effort
     kept : Kept, optional
         Without it nothing is kept.
+    progress : callable, optional
+        Called with the number of tasks that are done, and of all.
+    fail_fast : bool
+        Raise the first error of reading instead of returning it.
+    **how
+        As `parallel.as_they_finish` takes it; nothing of it changes what is found.
 
     Returns
     -------
@@ -145,33 +128,18 @@ def judge_tasks(
     NoSuchFile, UnusableRecording
         With `fail_fast`, if a recording cannot be read.
     """
-    keys = _keys(tasks, settings)
-    work = dict(zip(keys, tasks, strict=True))
-    judged: dict[str, Judged] = {}
-    with closing(_results(work, settings, effort, kept)) as results:
-        for key, result in results:
-            judged[key] = result
-            if effort.progress:
-                effort.progress(len(judged), len(work))
-    return [judged[key] for key in keys]
+    return results_of(
+        partial(_judge, settings=settings, fail_fast=fail_fast),
+        [(task,) for task in tasks],
+        _keys(tasks, settings),
+        kept=kept,
+        progress=progress,
+        **how,
+    )
 
 
-def _results(
-    work: dict[str, Task], settings: Settings, effort: Effort, kept: Kept | None
-) -> Generator[tuple[str, Judged]]:
-    """Yield what is kept, then the rest as it is computed."""
-    found = {key: kept.get(key) for key in work} if kept else {}
-    for key, content in found.items():
-        if content:
-            yield key, _unpacked(content)
-    judge = partial(_judge, settings=settings, fail_fast=effort.fail_fast)
-    missing = [(key, task) for key, task in work.items() if not found.get(key)]
-    options = {"backend": effort.backend, "scheduler": effort.scheduler}
-    with closing(as_they_finish(judge, missing, workers=effort.workers, **options)) as computed:
-        for key, judged in computed:
-            if kept and judged.problem != "unreadable":
-                kept.put(key, json.dumps(asdict(judged)).encode())
-            yield key, judged
+def _packed(judged: Judged) -> bytes | None:
+    return None if judged.problem == "unreadable" else json.dumps(asdict(judged)).encode()
 
 
 def _unpacked(content: bytes) -> Judged:
@@ -201,13 +169,10 @@ def _decisions(task: Task, settings: Settings) -> Judged:
     recognizer = recognizer_named(task.recognizer, settings)
     return Judged(
         tuple(
-            _accepted(recognizer, prepared.samples, claim, settings.strict) for claim in task.claims
+            bool(recognizer.match(prepared.samples, claim.words, strict=settings.strict).accepted)
+            for claim in task.claims
         )
     )
-
-
-def _accepted(recognizer: Recognizer, samples: Samples, claim: Claim, strict: bool) -> bool:
-    return bool(recognizer.match(samples, claim.words, strict=strict).accepted)
 
 
 @cache
@@ -224,7 +189,10 @@ def _settings_of(name: str, settings: Settings) -> Settings:
 
 def _keys(tasks: Sequence[Task], settings: Settings) -> list[str]:
     """Return a hash of all that decides the outcome of each task."""
-    sounds = {said: _sound(said) for said in dict.fromkeys(task.said for task in tasks)}
+    sounds = {
+        said: f"{type(said.recording).__name__} {sound_of(said.recording)}"
+        for said in dict.fromkeys(task.said for task in tasks)
+    }
     engines = {
         name: _engine(name, settings) for name in dict.fromkeys(task.recognizer for task in tasks)
     }
@@ -241,14 +209,6 @@ def _keys(tasks: Sequence[Task], settings: Settings) -> list[str]:
         ).hexdigest()
         for task in tasks
     ]
-
-
-def _sound(said: Said) -> str:
-    try:
-        digest = said.recording.content_hash()
-    except UNREADABLE:
-        return repr(said.recording)  # whoever reads it will say why it cannot be
-    return f"{type(said.recording).__name__} {digest}"
 
 
 def _engine(name: str, settings: Settings) -> list[str]:

@@ -55,23 +55,20 @@ class Labels:
     first: str
     rows: Mapping[str, Label]
 
-    def of(self, names: Iterable[str]) -> Label | None:
-        """Return what is said of the first of these names that is in the file."""
-        return next((self.rows[name] for name in names if name in self.rows), None)
+    def look_up(self, called: Sequence[Sequence[str]]) -> tuple[list[Label | None], list[str]]:
+        """Return what is said of each recording, and the sentence that says of how many nothing is.
 
-    def missing_note(self, missing: int, all_of_them: int) -> str:
-        """Return the sentence that says how many recordings the file says nothing of."""
-        return f"No labels in {self.name}: {missing:,} of {counted(all_of_them, 'recording')}."
-
-    def check(self, names: Iterable[Sequence[str]]) -> None:
-        """Refuse a file that says nothing of any recording.
+        Parameters
+        ----------
+        called : sequence of sequence of str
+            What the file may call each recording, the most exact first.
 
         Raises
         ------
         UsageError
-            If its first line is no header, or none of the names is in it.
+            If the first line of the file is no header, or it says nothing of any recording.
         """
-        known = {name for some in names for name in some}
+        known = {name for names in called for name in names}
         if self.first in known:
             raise UsageError(
                 f"{self.name} has no header: let its first line name the columns, "
@@ -82,6 +79,12 @@ class Labels:
                 f"{self.name} labels none of the recordings: its first column must hold paths "
                 "below the folder, file names or speakers"
             )
+        found = [
+            next((self.rows[name] for name in names if name in self.rows), None) for names in called
+        ]
+        missing = found.count(None)
+        note = f"No labels in {self.name}: {missing:,} of {counted(len(called), 'recording')}."
+        return found, [note] if missing else []
 
 
 def read_labels(path: Path) -> Labels:
@@ -136,6 +139,13 @@ def read_text(path: Path) -> str:
     if "\0" in text:
         raise UsageError(f"{shown(path)} is not a text file: save it as UTF-8")
     return text
+
+
+def csv_text(rows: Iterable[Sequence[str]]) -> str:
+    """Return rows as comma-separated values."""
+    buffer = StringIO()
+    csv.writer(buffer, lineterminator="\n").writerows(rows)
+    return buffer.getvalue()
 
 
 def file_names(parts: Sequence[str]) -> tuple[str, str]:
@@ -204,20 +214,17 @@ def _with_ages_grouped(rows: Mapping[str, Label]) -> Mapping[str, Label]:
     ages = {value for label in rows.values() for name, value in label.labels if name == "age"}
     if len(ages) <= MOST_AGES or not all(map(_is_number, ages)):
         return rows
+    groups = {True: f"under {ADULT}", False: f"{ADULT} or more"}
     return {
         key: replace(
             label,
             labels=tuple(
-                (name, _age_group(value) if name == "age" else value)
+                (name, groups[float(value) < ADULT] if name == "age" else value)
                 for name, value in label.labels
             ),
         )
         for key, label in rows.items()
     }
-
-
-def _age_group(age: str) -> str:
-    return f"under {ADULT}" if float(age) < ADULT else f"{ADULT} or more"
 
 
 def _is_number(text: str) -> bool:

@@ -21,65 +21,213 @@ Metrics
 - `equal_error_rate`: where the two are equal.
 - `min_detection_cost`: the normalised detection cost at its best threshold (minDCF).
 - `llr_cost` and `min_llr_cost`: Cllr, and what of it remains after the best calibration.
-- `threshold_at_fmr` and `fnmr_at_fmr`: the threshold that a false match rate asks for, and the
-  false non-match rate there.
+- `at_fmr`: the threshold that a false match rate asks for, and the false non-match rate there.
 - `Confusion`: every rate of the decisions that were made, under the names of three communities.
-- `rank_rate`, `true_positive_identification_rate`, `false_positive_identification_rate`: how often
-  a search among all enrolled people finds the right one, and the wrong one.
+- `Searches`: how often a search among all enrolled people finds the right one, and the wrong one.
+- `Measurement`: all of these.
 
 The terms are those of ISO/IEC 19795-1:2021, "Biometric performance testing and reporting".
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from membrane.errors import UsageError
-from membrane.evaluation.scores import Flags, Floats, ScoredTrials
+
+Floats = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.int32]
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredTrials:
+    """Trials that were scored; those of refused or unreadable recordings are not among them.
+
+    Parameters
+    ----------
+    scores : np.ndarray, shape (t,), float64
+        Log-likelihood ratios (natural log), or whatever the system under test gives; larger is
+        more alike.
+    similarities : np.ndarray, shape (t,), float64
+        Raw cosines.
+    accepted : np.ndarray, shape (t,), bool
+        What `verify` would decide of the voice, at the threshold in use.
+    same : np.ndarray, shape (t,), bool
+        Whether both are the same person.
+    enrolled, probes : np.ndarray, shape (t,), int32
+        Index of the enrolled person, and of the probe.
+    enrolled_speakers, probe_speakers : np.ndarray, shape (t,), int32
+        Index of their speakers, in one numbering.
+    """
+
+    scores: Floats
+    similarities: Floats
+    accepted: Flags
+    same: Flags
+    enrolled: Indices
+    probes: Indices
+    enrolled_speakers: Indices
+    probe_speakers: Indices
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def where(self, chosen: Flags) -> ScoredTrials:
+        """Return some of the trials.
+
+        Parameters
+        ----------
+        chosen : np.ndarray, shape (t,), bool
+        """
+        return ScoredTrials(*(getattr(self, field.name)[chosen] for field in fields(self)))
+
 
 NAN = float("nan")
 
 
 class Measure(NamedTuple):
-    """How a measure is called and shown.
+    """What a measure is called, how it is shown, and what it says.
 
     Parameters
     ----------
     title : str
     kind : {"rate", "cost", "bits", "score"}
+    meaning : str
+        One sentence.
     """
 
     title: str
     kind: Literal["rate", "cost", "bits", "score"]
+    meaning: str
 
 
 MEASURES = {
-    "eer": Measure("equal error rate (EER)", "rate"),
-    "min_dcf_01": Measure("minDCF, 1 % genuine, normalised", "cost"),
-    "min_dcf_05": Measure("minDCF, 5 % genuine, normalised", "cost"),
-    "cllr": Measure("Cllr", "bits"),
-    "min_cllr": Measure("minCllr", "bits"),
-    "fmr": Measure("false match rate (FMR) at the threshold", "rate"),
-    "fnmr": Measure("false non-match rate (FNMR) at the threshold", "rate"),
-    "fnmr_at_fmr_1": Measure("FNMR at FMR 1 %", "rate"),
-    "fnmr_at_fmr_01": Measure("FNMR at FMR 0.1 %", "rate"),
-    "threshold_at_fmr_1": Measure("threshold for FMR 1 %", "score"),
-    "threshold_at_fmr_01": Measure("threshold for FMR 0.1 %", "score"),
-    "rank_1": Measure("identified at rank 1", "rate"),
-    "rank_5": Measure("identified within rank 5", "rate"),
-    "tpir": Measure("true positive identification rate", "rate"),
-    "fpir": Measure("false positive identification rate", "rate"),
-    "positive_accuracy": Measure("positive accuracy", "rate"),
-    "negative_accuracy": Measure("negative accuracy", "rate"),
-    "sensitivity": Measure("sensitivity", "rate"),
-    "specificity": Measure("specificity", "rate"),
-    "precision": Measure("precision", "rate"),
-    "recall": Measure("recall", "rate"),
-    "accuracy": Measure("accuracy", "rate"),
+    "eer": Measure(
+        "equal error rate (EER)",
+        "rate",
+        "The rate at a threshold where strangers are accepted as often as the right person is"
+        " refused: one number to compare systems by, not what happens at a login.",
+    ),
+    "min_dcf_01": Measure(
+        "minDCF, 1 % genuine, normalised",
+        "cost",
+        "What the errors cost at the best threshold if 1 attempt in 100 is the right "
+        "person's; 1 is the cost of a system that never lets anybody in.",
+    ),
+    "min_dcf_05": Measure(
+        "minDCF, 5 % genuine, normalised",
+        "cost",
+        "The same if 1 attempt in 20 is the right person's.",
+    ),
+    "cllr": Measure(
+        "Cllr",
+        "bits",
+        "How much is lost if scores are taken for log-likelihood ratios: 0 bit is perfect, "
+        "and 1 bit is what a system costs that says nothing.",
+    ),
+    "min_cllr": Measure(
+        "minCllr",
+        "bits",
+        "The same after the best possible calibration, so that the difference to Cllr is what"
+        " calibration could still gain.",
+    ),
+    "fmr": Measure(
+        "false match rate (FMR) at the threshold",
+        "rate",
+        "How often a stranger's voice is accepted at the threshold in use.",
+    ),
+    "fnmr": Measure(
+        "false non-match rate (FNMR) at the threshold",
+        "rate",
+        "How often the right person's voice is refused at the threshold in use.",
+    ),
+    "fnmr_at_fmr_1": Measure(
+        "FNMR at FMR 1 %",
+        "rate",
+        "How often the right person is refused if the threshold lets 1 stranger in 100 pass.",
+    ),
+    "fnmr_at_fmr_01": Measure(
+        "FNMR at FMR 0.1 %",
+        "rate",
+        "How often the right person is refused if the threshold lets 1 stranger in 1,000 pass.",
+    ),
+    "threshold_at_fmr_1": Measure(
+        "threshold for FMR 1 %",
+        "score",
+        "The score from which at most 1 stranger in 100 is accepted.",
+    ),
+    "threshold_at_fmr_01": Measure(
+        "threshold for FMR 0.1 %",
+        "score",
+        "The score from which at most 1 stranger in 1,000 is accepted.",
+    ),
+    "rank_1": Measure(
+        "identified at rank 1",
+        "rate",
+        "How often the right person is the most alike of all the enrolled, if the speaker is "
+        "known to be one of them.",
+    ),
+    "rank_5": Measure(
+        "identified within rank 5",
+        "rate",
+        "How often the right person is among the five most alike of the enrolled.",
+    ),
+    "tpir": Measure(
+        "true positive identification rate",
+        "rate",
+        "How often a search that may also find nobody puts an enrolled speaker first and "
+        "accepts them at the threshold in use.",
+    ),
+    "fpir": Measure(
+        "false positive identification rate",
+        "rate",
+        "How often a search for somebody who is not enrolled finds anybody at the threshold "
+        "in use.",
+    ),
+    "positive_accuracy": Measure(
+        "positive accuracy",
+        "rate",
+        "The share of comparisons of one person that are accepted (the name in "
+        "You-Only-Speak-Once), which is 1 - FNMR.",
+    ),
+    "negative_accuracy": Measure(
+        "negative accuracy",
+        "rate",
+        "The share of comparisons of two people that are refused (the name in "
+        "You-Only-Speak-Once), which is 1 - FMR.",
+    ),
+    "sensitivity": Measure(
+        "sensitivity",
+        "rate",
+        "Positive accuracy, under the name that SpeechIdentity gives it.",
+    ),
+    "specificity": Measure(
+        "specificity",
+        "rate",
+        "Negative accuracy, under the name that SpeechIdentity gives it.",
+    ),
+    "precision": Measure(
+        "precision",
+        "rate",
+        "The share of accepted comparisons that were of one person, which depends on how many"
+        " comparisons of two people were made.",
+    ),
+    "recall": Measure(
+        "recall",
+        "rate",
+        "Positive accuracy, under the name that Membrane's first version gave it.",
+    ),
+    "accuracy": Measure(
+        "accuracy",
+        "rate",
+        "The share of all comparisons that were decided rightly, of which most are of two "
+        "people, so that it says little about the right person.",
+    ),
 }
 """Every measure by its key, in the order in which they are shown."""
 
@@ -201,7 +349,7 @@ def det_curve(scores: Floats, same: Flags, *, weights: Floats | None = None) -> 
     return Ranked.of(scores, same).curve(weights)
 
 
-def equal_error_rate(scores: Floats, same: Flags, *, weights: Floats | None = None) -> float:
+def equal_error_rate(curve: DetCurve) -> float:
     """Return the rate at which FMR and FNMR are equal.
 
     The two rates are steps and rarely meet at a threshold. Between the two neighbouring points of
@@ -217,13 +365,8 @@ def equal_error_rate(scores: Floats, same: Flags, *, weights: Floats | None = No
 
     Parameters
     ----------
-    scores, same, weights
-        As `det_curve`.
+    curve : DetCurve
     """
-    return _equal_error_rate(det_curve(scores, same, weights=weights))
-
-
-def _equal_error_rate(curve: DetCurve) -> float:
     difference = curve.fnmr - curve.fmr
     after = int(np.argmax(difference >= 0))
     before = after - 1
@@ -231,9 +374,7 @@ def _equal_error_rate(curve: DetCurve) -> float:
     return float(curve.fmr[before] + share * (curve.fmr[after] - curve.fmr[before]))
 
 
-def min_detection_cost(
-    scores: Floats, same: Flags, *, p_target: float, weights: Floats | None = None
-) -> float:
+def min_detection_cost(curve: DetCurve, *, p_target: float) -> float:
     """Return the least normalised detection cost of all thresholds.
 
     ``(p_target * FNMR + (1 - p_target) * FMR) / min(p_target, 1 - p_target)``: both errors cost 1,
@@ -241,8 +382,7 @@ def min_detection_cost(
 
     Parameters
     ----------
-    scores, same, weights
-        As `det_curve`.
+    curve : DetCurve
     p_target : float, in (0, 1)
         Share of genuine trials that is assumed.
 
@@ -251,15 +391,11 @@ def min_detection_cost(
     NIST 2018 Speaker Recognition Evaluation Plan (p_target 0.01 on telephone speech, 0.05 on that
     of videos).
     """
-    return _min_detection_cost(det_curve(scores, same, weights=weights), p_target)
-
-
-def _min_detection_cost(curve: DetCurve, p_target: float) -> float:
     costs = p_target * curve.fnmr + (1 - p_target) * curve.fmr
     return float(costs.min() / min(p_target, 1 - p_target))
 
 
-def llr_cost(scores: Floats, same: Flags, *, weights: Floats | None = None) -> float:
+def llr_cost(curve: DetCurve) -> float:
     """Return Cllr: what it costs to take the scores for log-likelihood ratios, in bits.
 
     Scores that say nothing (all 0) cost 1 bit, misleading ones more. The number means something
@@ -268,25 +404,20 @@ def llr_cost(scores: Floats, same: Flags, *, weights: Floats | None = None) -> f
 
     Parameters
     ----------
-    scores, same, weights
-        As `det_curve`.
+    curve : DetCurve
 
     References
     ----------
     N. Brümmer and J. du Preez, "Application-independent evaluation of speaker detection", Computer
     Speech and Language 20, 2006.
     """
-    return _llr_cost(det_curve(scores, same, weights=weights))
-
-
-def _llr_cost(curve: DetCurve) -> float:
     ratios = curve.thresholds[:-1]
     missed = np.logaddexp(0, -ratios) @ curve.genuine / curve.genuine.sum()
     matched = np.logaddexp(0, ratios) @ curve.impostor / curve.impostor.sum()
     return float((missed + matched) / (2 * np.log(2)))
 
 
-def min_llr_cost(scores: Floats, same: Flags, *, weights: Floats | None = None) -> float:
+def min_llr_cost(curve: DetCurve) -> float:
     """Return minCllr: Cllr after the best increasing map of the scores, in bits.
 
     The map is found by pooling adjacent violators (isotonic regression of the labels on the
@@ -295,18 +426,13 @@ def min_llr_cost(scores: Floats, same: Flags, *, weights: Floats | None = None) 
 
     Parameters
     ----------
-    scores, same, weights
-        As `det_curve`.
+    curve : DetCurve
 
     References
     ----------
     As `llr_cost`; that the map is the best for every prior: N. Brümmer and J. du Preez, "The PAV
     algorithm optimizes binary proper scoring rules", arXiv:1304.2331, 2013.
     """
-    return _min_llr_cost(det_curve(scores, same, weights=weights))
-
-
-def _min_llr_cost(curve: DetCurve) -> float:
     from scipy.optimize import isotonic_regression
     from scipy.special import xlogy
 
@@ -319,35 +445,22 @@ def _min_llr_cost(curve: DetCurve) -> float:
     return float(-bits / (2 * np.log(2)))
 
 
-def threshold_at_fmr(
-    scores: Floats, same: Flags, *, fmr: float, weights: Floats | None = None
-) -> float:
-    """Return the least score that, as the threshold, has at most this FMR; infinity if none has.
+def at_fmr(curve: DetCurve, fmr: float) -> tuple[float, float]:
+    """Return the least score that, as the threshold, has at most this FMR, and the FNMR there.
 
-    Not-a-number where there are fewer than ``1 / fmr`` impostor trials: the first false match
-    would exceed the level already, so that none of theirs says where it lies.
+    The threshold is infinity if no score has. Nothing is interpolated: the FNMR is what such a
+    threshold does. Both are not-a-number where there are fewer than ``1 / fmr`` impostor trials:
+    the first false match would exceed the level already, so that none of theirs says where it lies.
 
     Parameters
     ----------
-    scores, same, weights
-        As `det_curve`.
+    curve : DetCurve
     fmr : float, in (0, 1)
+
+    Returns
+    -------
+    threshold, fnmr : float
     """
-    return _at_fmr(det_curve(scores, same, weights=weights), fmr)[0]
-
-
-def fnmr_at_fmr(scores: Floats, same: Flags, *, fmr: float, weights: Floats | None = None) -> float:
-    """Return the FNMR at `threshold_at_fmr`, nothing interpolated: as such a threshold works.
-
-    Parameters
-    ----------
-    scores, same, weights, fmr
-        As `threshold_at_fmr`.
-    """
-    return _at_fmr(det_curve(scores, same, weights=weights), fmr)[1]
-
-
-def _at_fmr(curve: DetCurve, fmr: float) -> tuple[float, float]:
     if curve.impostor.sum() < 1 / fmr:
         return NAN, NAN
     place = int(np.argmax(curve.fmr <= fmr))
@@ -361,13 +474,13 @@ def curve_measures(curve: DetCurve) -> dict[str, float]:
     ----------
     curve : DetCurve
     """
-    at_1, at_01 = _at_fmr(curve, 0.01), _at_fmr(curve, 0.001)
+    at_1, at_01 = at_fmr(curve, 0.01), at_fmr(curve, 0.001)
     return {
-        "eer": _equal_error_rate(curve),
-        "min_dcf_01": _min_detection_cost(curve, 0.01),
-        "min_dcf_05": _min_detection_cost(curve, 0.05),
-        "cllr": _llr_cost(curve),
-        "min_cllr": _min_llr_cost(curve),
+        "eer": equal_error_rate(curve),
+        "min_dcf_01": min_detection_cost(curve, p_target=0.01),
+        "min_dcf_05": min_detection_cost(curve, p_target=0.05),
+        "cllr": llr_cost(curve),
+        "min_cllr": min_llr_cost(curve),
         "fnmr_at_fmr_1": at_1[1],
         "fnmr_at_fmr_01": at_01[1],
         "threshold_at_fmr_1": at_1[0],
@@ -466,7 +579,8 @@ class Searches:
     def of(cls, scored: ScoredTrials) -> Searches:
         """Search with every probe."""
         _, first, probes = np.unique(scored.probes, return_index=True, return_inverse=True)
-        own = _best(scored.scores[scored.same], probes[scored.same], len(first))
+        own = np.full(len(first), -np.inf)  # the greatest score of each probe with its speaker
+        np.maximum.at(own, probes[scored.same], scored.scores[scored.same])
         ahead = ~scored.same & (scored.scores >= own[probes])
         people = _people(probes, scored.enrolled_speakers, len(first))
         return cls(
@@ -478,12 +592,31 @@ class Searches:
             other_accepted=_any(probes[~scored.same & scored.accepted], len(first)),
         )
 
+    def measures(self, weights: Floats | None = None) -> dict[str, float]:
+        """Return every rate of searches by its key in `MEASURES`.
 
-def _best(scores: Floats, probes: npt.NDArray[np.intp], count: int) -> Floats:
-    """Return the greatest score of each probe, minus infinity where it has none."""
-    best = np.full(count, -np.inf)
-    np.maximum.at(best, probes, scores)
-    return best
+        ``rank_1`` and ``rank_5`` (closed-set) and ``tpir`` (open-set) are of the probes whose
+        speaker is among the enrolled that they were compared with; not-a-number unless every probe
+        was compared with two people or more: a choice of one is none. ``fpir`` is how often anybody
+        is accepted for a speaker who is not enrolled (open-set): every probe stands for such a
+        speaker, with the voiceprints of its own left out.
+
+        Parameters
+        ----------
+        weights : np.ndarray, shape (p,), optional
+            How many times each probe counts.
+        """
+
+        def mean(right: Flags, counted: Flags) -> float:
+            counts = counted.astype(np.float64) if weights is None else counted * weights
+            return _share(float(right @ counts), float(counts.sum()))
+
+        return {
+            "rank_1": mean(self.ranks == 1, self.known),
+            "rank_5": mean(self.ranks <= 5, self.known),
+            "tpir": mean((self.ranks == 1) & self.own_accepted, self.known),
+            "fpir": mean(self.other_accepted, self.others),
+        }
 
 
 def _any(probes: npt.NDArray[np.intp], count: int) -> Flags:
@@ -498,57 +631,6 @@ def _people(
     span = int(people.max(initial=0)) + 1
     pairs = np.unique(probes * span + people)
     return np.bincount(pairs // span, minlength=count)
-
-
-def rank_rate(searches: Searches, *, rank: int, weights: Floats | None = None) -> float:
-    """Return how often the right person is among the `rank` most alike (closed-set).
-
-    Of the probes whose speaker is among the enrolled that they were compared with. Not-a-number
-    unless every probe was compared with two people or more: a choice of one is none.
-
-    Parameters
-    ----------
-    searches : Searches
-    rank : int
-    weights : np.ndarray, shape (p,), optional
-        How many times each probe counts.
-    """
-    return _mean(searches.ranks <= rank, searches.known, weights)
-
-
-def true_positive_identification_rate(
-    searches: Searches, *, weights: Floats | None = None
-) -> float:
-    """Return how often an enrolled speaker comes first and is accepted (open-set).
-
-    Not-a-number where `rank_rate` is.
-
-    Parameters
-    ----------
-    searches, weights
-        As `rank_rate`.
-    """
-    return _mean((searches.ranks == 1) & searches.own_accepted, searches.known, weights)
-
-
-def false_positive_identification_rate(
-    searches: Searches, *, weights: Floats | None = None
-) -> float:
-    """Return how often anybody is accepted for a speaker who is not enrolled (open-set).
-
-    Every probe stands for such a speaker: voiceprints of its own speaker are left out.
-
-    Parameters
-    ----------
-    searches, weights
-        As `rank_rate`.
-    """
-    return _mean(searches.other_accepted, searches.others, weights)
-
-
-def _mean(right: Flags, counted: Flags, weights: Floats | None) -> float:
-    counts = counted if weights is None else counted * weights
-    return _share(float(right @ counts.astype(np.float64)), float(counts.sum()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -584,31 +666,10 @@ class Measurement:
         probe_weights : np.ndarray, shape (p,), optional
             Of the probes as searches.
         """
-        scored, searches = self.scored, self.searches
+        scored = self.scored
         found = {
             **curve_measures(self.ranked.curve(weights)),
             **Confusion.of(scored.accepted, scored.same, weights=weights).measures(),
-            "rank_1": rank_rate(searches, rank=1, weights=probe_weights),
-            "rank_5": rank_rate(searches, rank=5, weights=probe_weights),
-            "tpir": true_positive_identification_rate(searches, weights=probe_weights),
-            "fpir": false_positive_identification_rate(searches, weights=probe_weights),
+            **self.searches.measures(probe_weights),
         }
         return {key: found[key] for key in MEASURES}
-
-
-def measures(scored: ScoredTrials, *, threshold: float) -> dict[str, float]:
-    """Return every measure of `MEASURES` by its key.
-
-    Parameters
-    ----------
-    scored : ScoredTrials
-    threshold : float
-        The score in use. What is accepted at it stands in `ScoredTrials.accepted`, because a login
-        may ask for more than the score.
-
-    Raises
-    ------
-    UsageError
-        As `validate`.
-    """
-    return Measurement.of(scored).measures()

@@ -117,11 +117,17 @@ def _results(
 
     jobs = min(workers or joblib.cpu_count(), len(calls))
     tasks = [joblib.delayed(function)(*arguments) for arguments in calls]
-    with _registered(backend), joblib.parallel_config(backend=backend, **options):
-        try:
-            parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
-        except ValueError:  # this backend gives lists only
-            parallel = joblib.Parallel(n_jobs=jobs)
+    try:
+        with joblib.parallel_config(backend=backend, **options):
+            try:
+                parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
+            except ValueError:  # this backend gives lists only
+                parallel = joblib.Parallel(n_jobs=jobs)
+    except ImportError as error:
+        raise EngineUnavailable(
+            f"the backend {backend} cannot be loaded ({error}): install it, or use "
+            f"{DEFAULT_BACKEND}"
+        ) from None
     if not parallel.return_generator:
         chunk = CHUNK_PER_WORKER * jobs
         for start in range(0, len(tasks), chunk):
@@ -163,17 +169,6 @@ def deaf_to_interrupts() -> Iterator[None]:
 
 
 @contextmanager
-def _registered(backend: str) -> Iterator[None]:
-    try:
-        yield
-    except ImportError as error:
-        raise EngineUnavailable(
-            f"the backend {backend} cannot be loaded ({error}): install it, or use "
-            f"{DEFAULT_BACKEND}"
-        ) from None
-
-
-@contextmanager
 def _cluster(scheduler: str | None) -> Iterator[Any]:
     """Yield a connection to a Dask cluster."""
     try:
@@ -201,17 +196,13 @@ def _cluster(scheduler: str | None) -> Iterator[Any]:
             f"no Dask scheduler answers at {address}: start one with `dask scheduler`"
         ) from None
     with client:
-        _wait_for_workers(client, address)
+        try:
+            client.wait_for_workers(1, timeout=PATIENCE_S)
+        except TimeoutError:
+            raise EngineUnavailable(
+                f"the cluster at {address} has no workers: start some with `dask worker {address}`"
+            ) from None
         yield client
-
-
-def _wait_for_workers(client: Any, address: str) -> None:
-    try:
-        client.wait_for_workers(1, timeout=PATIENCE_S)
-    except TimeoutError:
-        raise EngineUnavailable(
-            f"the cluster at {address} has no workers: start some with `dask worker {address}`"
-        ) from None
 
 
 @contextmanager

@@ -31,16 +31,14 @@ import numpy.typing as npt
 from membrane.errors import UsageError
 from membrane.evaluation.claims import FALSE, RIGHT, candidates, claims_about
 from membrane.evaluation.conditions import Condition
-from membrane.evaluation.intervals import Estimate, clopper_pearson, upper_bound
+from membrane.evaluation.intervals import Estimate, clopper_pearson, estimate_of
 from membrane.evaluation.judging import (
-    Effort,
     Judged,
-    Progress,
     Task,
     judge_tasks,
     recognizer_named,
 )
-from membrane.evaluation.keeping import Kept
+from membrane.evaluation.keeping import Kept, Progress
 from membrane.evaluation.labels import counted
 from membrane.evaluation.transcripts import Said
 from membrane.evaluation.wording import MISSING, percent, shown
@@ -148,7 +146,16 @@ class PhraseEvaluation:
         return {
             "strict": self.strict,
             "unknown_words": self.unknown,
-            "rates": [_rates_as_json(rates) for rates in self.rates],
+            "rates": [
+                {
+                    "recognizer": rates.recognizer,
+                    "condition": rates.condition,
+                    "words": rates.words,
+                    "counts": dict(rates.counts),
+                    "errors": {kind: _error_as_json(error) for kind, error in rates.errors.items()},
+                }
+                for rates in self.rates
+            ],
             "notes": list(self.notes),
             "provenance": dict(self.provenance),
         }
@@ -238,7 +245,10 @@ def evaluate_phrases(  # noqa: PLR0913 (each is a choice of its own)
     Unavailable
         If a recognizer cannot run here.
     """
-    _require_whole(conditions)
+    if any(condition.seconds is not None for condition in conditions):
+        raise UsageError(
+            "a phrase that is cut is another phrase: evaluate phrases without --seconds"
+        )
     strangers = _unknown_to(recognizers, settings)
     phrases = {one.words for one in said}
     unknown = {phrase: strangers(phrase) for phrase in phrases}
@@ -251,8 +261,17 @@ def evaluate_phrases(  # noqa: PLR0913 (each is a choice of its own)
         for condition in conditions
         for one, claimed in zip(known, claims, strict=True)
     ]
-    effort = Effort(workers, backend, scheduler, progress, fail_fast)
-    outcomes = list(zip(tasks, judge_tasks(tasks, settings, effort, kept=kept), strict=True))
+    judged = judge_tasks(
+        tasks,
+        settings,
+        kept=kept,
+        progress=progress,
+        fail_fast=fail_fast,
+        workers=workers,
+        backend=backend,
+        scheduler=scheduler,
+    )
+    outcomes = list(zip(tasks, judged, strict=True))
     left_out = len(said) - len(known)
     notes = [*_unknown_notes(left_out, unknown.values()), *_unreadable_notes(outcomes)]
     if not any(judged.accepted for _, judged in outcomes):
@@ -263,13 +282,6 @@ def evaluate_phrases(  # noqa: PLR0913 (each is a choice of its own)
 
 
 Outcomes = list[tuple[Task, Judged]]
-
-
-def _require_whole(conditions: Iterable[Condition]) -> None:
-    if any(condition.seconds is not None for condition in conditions):
-        raise UsageError(
-            "a phrase that is cut is another phrase: evaluate phrases without --seconds"
-        )
 
 
 def _unknown_to(recognizers: Sequence[str], settings: Settings) -> Callable[[str], list[str]]:
@@ -355,12 +367,7 @@ def _resampled(errors: npt.NDArray[np.int64], claims: npt.NDArray[np.int64], see
     chance = np.random.default_rng(seed)
     drawn = chance.multinomial(speakers, np.full(speakers, 1 / speakers), size=RESAMPLES)
     low, high = np.percentile((drawn @ errors) / (drawn @ claims), (2.5, 97.5))
-    bound = upper_bound(0, speakers)
-    if rate == 0:
-        high = bound
-    elif rate == 1:
-        low = 1 - bound
-    return Estimate(rate, min(float(low), rate), max(float(high), rate))
+    return estimate_of(rate, (float(low), float(high)), speakers)
 
 
 def _unknown_notes(left_out: int, unknown: Iterable[Sequence[str]]) -> list[str]:
@@ -393,16 +400,6 @@ def _nothing_judged(outcomes: Outcomes, notes: Sequence[str]) -> str:
     reasons = Counter(judged.reason for _, judged in outcomes if judged.problem)
     why = reasons.most_common(1)[0][0] if reasons else notes[0] if notes else "nothing was said"
     return f"no phrase could be judged: {why.rstrip('.')}"
-
-
-def _rates_as_json(rates: PhraseRates) -> dict[str, Any]:
-    return {
-        "recognizer": rates.recognizer,
-        "condition": rates.condition,
-        "words": rates.words,
-        "counts": dict(rates.counts),
-        "errors": {kind: _error_as_json(error) for kind, error in rates.errors.items()},
-    }
 
 
 def _error_as_json(error: ErrorRate) -> dict[str, Any]:

@@ -30,22 +30,14 @@ class Plot:
     draw : callable
         Makes a matplotlib figure of an evaluation.
     wanted : callable
-        Tells whether an evaluation holds what the plot is made of.
+        Returns what of an evaluation the plot is made of, or whether there is any.
     """
 
     name: str
     title: str
     caption: str
     draw: Callable[[Evaluation], Any]
-    wanted: Callable[[Evaluation], bool]
-
-
-def _has_errors(evaluation: Evaluation) -> bool:
-    return bool(score_plots.judged(evaluation))
-
-
-def _has_noise(evaluation: Evaluation) -> bool:
-    return bool(score_plots.noisy(evaluation))
+    wanted: Callable[[Evaluation], object]
 
 
 def _has_speakers(evaluation: Evaluation) -> bool:
@@ -62,7 +54,7 @@ PLOTS = (
         "beyond it. The diamond may lie off its curve, because a decision also looks at every "
         "stretch of the recording.",
         score_plots.det,
-        _has_errors,
+        score_plots.judged,
     ),
     Plot(
         "scores",
@@ -70,7 +62,7 @@ PLOTS = (
         "The less the two hills overlap, the fewer errors. Right of the threshold is accepted. The "
         "outermost bars hold what lies beyond them.",
         score_plots.scores,
-        _has_errors,
+        score_plots.judged,
     ),
     Plot(
         "errors",
@@ -78,7 +70,7 @@ PLOTS = (
         "A higher threshold lets fewer strangers in and refuses the right person more often. Where "
         "a curve leaves at the bottom, no error was seen.",
         score_plots.errors,
-        _has_errors,
+        score_plots.judged,
     ),
     Plot(
         "box",
@@ -86,14 +78,14 @@ PLOTS = (
         "The line in a box is the median, the box holds the middle half of the scores, and the "
         "whiskers reach from the 1st to the 99th percentile.",
         score_plots.box,
-        _has_errors,
+        score_plots.judged,
     ),
     Plot(
         "noise",
         "Equal error rate against the signal-to-noise ratio for each kind of noise",
         "Bars are 95 % intervals. The dotted line is the recordings as they are.",
         score_plots.noise,
-        _has_noise,
+        score_plots.noisy,
     ),
     Plot(
         "similarity",

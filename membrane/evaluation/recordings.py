@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import TypeVar
@@ -18,7 +18,6 @@ from membrane.audio.utterance import SAMPLE_RATE, Utterance
 from membrane.errors import NoSuchFile, UndecodableAudio, UsageError
 from membrane.evaluation.folders import Sound, find_sounds
 from membrane.evaluation.labels import (
-    Labels,
     comparable,
     counted,
     read_labels,
@@ -115,13 +114,10 @@ class Found:
         By corpus in the order of the folders, then by path.
     notes : tuple of str
         What was left out and why, and what falsifies error rates; a sentence each.
-    skipped : tuple of Path
-        The files that were left out.
     """
 
     recordings: tuple[Recording, ...]
     notes: tuple[str, ...] = ()
-    skipped: tuple[Path, ...] = ()
 
 
 def find_recordings(
@@ -164,16 +160,29 @@ def find_recordings(
     notes: list[str] = []
     sounds = find_sounds(list(map(Path, folders)), notes)
     if labels is not None:
-        sounds = _labelled(sounds, read_labels(labels), notes)
+        found, unlabelled = read_labels(labels).look_up([sound.names for sound in sounds])
+        notes += unlabelled
+        sounds = [
+            sound
+            if label is None
+            else replace(sound, labels=label.labels, speaker=label.speaker or sound.speaker)
+            for sound, label in zip(sounds, found, strict=True)
+        ]
     kept = _chosen([sound for sound in sounds if sound.speaker], only, without, notes)
-    _note_strays(sounds, notes)
-    recordings = [_recording(sound) for sound in kept]
+    strays = [shown(sound.path) for sound in sounds if not sound.speaker]
+    if strays:
+        notes.append(
+            f"Left out: {counted(len(strays), 'recording')} beside the folders of the speakers, "
+            f"such as {strays[0]}."
+        )
+    recordings = [
+        Recording((sound.path,), shown(sound.full_speaker), shown(sound.corpus), sound.labels)
+        for sound in kept
+    ]
     if pieces_s is not None:
         recordings = _cut_and_joined(recordings, pieces_s, notes)
     notes += duplicate_notes(recordings)
-    used = {file for one in recordings for file in one.files}
-    skipped = tuple(sound.path for sound in sounds if sound.path not in used)
-    return Found(tuple(recordings), tuple(notes), skipped)
+    return Found(tuple(recordings), tuple(notes))
 
 
 def duplicates(recordings: Iterable[Recording]) -> list[tuple[str, str]]:
@@ -190,7 +199,7 @@ def duplicates(recordings: Iterable[Recording]) -> list[tuple[str, str]]:
     """
     speakers = {file: one.speaker for one in recordings for file in one.files}
     groups: list[list[Path]] = [list(speakers)]
-    for key in (_size, _middle, _digest):
+    for key in (lambda path: path.stat().st_size, _middle, _digest):
         groups = [part for group in groups for part in _alike(group, key)]
     return [
         (shown(first), shown(other))
@@ -212,26 +221,6 @@ def duplicate_notes(recordings: Iterable[Recording]) -> list[str]:
     ]
 
 
-def _recording(sound: Sound) -> Recording:
-    speaker = f"{sound.corpus}/{sound.speaker}" if sound.corpus else sound.speaker
-    return Recording((sound.path,), shown(speaker), shown(sound.corpus), sound.labels)
-
-
-def _labelled(sounds: Sequence[Sound], labels: Labels, notes: list[str]) -> list[Sound]:
-    names = [sound.names for sound in sounds]
-    labels.check(names)
-    found = [labels.of(some) for some in names]
-    missing = found.count(None)
-    if missing:
-        notes.append(labels.missing_note(missing, len(sounds)))
-    return [
-        sound
-        if label is None
-        else replace(sound, labels=label.labels, speaker=label.speaker or sound.speaker)
-        for sound, label in zip(sounds, found, strict=True)
-    ]
-
-
 def _chosen(
     sounds: list[Sound], only: Path | None, without: Path | None, notes: list[str]
 ) -> list[Sound]:
@@ -240,12 +229,7 @@ def _chosen(
     if only is not None:
         listed = listed_in(only)
         sounds = [sound for sound in sounds if not listed.isdisjoint(sound.listed_as)]
-    if without is not None:
-        listed = listed_in(without)
-        before = len(sounds)
-        sounds = [sound for sound in sounds if listed.isdisjoint(sound.listed_as)]
-        if len(sounds) == before:
-            notes.append(f"{shown(without)} leaves nothing out: it names none of the recordings.")
+    sounds = without_listed(sounds, without, notes)
     if not sounds:
         lists = " and ".join(shown(path) for path in (only, without) if path is not None)
         raise UsageError(
@@ -253,6 +237,33 @@ def _chosen(
             "list speakers, corpus/speaker or corpus/file.flac, one a line"
         )
     return sounds
+
+
+def without_listed(
+    sounds: Sequence[Sound], without: Path | None, notes: list[str] | None = None
+) -> list[Sound]:
+    """Return the sounds that a list does not name.
+
+    Parameters
+    ----------
+    sounds : sequence of Sound
+    without : Path or None
+        As `listed_in` reads it.
+    notes : list of str, optional
+        Gets a sentence if the list names none of them.
+
+    Raises
+    ------
+    NoSuchFile, UsageError
+        If the list is not there, or is not text.
+    """
+    if without is None:
+        return list(sounds)
+    listed = listed_in(without)
+    kept = [sound for sound in sounds if listed.isdisjoint(sound.listed_as)]
+    if notes is not None and len(kept) == len(sounds):
+        notes.append(f"{shown(without)} leaves nothing out: it names none of the recordings.")
+    return kept
 
 
 def listed_in(path: Path) -> frozenset[str]:
@@ -277,15 +288,6 @@ def listed_in(path: Path) -> frozenset[str]:
     )
 
 
-def _note_strays(sounds: Sequence[Sound], notes: list[str]) -> None:
-    strays = [shown(sound.path) for sound in sounds if not sound.speaker]
-    if strays:
-        notes.append(
-            f"Left out: {counted(len(strays), 'recording')} beside the folders of the speakers, "
-            f"such as {strays[0]}."
-        )
-
-
 def _cut_and_joined(
     recordings: Sequence[Recording], pieces_s: float, notes: list[str]
 ) -> list[Recording]:
@@ -299,13 +301,16 @@ def _cut_and_joined(
             pieces += _cut(one, seconds, pieces_s)
         else:
             short.append((one, seconds))
-    waiting: dict[tuple[object, ...], _Joining] = {}
+    waiting: dict[tuple[object, ...], list[Path]] = {}
+    lengths: dict[tuple[object, ...], float] = {}
     for one, seconds in sorted(short, key=_mixed):
-        joining = waiting.setdefault((one.speaker, one.corpus, one.labels), _Joining())
-        joining.add(one, seconds)
-        if joining.seconds >= pieces_s:
-            pieces.append(joining.take())
-    left = sum(len(joining.files) for joining in waiting.values())
+        alike = (one.speaker, one.corpus, one.labels)
+        waiting.setdefault(alike, []).append(one.files[0])
+        lengths[alike] = lengths.get(alike, 0.0) + seconds
+        if lengths[alike] >= pieces_s:
+            del lengths[alike]
+            pieces.append(replace(one, files=tuple(waiting.pop(alike))))
+    left = sum(map(len, waiting.values()))
     if left:
         notes.append(
             f"Left out: {counted(left, 'recording')} shorter than {pieces_s:g} s even when joined "
@@ -324,24 +329,6 @@ def _mixed(short: tuple[Recording, float]) -> tuple[str, bytes]:
     """
     recording, _ = short
     return recording.speaker, sha256(os.fsencode(recording.files[0].name)).digest()
-
-
-@dataclass
-class _Joining:
-    """Short recordings of one speaker, on their way to be one."""
-
-    files: list[Recording] = field(default_factory=list)
-    seconds: float = 0.0
-
-    def add(self, recording: Recording, seconds: float) -> None:
-        self.files.append(recording)
-        self.seconds += seconds
-
-    def take(self) -> Recording:
-        """Return them as one, and begin again."""
-        joined = replace(self.files[0], files=tuple(one.files[0] for one in self.files))
-        self.files, self.seconds = [], 0.0
-        return joined
 
 
 def _cut(recording: Recording, seconds: float, pieces_s: float) -> list[Recording]:
@@ -376,10 +363,6 @@ def _alike(files: Sequence[Path], key: Callable[[Path], Hashable]) -> list[list[
             groups.setdefault(key(file), []).append(file)
     # Files of no bytes hold no recording.
     return [group for value, group in groups.items() if value and len(group) > 1]
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size
 
 
 def _middle(path: Path) -> bytes:

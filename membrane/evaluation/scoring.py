@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from membrane.evaluation.metrics import Flags, Floats, Indices, ScoredTrials
 from membrane.evaluation.recordings import Recording
-from membrane.evaluation.scores import Flags, Floats, Indices, ScoredTrials
 from membrane.evaluation.trials import Enrolled, Trials
 from membrane.evaluation.voices import Heard, Job
 from membrane.store.voiceprint import VECTOR_SIZE
@@ -222,18 +222,13 @@ def _compare_block(
     embeddings = [embedding for one in columns if (embedding := probes[one].embedding) is not None]
     vectors = voices.vectors[rows]
     heard = np.stack([one.vector for one in embeddings])
-    stretches = np.stack([_stretch(vectors, one) for one in embeddings], axis=1)
+    # How alike the least similar stretch of each probe is to each voiceprint.
+    stretches = np.stack([(vectors @ one.partials.T).min(axis=1) for one in embeddings], axis=1)
     return (
         (vectors @ heard.T)[row, column].astype(np.float64),
         normalisation.matrix(vectors, heard)[row, column].astype(np.float64),
         stretches[row, column].astype(np.float64),
     )
-
-
-def _stretch(vectors: Vector, embedding: Embedding) -> Vector:
-    """Return how alike the least similar stretch of a probe is to each voiceprint."""
-    least: Vector = (vectors @ embedding.partials.T).min(axis=1)
-    return least
 
 
 def _unit(vectors: Vector) -> Vector:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from membrane.evaluation.calibrating import Calibrated
 from membrane.evaluation.evaluation import Evaluation, Outcome, measures_as_json
 from membrane.evaluation.intervals import Estimate
+from membrane.evaluation.labels import csv_text
 from membrane.evaluation.metrics import MEASURES
 from membrane.evaluation.wording import MISSING, percent, shown
 from membrane.voice.levels import COUNTED, LEVELS, supported
@@ -70,13 +69,6 @@ def as_csv(evaluation: Evaluation) -> str:
     """Return a line for each condition, group and measure."""
     heads = ("condition", "group", "measure", "value", "low", "high")
     return csv_text((heads, *_cells(evaluation)))
-
-
-def csv_text(rows: Iterable[Sequence[str]]) -> str:
-    """Return rows as comma-separated values."""
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerows(rows)
-    return buffer.getvalue()
 
 
 def _cells(evaluation: Evaluation) -> Iterator[tuple[str, ...]]:

@@ -2,26 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import platform
+import shlex
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from functools import cached_property, partial
+from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from membrane.errors import ModelUnavailable, OutputUnwritable, UsageError
-
-if TYPE_CHECKING:
-    from membrane.console import View
-    from membrane.evaluation.calibrating import Calibrated, Goal
-    from membrane.evaluation.conditions import Condition
-    from membrane.evaluation.evaluation import Evaluation
-    from membrane.evaluation.recordings import Found, Recording
-    from membrane.evaluation.transcripts import Said
-    from membrane.evaluation.trials import Trials
-    from membrane.evaluation.voices import Heard, Job
-    from membrane.settings import Settings
-    from membrane.voice.judge import Judge
-    from membrane.voice.normalisation import Cohort
+from membrane import __version__, models
+from membrane.console import View, sentence
+from membrane.errors import MembraneError, ModelUnavailable, OutputUnwritable, UsageError
+from membrane.evaluation import phrases, tables
+from membrane.evaluation.calibrating import Calibrated, Goal, HeardTrials, calibrate
+from membrane.evaluation.conditions import Condition
+from membrane.evaluation.evaluation import Evaluation, evaluate
+from membrane.evaluation.judging import kept_decisions
+from membrane.evaluation.labels import counted, csv_text
+from membrane.evaluation.plots import draw_all
+from membrane.evaluation.recordings import Found, Recording, find_recordings
+from membrane.evaluation.report import write_report
+from membrane.evaluation.scoring import voices_of_speakers
+from membrane.evaluation.transcripts import Said, digit_strings, read_transcripts
+from membrane.evaluation.trials import (
+    Trials,
+    against_database,
+    all_pairs,
+    enrol_and_probe,
+    read_trial_list,
+    side_by_side,
+)
+from membrane.evaluation.voices import Heard, Job, VoiceCache, hear
+from membrane.login.voices import Voices
+from membrane.models import sha256_of
+from membrane.settings import Settings, calibration_file
+from membrane.store.joblib_store import JoblibStore
+from membrane.tasks import require_writable
+from membrane.voice.calibration import require_place
+from membrane.voice.judge import COHORT, Judge, cohort_beside
+from membrane.voice.normalisation import Cohort, normalisation_named, save_cohort
 
 
 @dataclass(frozen=True)
@@ -115,12 +138,15 @@ class Outputs:
 
     def check(self) -> None:
         """Refuse what cannot be written before hours were spent on it."""
-        from membrane.tasks import require_writable
-
         if self.report is not None:
             require_writable(self.report)
         if self.plots is not None:
-            _make_folder(self.plots)
+            try:
+                self.plots.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise OutputUnwritable(
+                    f"{self.plots} is no folder for plots ({error.strerror})"
+                ) from None
             require_writable(self.plots / "det.png")
 
 
@@ -150,8 +176,6 @@ class Evaluations:
         resamples: int = 200,
     ) -> None:
         """Measure error rates, show them and write them."""
-        from membrane.evaluation.evaluation import evaluate
-
         outputs.check()
         notes, trials = self.trials()
         evaluation = evaluate(
@@ -180,12 +204,6 @@ class Evaluations:
         as_csv: bool,
     ) -> None:
         """Measure how often words are judged wrongly, and show it."""
-        from membrane.evaluation import phrases
-        from membrane.evaluation.judging import kept_decisions
-        from membrane.evaluation.labels import counted
-        from membrane.evaluation.provenance import provenance_of
-        from membrane.evaluation.tables import csv_text
-
         found = self._found()
         said = _said(found.recordings, transcripts, digits)
         names = tuple(recognizers) or (self.settings.recognizer,)
@@ -221,8 +239,6 @@ class Evaluations:
         self, *, only: Path | None = None, without: Path | None = None
     ) -> tuple[list[str], Trials]:
         """Return who is compared with which recordings, and what was left out of them."""
-        from membrane.evaluation.trials import read_trial_list, side_by_side
-
         material = self.material
         if material.trial_list is not None:
             root = material.root or Path.cwd()
@@ -234,8 +250,6 @@ class Evaluations:
         return notes, side_by_side([self._compared(one) for one in found])
 
     def _compared(self, found: Found) -> Trials:
-        from membrane.evaluation.trials import against_database, all_pairs, enrol_and_probe
-        from membrane.store.joblib_store import JoblibStore
 
         if self.material.pairs:
             return all_pairs(found.recordings)
@@ -251,7 +265,6 @@ class Evaluations:
         only: Path | None = None,
         without: Path | None = None,
     ) -> Found:
-        from membrane.evaluation.recordings import find_recordings
 
         material = self.material
         return find_recordings(
@@ -267,11 +280,6 @@ class Evaluations:
         """The strangers of one's own to normalise with, one voice of each."""
         if self.material.cohort is None:
             return None
-        from membrane.evaluation.provenance import provenance_of
-        from membrane.evaluation.recordings import find_recordings
-        from membrane.evaluation.scoring import voices_of_speakers
-        from membrane.evaluation.voices import Job
-        from membrane.voice.normalisation import Cohort
 
         found = find_recordings((self.material.cohort,))
         heard = self.listen([Job(recording) for recording in found.recordings])
@@ -280,15 +288,11 @@ class Evaluations:
 
     def judge(self) -> Judge:
         """Return what decides, as the settings want it."""
-        from membrane.login.voices import Voices
-
         judge = Voices(self.settings).own.judge
         return judge if self.cohort is None else replace(judge, cohort=self.cohort)
 
     def provenance(self, trials: Trials, conditions: Sequence[Condition]) -> dict[str, Any]:
         """Return what was measured on what, and how."""
-        from membrane.evaluation.provenance import provenance_of
-
         enrolment = (one for who in trials.enrolled for one in who.recordings)
         return {
             **provenance_of((*enrolment, *trials.probes), self.settings),
@@ -299,9 +303,6 @@ class Evaluations:
 
     def listen(self, jobs: Sequence[Job]) -> list[Heard]:
         """Hear every job, in parallel, with a progress bar; what was heard before is kept."""
-        from membrane.console import sentence
-        from membrane.evaluation.voices import VoiceCache, hear
-
         cache = VoiceCache()
         with self.view.counting("Listening", len(jobs)) as progress:
             heard = hear(
@@ -320,7 +321,6 @@ class Evaluations:
         return heard
 
     def _show(self, evaluation: Evaluation, outputs: Outputs) -> None:
-        from membrane.evaluation import tables
 
         for note in evaluation.notes:
             self.view.warn(note)
@@ -338,13 +338,9 @@ class Evaluations:
                 if not self.view.wide:
                     self.view.note("Wider, or with --csv, the intervals are shown, too.")
         if outputs.plots is not None:
-            from membrane.evaluation.plots import draw_all
-
             for path in draw_all(evaluation, outputs.plots):
                 self.view.note(f"Drawn: {path}")
         if outputs.report is not None:
-            from membrane.evaluation.report import write_report
-
             write_report(evaluation, outputs.report)
             self.view.note(f"Written: {outputs.report}")
 
@@ -359,13 +355,6 @@ class Evaluations:
         dry_run: bool = False,
     ) -> None:
         """Fit scores and thresholds, show what they change, and write them."""
-        from membrane.evaluation.calibrating import HeardTrials, calibrate
-        from membrane.models import sha256_of
-        from membrane.settings import calibration_file
-        from membrane.voice.calibration import require_place
-        from membrane.voice.judge import COHORT, cohort_beside
-        from membrane.voice.normalisation import normalisation_named, save_cohort
-
         if held_back is not None and (self.material.only or self.material.without):
             raise UsageError("--held-back goes with neither --only nor --without")
         path = output or calibration_file()
@@ -418,8 +407,6 @@ class Evaluations:
         making a better one: then it is the shipped one. Of an encoder that nothing is shipped for
         yet, it is the bare similarity.
         """
-        from membrane.login.voices import Voices
-
         judge = Voices(replace(self.settings, normalise="", threshold=None)).own.judge
         problem = _problem_of(judge)
         if not problem:
@@ -432,7 +419,6 @@ class Evaluations:
         return replace(shipped, cosine=shipped.stretch_threshold)
 
     def _show_calibrated(self, calibrated: Calibrated) -> None:
-        from membrane.evaluation import tables
 
         if self.view.as_json:
             self.view.json(tables.calibrated_as_json(calibrated))
@@ -456,20 +442,10 @@ def _problem_of(judge: Judge) -> str:
     return ""
 
 
-def _make_folder(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputUnwritable(f"{path} is no folder for plots ({error.strerror})") from None
-
-
 def _said(
     recordings: Sequence[Recording], transcripts: Path | None, digits: int | None
 ) -> list[Said]:
     """Return the recordings with what is said in them."""
-    from membrane.evaluation.digit_strings import digit_strings
-    from membrane.evaluation.transcripts import read_transcripts
-
     if (transcripts is None) == (digits is None):
         raise UsageError(
             "--phrases needs to know what is said: give --transcripts FILE, or --digits N to join "
@@ -478,3 +454,55 @@ def _said(
     if digits is not None:
         return digit_strings(recordings, digits)
     return read_transcripts(Path(transcripts or ""), recordings)
+
+
+# ---- What was measured on what, so that a figure can be made again
+
+
+LIBRARIES = ("joblib", "noisereduce", "numpy", "onnxruntime", "scipy", "soundfile", "soxr")
+"""Libraries whose versions can move a figure."""
+
+
+def provenance_of(recordings: Iterable[Recording], settings: Settings) -> dict[str, Any]:
+    """Return the recordings' numbers and hash, the versions, the settings and the command.
+
+    Parameters
+    ----------
+    recordings : iterable of Recording
+    settings : Settings
+    """
+    different = set(recordings)
+    files = {file for one in different for file in one.files}
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": shlex.join(["membrane", *sys.argv[1:]]),
+        "speakers": len({one.speaker for one in different}),
+        "recordings": len(different),
+        "files": len(files),
+        "recordings_sha256": content_hash(different),
+        "encoder": settings.encoder,
+        "encoder_sha256": models.find(settings.encoder).sha256,
+        "settings": {
+            name: str(value)
+            for name, value in asdict(settings).items()
+            if value and value != getattr(Settings, name)
+        },
+        "versions": {
+            "membrane": __version__,
+            "python": platform.python_version(),
+            **{name: version(name) for name in LIBRARIES},
+        },
+    }
+
+
+def content_hash(recordings: Iterable[Recording]) -> str:
+    """Return one SHA-256 of the contents of recordings, whatever their order; missing files too."""
+    hashes = sorted(f"{one.speaker} {_hash(one)}" for one in recordings)
+    return sha256("\n".join(hashes).encode()).hexdigest()
+
+
+def _hash(recording: Recording) -> str:
+    try:
+        return recording.content_hash()
+    except MembraneError:
+        return "unreadable"

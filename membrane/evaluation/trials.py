@@ -114,8 +114,13 @@ def enrol_and_probe(recordings: Sequence[Recording], *, enroll: Sequence[int] = 
             f"no speaker has more than {counted(most, 'utterance')}, which leaves no probe: "
             "give more recordings of each, or enrol from fewer"
         )
+    several = len(numbers) > 1
     enrolled = [
-        Enrolled(_model_name(speaker, number, numbers), speaker, tuple(theirs[:number]))
+        Enrolled(
+            f"{speaker}, {counted(number, 'utterance')}" if several else speaker,
+            speaker,
+            tuple(theirs[:number]),
+        )
         for speaker, theirs in by_speaker.items()
         if len(theirs) > most
         for number in numbers
@@ -174,7 +179,11 @@ def read_trial_list(path: Path, root: Path, *, labels: Path | None = None) -> Tr
     """
     listed = _parsed(path)
     files = _existing(listed.names, Path(root), path)
-    known, notes = _labels_of(listed.names, labels)
+    notes: list[str] = []
+    found: list[Label | None] = [None] * len(files)
+    if labels is not None:
+        found, notes = read_labels(labels).look_up([_names_of(name) for name in listed.names])
+    known = [label or Label() for label in found]
     speakers = _speakers(listed, known)
     recordings = [
         Recording((file,), shown(speaker), labels=label.labels)
@@ -229,7 +238,10 @@ def against_database(gallery: Gallery, recordings: Sequence[Recording], *, encod
     names = {name_key(who.name): who.name for who in enrolled}
     # Speakers are told apart by their names' spelling, which a folder may have in another case.
     probes = [
-        replace(one, speaker=names.get(_person(one), one.speaker), corpus="") for one in recordings
+        replace(
+            one, speaker=names.get(name_key(one.speaker.rsplit("/", 1)[-1]), one.speaker), corpus=""
+        )
+        for one in recordings
     ]
     if not {who.speaker for who in enrolled} & {probe.speaker for probe in probes}:
         raise UsageError(
@@ -341,19 +353,6 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _labels_of(names: Sequence[str], path: Path | None) -> tuple[list[Label], list[str]]:
-    """Return what is known of each file, and the sentence that says of how many nothing is."""
-    if path is None:
-        return [Label()] * len(names), []
-    labels = read_labels(path)
-    called = [_names_of(name) for name in names]
-    labels.check(called)
-    found = [labels.of(some) for some in called]
-    missing = found.count(None)
-    notes = [labels.missing_note(missing, len(names))] if missing else []
-    return [label or Label() for label in found], notes
-
-
 def _names_of(name: str) -> tuple[str, ...]:
     """Return what a file of labels may call a file of a list, the most exact first."""
     parts = PurePosixPath(name).parts
@@ -393,19 +392,17 @@ def _first_folders(names: Sequence[str]) -> list[str]:
 
 
 def _joined_by_trials(listed: _Listed) -> list[int]:
-    """Return for each file the first that trials of one speaker join it with (union-find)."""
-    parent = list(range(len(listed.names)))
+    """Return for each file the first that trials of one speaker join it with."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
 
-    def first(place: int) -> int:
-        while parent[place] != place:
-            parent[place] = parent[parent[place]]
-            place = parent[place]
-        return place
-
-    for one, other in listed.pairs[listed.same].tolist():
-        low, high = sorted((first(one), first(other)))
-        parent[high] = low
-    return [first(place) for place in range(len(parent))]
+    ends = tuple(listed.pairs[listed.same].T)
+    size = len(listed.names)
+    joins = coo_array((np.ones(len(ends[0])), ends), shape=(size, size))
+    _, group = connected_components(joins, directed=False)
+    _, first = np.unique(group, return_index=True)
+    places: list[int] = first[group].tolist()
+    return places
 
 
 def _contradictions(listed: _Listed, speakers: Sequence[str]) -> list[str]:
@@ -418,7 +415,8 @@ def _contradictions(listed: _Listed, speakers: Sequence[str]) -> list[str]:
     }
     return [
         f"Error rates are falsified by {counted(int(wrong.sum()), 'trial')} {what}, "
-        f"such as {_example(listed, wrong)}."
+        "such as "
+        f"{' and '.join(shown(listed.names[place]) for place in listed.pairs[wrong.argmax()])}."
         for what, wrong in wrong_ones.items()
         if wrong.any()
     ]
@@ -433,22 +431,10 @@ def _of_one(listed: _Listed, speakers: Sequence[str]) -> Flags:
     return alike
 
 
-def _example(listed: _Listed, chosen: Flags) -> str:
-    return " and ".join(shown(listed.names[place]) for place in listed.pairs[chosen.argmax()])
-
-
 def _stored(gallery: Gallery, row: int) -> Enrolled:
     voiceprint = gallery.voiceprint(row)
     speech_s = sum(one.quality.speech_s for one in voiceprint.utterances if one.weight)
     return Enrolled(voiceprint.name, voiceprint.name, vector=voiceprint.vector, speech_s=speech_s)
-
-
-def _person(recording: Recording) -> str:
-    return name_key(recording.speaker.rsplit("/", 1)[-1])
-
-
-def _model_name(speaker: str, number: int, numbers: Sequence[int]) -> str:
-    return speaker if len(numbers) == 1 else f"{speaker}, {counted(number, 'utterance')}"
 
 
 def _strangers_noted(strangers: int, most: int) -> list[str]:

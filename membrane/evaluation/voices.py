@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections import Counter
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache as cached
 from functools import partial
@@ -21,8 +19,7 @@ from membrane.audio.quality import Quality, find_problem
 from membrane.audio.utterance import Utterance
 from membrane.errors import EngineUnavailable, NoSuchFile, PoorQuality, UnusableRecording
 from membrane.evaluation.conditions import CLEAN, Condition
-from membrane.evaluation.keeping import Kept, source_hash
-from membrane.evaluation.parallel import as_they_finish
+from membrane.evaluation.keeping import Kept, Progress, results_of, source_hash
 from membrane.evaluation.recordings import Recording
 from membrane.login.examine import Examiner
 from membrane.login.voices import Voices
@@ -94,10 +91,6 @@ class Heard:
     reason: str = ""
 
 
-Progress = Callable[[int, int], None]
-"""Told how many jobs are done, and of how many."""
-
-
 def cache_folder() -> Path:
     """Return where voices are kept: the user's cache folder, or in ``MEMBRANE_HOME`` if set."""
     if os.environ.get("MEMBRANE_HOME"):
@@ -107,7 +100,7 @@ def cache_folder() -> Path:
     return user_cache_path("membrane", appauthor=False) / "voices"
 
 
-class VoiceCache:
+class VoiceCache(Kept):
     """What was heard, kept in a folder.
 
     An entry is a line of JSON, and the vectors as little-endian float32: first the voice, then its
@@ -120,29 +113,13 @@ class VoiceCache:
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        self._kept = Kept(folder or cache_folder(), "voices", ".voice")
-
-    @property
-    def folder(self) -> Path:
-        """Where they are kept."""
-        return self._kept.folder
-
-    @property
-    def problem(self) -> str:
-        """Why nothing can be kept; empty if it can."""
-        return self._kept.problem
-
-    def get(self, key: str) -> Heard | None:
-        """Return an entry, or None if there is none that is sound."""
-        content = self._kept.get(key)
-        return None if content is None else _unpacked(content)
-
-    def put(self, key: str, heard: Heard) -> None:
-        """Keep an entry."""
-        self._kept.put(key, _packed(heard))
+        folder = folder or cache_folder()
+        super().__init__(folder, "voices", ".voice", pack=_packed, unpack=_unpacked)
 
 
-def _packed(heard: Heard) -> bytes:
+def _packed(heard: Heard) -> bytes | None:
+    if heard.problem == "unreadable":
+        return None
     about = {
         "quality": asdict(heard.quality) if heard.quality else None,
         "denoised": heard.denoised,
@@ -174,12 +151,10 @@ def hear(  # noqa: PLR0913 (each is a choice of its own)
     settings: Settings,
     *,
     cache: VoiceCache | None = None,
-    workers: int | None = None,
-    backend: str | None = None,
-    scheduler: str | None = None,
     progress: Progress | None = None,
     gate: bool = True,
     fail_fast: bool = False,
+    **how: Any,
 ) -> list[Heard]:
     """Hear every job, in parallel, but those that the cache knows.
 
@@ -194,14 +169,14 @@ def hear(  # noqa: PLR0913 (each is a choice of its own)
     settings : Settings
     cache : VoiceCache, optional
         Without one nothing is kept.
-    workers, backend, scheduler
-        As `parallel.as_they_finish` takes them.
     progress : callable, optional
         Called with the number of jobs that are done, and of all.
     gate : bool
         Refuse what a login refuses; else only what holds no voice at all.
     fail_fast : bool
         Raise the first error of reading instead of returning it.
+    **how
+        As `parallel.as_they_finish` takes it.
 
     Returns
     -------
@@ -218,41 +193,16 @@ def hear(  # noqa: PLR0913 (each is a choice of its own)
     NoSuchFile, UnusableRecording
         With `fail_fast`, if a recording cannot be read.
     """
-    keys = _keys(jobs, settings)
-    times = Counter(keys)
-    listen = partial(
-        _hear_one, settings=settings, fail_fast=fail_fast, way=pipeline(settings.encoder)
+    way = pipeline(settings.encoder)
+    heard = results_of(
+        partial(_hear_one, settings=settings, fail_fast=fail_fast, way=way),
+        [(job,) for job in jobs],
+        _keys(jobs, settings),
+        kept=cache,
+        progress=progress,
+        **how,
     )
-    options = {"backend": backend, "workers": workers, "scheduler": scheduler}
-    heard: dict[str, Heard] = {}
-    done = 0
-    with closing(_results(dict(zip(keys, jobs, strict=True)), listen, cache, options)) as results:
-        for key, result in results:
-            heard[key] = result
-            done += times[key]
-            if progress:
-                progress(done, len(jobs))
-    return [_judged(heard[key]) if gate else heard[key] for key in keys]
-
-
-def _results(
-    work: Mapping[str, Job],
-    listen: Callable[[str, Job], tuple[str, Heard]],
-    cache: VoiceCache | None,
-    options: Mapping[str, Any],
-) -> Generator[tuple[str, Heard]]:
-    """Yield what the cache knows, then the rest as it is computed and kept."""
-    missing = dict(work)
-    for key in work if cache else ():
-        known = cache.get(key) if cache else None
-        if known:
-            del missing[key]
-            yield key, known
-    with closing(as_they_finish(listen, list(missing.items()), **options)) as computed:
-        for key, heard in computed:
-            if cache and heard.problem != "unreadable":
-                cache.put(key, heard)
-            yield key, heard
+    return [_judged(one) if gate else one for one in heard]
 
 
 def _hear_one(
@@ -301,28 +251,35 @@ def _keys(jobs: Sequence[Job], settings: Settings) -> list[str]:
     way = [
         pipeline(settings.encoder),
         settings.encoder,
-        *_models(settings.encoder),
+        *(
+            model.sha256
+            for model in registry().values()
+            if model.name in (settings.encoder, "silero-vad")
+        ),
         settings.denoise,
     ]
-    sounds = {recording: _sound(recording) for recording in {job.recording for job in jobs}}
-    return [_key(job, sounds[job.recording], way) for job in jobs]
+    sounds = {recording: sound_of(recording) for recording in {job.recording for job in jobs}}
+    return [
+        hashlib.sha256(
+            json.dumps(
+                [
+                    *way,
+                    sounds[job.recording],
+                    job.condition.content_hash(avoid=job.recording.files),
+                    job.enrolling,
+                ]
+            ).encode()
+        ).hexdigest()
+        for job in jobs
+    ]
 
 
-def _key(job: Job, sound: str, way: Sequence[str]) -> str:
-    condition = job.condition.content_hash(avoid=job.recording.files)
-    parts = json.dumps([*way, sound, condition, job.enrolling])
-    return hashlib.sha256(parts.encode()).hexdigest()
-
-
-def _sound(recording: Recording) -> str:
+def sound_of(recording: Recording) -> str:
+    """Return what tells a recording from others: a hash of its content, if it can be read."""
     try:
         return recording.content_hash()
     except UNREADABLE:
         return repr(recording)  # whoever reads it will say why it cannot be
-
-
-def _models(encoder: str) -> list[str]:
-    return [model.sha256 for model in registry().values() if model.name in (encoder, "silero-vad")]
 
 
 def pipeline(encoder: str) -> str:

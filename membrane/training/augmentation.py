@@ -10,10 +10,9 @@ import numpy as np
 from membrane.audio.level import at_level
 from membrane.audio.utterance import SAMPLE_RATE, Samples
 from membrane.evaluation.codecs import check_codec, coded
-from membrane.training.material import HalfSamples, Material, Voice
+from membrane.training.material import HalfSamples, Material
 from membrane.training.recipe import AugmentationRecipe
-from membrane.training.rooms import in_room, simulated_response
-from membrane.training.synthesis import bursts, coloured, tonal, uneven
+from membrane.training.synthesis import bursts, coloured, in_room, simulated_response, tonal, uneven
 
 INAUDIBLE = 1e-10
 """Power (-100 dBFS) below which nothing is heard, and nothing can be scaled to a ratio."""
@@ -108,7 +107,8 @@ class Augmentation:
         babble = np.zeros(length, np.float32)
         fewest, most = map(round, self.recipe.voices)
         for _ in range(chance.integers(fewest, most + 1)):
-            voice = _stretch_of(others[chance.integers(len(others))], length, chance)
+            spoken = others[chance.integers(len(others))].utterances
+            voice = stretch(spoken[chance.integers(len(spoken))].speech, length, chance)
             babble += at_level(voice, 0.0) * np.float32(np.exp(chance.normal(0.0, 0.3)))
         if chance.random() < 0.4:
             babble = in_room(babble, self._response(chance))
@@ -132,7 +132,8 @@ class Augmentation:
 
     def _in_noise(self, speech: Samples, chance: np.random.Generator, speaker: str) -> Samples:
         snr_db = chance.uniform(*self.recipe.snr_db)
-        loudness = _speech_power(speech)
+        # Of what is loud, so that pauses do not make speech seem weak.
+        loudness = _power(speech[np.abs(speech) > LOUD * np.sqrt(_power(speech))])
         heard = speech
         ratios = [snr_db]
         if chance.random() < self.recipe.second_noise_share:
@@ -199,11 +200,6 @@ def at_speed(samples: Samples, factor: float) -> Samples:
     return np.asarray(np.interp(places, np.arange(len(samples)), samples), np.float32)
 
 
-def _stretch_of(voice: Voice, length: int, chance: np.random.Generator) -> Samples:
-    utterance = voice.utterances[chance.integers(len(voice.utterances))]
-    return stretch(utterance.speech, length, chance)
-
-
 def _coloured_speech(samples: Samples, spread_db: float, chance: np.random.Generator) -> Samples:
     """Return a signal as a microphone of another timbre hears it."""
     hertz = np.fft.rfftfreq(len(samples), 1 / SAMPLE_RATE)
@@ -248,12 +244,6 @@ def _levelled(heard: Samples, wanted: Samples, level_dbfs: float) -> tuple[Sampl
 
 def _power(samples: Samples) -> float:
     return float(samples @ samples) / len(samples) if len(samples) else 0.0
-
-
-def _speech_power(samples: Samples) -> float:
-    """Return the power of what is loud, so that pauses do not make speech seem weak."""
-    loud = samples[np.abs(samples) > LOUD * np.sqrt(_power(samples))]
-    return _power(loud)
 
 
 def _shares(weights: Mapping[str, float]) -> tuple[list[str], np.ndarray]:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 import multiprocessing
 import os
+import pickle
 import signal
 import tempfile
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from itertools import pairwise
+from mmap import ACCESS_READ, mmap
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -24,7 +27,6 @@ from membrane.evaluation.parallel import deaf_to_interrupts
 from membrane.training.augmentation import Augmentation, at_speed
 from membrane.training.material import HalfSamples, Material, Voice
 from membrane.training.recipe import Recipe
-from membrane.training.shelf import shelve, unshelved
 from membrane.voice.mels import STEP, mel_spectrogram
 
 MOST_JOINED = 6
@@ -32,6 +34,9 @@ MOST_JOINED = 6
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """What numpy's libraries read at their start."""
+
+ALIGNED = 64
+"""Bytes; every array on a shelf begins at a multiple of it."""
 
 Spectrogram = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.int64]
@@ -50,8 +55,7 @@ class Batch:
     lengths : np.ndarray, shape (rows,), int64
         Frames that are sound.
     speakers : np.ndarray, shape (rows,), int64
-        Places in `Material.voices`; that many and more for voices at another speed
-        (`Batches.classes`).
+        Places in `Material.voices`; that many and more for voices at another speed.
     utterances : np.ndarray, shape (rows,), int64
         Places in `Voice.utterances`, of the one that each stretch begins with.
     """
@@ -89,17 +93,6 @@ class Batches:
         weights = np.array([recipe.short_share if v.brief else 1.0 for v in material.voices])
         self._shares = weights / weights.sum()
 
-    @property
-    def rows(self) -> int:
-        """Rows of a whole batch."""
-        return 2 * self.recipe.speakers
-
-    @property
-    def classes(self) -> int:
-        """Different numbers that `Batch.speakers` may hold: voices, and those at both speeds."""
-        versions = 3 if self.recipe.augmentation.speed_share else 1
-        return versions * len(self.material.voices)
-
     def at(self, step: int, rows: slice = ALL) -> Batch:
         """Return the batch of a step, or some rows of it.
 
@@ -110,14 +103,14 @@ class Batches:
         rows : slice
         """
         speakers = self._speakers(step)
-        places = range(self.rows)[rows]
+        places = range(2 * self.recipe.speakers)[rows]
         made = [self._row(step, row, int(speakers[row // 2])) for row in places]
         return Batch(
-            np.stack([self._filled(row.heard) for row in made]),
-            np.stack([self._filled(row.wanted) for row in made]),
-            np.array([len(row.heard) for row in made], np.int64),
+            np.stack([self._filled(heard) for heard, _, _ in made]),
+            np.stack([self._filled(wanted) for _, wanted, _ in made]),
+            np.array([len(heard) for heard, _, _ in made], np.int64),
             np.array([speakers[place // 2] for place in places], np.int64),
-            np.array([row.utterance for row in made], np.int64),
+            np.array([utterance for _, _, utterance in made], np.int64),
         )
 
     def iterate(
@@ -160,7 +153,8 @@ class Batches:
         version = np.where(changed, chance.integers(1, 3, len(drawn)), 0)
         return np.asarray(drawn + count * version, np.int64)
 
-    def _row(self, step: int, row: int, speaker: int) -> _Row:
+    def _row(self, step: int, row: int, speaker: int) -> tuple[Spectrogram, Spectrogram, int]:
+        """Return what is heard, what is wanted, and the utterance that it begins with."""
         # A last 0 would change nothing: the seed of a row would be that of its batch.
         chance = np.random.default_rng([self.recipe.seed, step, row + 1])
         version, place = divmod(speaker, len(self.material.voices))
@@ -170,7 +164,7 @@ class Batches:
         heard, wanted = self._augmentation(samples, chance, voice.speaker)
         spectrogram = mel_spectrogram(heard)
         apart = heard is not wanted
-        return _Row(spectrogram, mel_spectrogram(wanted) if apart else spectrogram, utterance)
+        return spectrogram, mel_spectrogram(wanted) if apart else spectrogram, utterance
 
     def _stretch(
         self, voice: Voice, factor: float, chance: np.random.Generator
@@ -202,13 +196,6 @@ class Batches:
 
     def _filled(self, spectrogram: Spectrogram) -> Spectrogram:
         return np.pad(spectrogram, ((0, self.recipe.frames - len(spectrogram)), (0, 0)))
-
-
-@dataclass(frozen=True, eq=False)
-class _Row:
-    heard: Spectrogram
-    wanted: Spectrogram
-    utterance: int
 
 
 @contextmanager
@@ -279,3 +266,41 @@ def _received(end: Connection) -> Any:
         raise EngineUnavailable(
             "a process that made batches died, perhaps for want of memory: use fewer workers"
         ) from None
+
+
+# ---- A shelf: a value with large arrays in a file that several processes read without copies
+
+
+def shelve(value: Any, path: Path) -> None:
+    """Write a value to a file.
+
+    Parameters
+    ----------
+    value : object
+        That pickles; its arrays are written as they lie in memory.
+    path : Path
+        Overwritten; where nobody else can write, as reading it runs what it says.
+    """
+    buffers: list[pickle.PickleBuffer] = []
+    whole = pickle.dumps(value, protocol=5, buffer_callback=buffers.append)
+    with path.open("wb") as file:
+        places = [0]
+        for buffer in buffers:
+            length = file.write(buffer.raw())
+            file.write(bytes(-length % ALIGNED))
+            places.append(file.tell())
+        lengths = [buffer.raw().nbytes for buffer in buffers]
+        index = pickle.dumps((whole, places, lengths))
+        file.write(index)
+        file.write(len(index).to_bytes(8, "little"))
+
+
+def unshelved(path: Path) -> Any:
+    """Return a value that this program has shelved; its arrays cannot be written to."""
+    with path.open("rb") as file:
+        view = memoryview(mmap(file.fileno(), 0, access=ACCESS_READ))
+    length = int.from_bytes(view[-8:], "little")
+    whole, places, lengths = pickle.loads(view[-8 - length : -8])  # noqa: S301 (our own file)
+    starts = [start for start, _ in pairwise(places)]
+    buffers = [view[at : at + size] for at, size in zip(starts, lengths, strict=True)]
+    return pickle.loads(whole, buffers=buffers)  # noqa: S301

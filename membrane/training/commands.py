@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -74,7 +75,8 @@ def train(  # noqa: PLR0913, PLR0917 (each is an option)
         raise UsageError("say where the training writes to: --output DIR")
     if initial is not None and resume:
         raise UsageError("--initial and --resume exclude each other")
-    _require_torch()
+    if find_spec("torch") is None:
+        raise EngineUnavailable("training needs torch: pip install 'membrane-voice-login[train]'")
     from membrane.training.material import Sources
     from membrane.training.tasks import Plan, train_and_export
 
@@ -92,13 +94,6 @@ def train(  # noqa: PLR0913, PLR0917 (each is an option)
         weights=weights,
     )
     train_and_export(plan, View(quiet=quiet))
-
-
-def _require_torch() -> None:
-    from importlib.util import find_spec
-
-    if find_spec("torch") is None:
-        raise EngineUnavailable("training needs torch: pip install 'membrane-voice-login[train]'")
 
 
 def _each(folder: Path | None) -> tuple[Path, ...]:

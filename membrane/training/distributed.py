@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, distributed
 
-from membrane.errors import EngineUnavailable, UsageError
+from membrane.errors import EngineUnavailable, UsageError, in_one_line
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def _others_answer() -> Iterator[None]:
         yield
     except RuntimeError as error:
         raise EngineUnavailable(
-            f"another process of this training has ended ({_in_one_line(error)}): start all anew "
+            f"another process of this training has ended ({in_one_line(error)}): start all anew "
             "with --resume"
         ) from None
 
@@ -138,14 +138,10 @@ def joined() -> Iterator[Processes]:
         distributed.init_process_group("nccl" if on_gpus else "gloo")
     except (RuntimeError, ValueError) as error:
         raise EngineUnavailable(
-            f"the other processes cannot be reached ({_in_one_line(error)}): start all "
+            f"the other processes cannot be reached ({in_one_line(error)}): start all "
             "of them with torchrun"
         ) from None
     try:
         yield Processes(distributed.get_rank(), distributed.get_world_size())
     finally:
         distributed.destroy_process_group()
-
-
-def _in_one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

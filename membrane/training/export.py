@@ -39,7 +39,7 @@ from membrane.training.network import (
     encoder_of,
 )
 from membrane.training.onnx_lstm import State, lstm_nodes, lstm_weights, require_onnx
-from membrane.training.whole_files import write_whole
+from membrane.training.run_folder import write
 from membrane.voice.mels import CHANNELS
 from membrane.voice.partials import PARTIAL_FRAMES
 from membrane.voice.robust import RobustEncoder
@@ -123,7 +123,7 @@ def export(
             f"{path} was not written: ONNX Runtime's vectors differ from torch's by "
             f"{difference:.1e}. Try another version of either"
         )
-    write_whole(path, content)
+    write(path, content)
     return Exported(path, len(content), hashlib.sha256(content).hexdigest(), difference, likeness)
 
 
@@ -177,11 +177,26 @@ def build(state: State, weights: Weights, metadata: Mapping[str, str]) -> bytes:
     helper = onnx.helper
     nodes = _nodes(state)
     used = {name for node in nodes for name in node.input}
+    others = {name: array for name, array in state.items() if not name.startswith("lstm.")}
     tensors = {
-        name: array for name, array in (_constants() | _weights(state)).items() if name in used
+        name: array
+        for name, array in {**_constants(), **lstm_weights(state), **others}.items()
+        if name in used
     }
     restoring, held = _storage(tensors, weights)
-    graph = helper.make_graph([*restoring, *nodes], "membrane", _inputs(), _outputs(), held)
+    number, whole = onnx.TensorProto.FLOAT, onnx.TensorProto.INT64
+    describe = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        [*restoring, *nodes],
+        "membrane",
+        [
+            describe("mels", number, ["frames", CHANNELS]),
+            describe("length", whole, [1]),
+            describe("places", whole, ["n", PARTIAL_FRAMES]),
+        ],
+        [describe("partials", number, ["n", DIMENSION]), describe("weights", number, ["n"])],
+        held,
+    )
     opset = [helper.make_opsetid("", OPSET)]
     model = helper.make_model(graph, opset_imports=opset, producer_name="membrane")
     model.ir_version = IR_VERSION
@@ -189,25 +204,6 @@ def build(state: State, weights: Weights, metadata: Mapping[str, str]) -> bytes:
     onnx.checker.check_model(model, full_check=True)
     content: bytes = model.SerializeToString(deterministic=True)
     return content
-
-
-def _inputs() -> list[Any]:
-    from onnx import TensorProto, helper
-
-    return [
-        helper.make_tensor_value_info("mels", TensorProto.FLOAT, ["frames", CHANNELS]),
-        helper.make_tensor_value_info("length", TensorProto.INT64, [1]),
-        helper.make_tensor_value_info("places", TensorProto.INT64, ["n", PARTIAL_FRAMES]),
-    ]
-
-
-def _outputs() -> list[Any]:
-    from onnx import TensorProto, helper
-
-    return [
-        helper.make_tensor_value_info("partials", TensorProto.FLOAT, ["n", DIMENSION]),
-        helper.make_tensor_value_info("weights", TensorProto.FLOAT, ["n"]),
-    ]
 
 
 def _constants() -> dict[str, np.ndarray]:
@@ -226,12 +222,6 @@ def _constants() -> dict[str, np.ndarray]:
     return {name: np.array(value, np.float32) for name, value in numbers.items()} | {
         name: np.array(value, np.int64) for name, value in indices.items()
     }
-
-
-def _weights(state: State) -> dict[str, np.ndarray]:
-    """Return the tensors of the network as the graph wants them."""
-    others = {name: array for name, array in state.items() if not name.startswith("lstm.")}
-    return {**lstm_weights(state), **others}
 
 
 def _storage(tensors: Mapping[str, np.ndarray], weights: Weights) -> tuple[list[Any], list[Any]]:
@@ -426,13 +416,12 @@ def difference_of(content: bytes, network: Network) -> float:
         path.write_bytes(content)
         exported = RobustEncoder(path)
         expected = encoder_of(network)
-        apart = [_apart(exported, expected, speech) for speech in _utterances()]
+        apart = [
+            np.abs(mine - theirs).max()
+            for speech in _utterances()
+            for mine, theirs in zip(exported.run(speech), expected.run(speech), strict=True)
+        ]
     return float(np.max(apart))  # not-a-number, where one is
-
-
-def _apart(one: RobustEncoder, other: RobustEncoder, speech: Samples) -> float:
-    results = zip(one.run(speech), other.run(speech), strict=True)
-    return float(np.max([np.abs(mine - theirs).max() for mine, theirs in results]))
 
 
 def _likeness(one: Network, other: Network, path: Path) -> float:

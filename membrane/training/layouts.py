@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from io import StringIO
 from itertools import groupby
 from pathlib import Path, PurePath
@@ -13,7 +13,7 @@ from pathlib import Path, PurePath
 from membrane.errors import UsageError
 from membrane.evaluation.folders import Sound, find_sounds
 from membrane.evaluation.labels import counted, read_text, shown
-from membrane.evaluation.recordings import Recording, duplicate_notes, listed_in
+from membrane.evaluation.recordings import Recording, duplicate_notes, without_listed
 
 COMMON_VOICE_TABLES = ("validated.tsv", "train.tsv")
 """The first that is there is taken: ``validated`` holds all clips that listeners confirmed."""
@@ -66,7 +66,11 @@ def find_speech(
     UsageError
         If a folder holds no recording, or no recording is left.
     """
-    sounds = _with_speakers(find_sounds(folders, notes), notes)
+    sounds = [
+        replace(sound, speaker=speaker)
+        for root, corpus in groupby(find_sounds(folders, notes), _root)
+        for sound, speaker in _named(root, list(corpus))
+    ]
     strays = [sound for sound in sounds if not sound.speaker]
     if strays:
         notes.append(
@@ -74,40 +78,17 @@ def find_speech(
             f"such as {shown(strays[0].path)}."
         )
     speech = [sound for sound in sounds if sound.speaker]
-    kept = without_listed(speech, without)
-    if without is not None and len(kept) == len(speech):
-        notes.append(f"{shown(without)} leaves nothing out: it names none of the recordings.")
+    kept = without_listed(speech, without, notes)
     if not kept:
         raise UsageError(
             "no recording of a known speaker is left: give a folder with a folder for each speaker"
         )
-    recordings = tuple(map(_recording, kept))
+    recordings = tuple(
+        Recording((sound.path,), shown(f"{_corpus(sound)}/{sound.speaker}"), _corpus(sound))
+        for sound in kept
+    )
     notes += duplicate_notes(recordings)
     return recordings
-
-
-def without_listed(sounds: Sequence[Sound], without: Path | None) -> list[Sound]:
-    """Return the sounds that a list does not name.
-
-    Parameters
-    ----------
-    sounds : sequence of Sound
-    without : Path or None
-        As of `find_speech`.
-
-    Raises
-    ------
-    NoSuchFile, UsageError
-        If the list is not there, or is not text.
-    """
-    if without is None:
-        return list(sounds)
-    listed = listed_in(without)
-    return [sound for sound in sounds if listed.isdisjoint(sound.listed_as)]
-
-
-def _recording(sound: Sound) -> Recording:
-    return Recording((sound.path,), shown(f"{_corpus(sound)}/{sound.speaker}"), _corpus(sound))
 
 
 def _corpus(sound: Sound) -> str:
@@ -119,20 +100,12 @@ def _root(sound: Sound) -> Path:
     return sound.path.parents[len(sound.parts) - 1]
 
 
-def _with_speakers(sounds: Sequence[Sound], notes: list[str]) -> list[Sound]:
-    return [
-        replace(sound, speaker=speaker)
-        for root, corpus in groupby(sounds, _root)
-        for sound, speaker in _named(root, list(corpus), notes)
-    ]
-
-
-def _named(root: Path, sounds: Sequence[Sound], notes: list[str]) -> Iterator[tuple[Sound, str]]:
+def _named(root: Path, sounds: Sequence[Sound]) -> Iterator[tuple[Sound, str]]:
     """Return the sounds of a corpus, each with its speaker."""
     tables = _common_voice_tables(root, sounds)
     if tables:
-        clients = _Clients.of(tables)
-        return ((sound, clients.speaker(sound)) for sound in sounds)
+        clients = {clip: client for table in tables for clip, client in _clips(table)}
+        return ((sound, clients.get(sound.path, "")) for sound in sounds)
     for layout in (_librispeech, _voxceleb, _speech_commands):
         speakers = [layout(sound.parts) for sound in sounds]
         if None not in speakers and any(speakers):
@@ -176,20 +149,6 @@ def _common_voice_tables(root: Path, sounds: Iterable[Sound]) -> list[Path]:
         if root in (home, *home.parents)
     )
     return [table for table in found if table is not None]
-
-
-@dataclass(frozen=True)
-class _Clients:
-    """Who speaks in the clips of Common Voice."""
-
-    rows: Mapping[Path, str]
-
-    @classmethod
-    def of(cls, tables: Iterable[Path]) -> _Clients:
-        return cls({clip: client for table in tables for clip, client in _clips(table)})
-
-    def speaker(self, sound: Sound) -> str:
-        return self.rows.get(sound.path, "")
 
 
 def _clips(table: Path) -> Iterator[tuple[Path, str]]:

@@ -1,7 +1,8 @@
 """What learns: a network, its moving average, and the stages in which it becomes better.
 
 First the front alone learns to take out noise, which needs no LSTM and a tenth of the time; then
-everything learns together.
+everything learns together. In each stage the learning rate rises and falls once (Smith and Topin,
+"Super-convergence: very fast training of neural networks using large learning rates", 2019).
 
 The average of the weights over the last few hundred steps errs less than any one of them (Polyak
 and Juditsky, "Acceleration of stochastic approximation by averaging", 1992); it is what is
@@ -12,9 +13,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,9 +23,8 @@ from membrane.errors import UsageError
 from membrane.training.batches import Batch
 from membrane.training.distributed import Processes
 from membrane.training.network import Network, Voiced
-from membrane.training.objectives import Loss, Objective, mask_distance
+from membrane.training.objectives import Loss, Objective, Rows, mask_distance
 from membrane.training.recipe import Recipe
-from membrane.training.stage import Stage
 from membrane.voice.mels import STEP
 from membrane.voice.partials import partial_starts
 
@@ -38,19 +37,59 @@ AVERAGE_DELAY = 20
 Losses = dict[str, float]
 
 
-class Rows(NamedTuple):
-    """A batch, or some rows of it, as `membrane.training.batches.Batch` says, in tensors."""
+class Stage:
+    """An optimiser and its schedule, from the first step of a stage to its last.
 
-    heard: Tensor
-    wanted: Tensor
-    lengths: Tensor
-    speakers: Tensor
-    utterances: Tensor
+    Parameters
+    ----------
+    rated : sequence of (float, list of nn.Parameter)
+        The rate of each group of parameters at its peak; the first is the one that is told.
+    steps : int
+    warmup_share : float
+        Of the steps in which the rate rises.
+    """
 
-    @classmethod
-    def of(cls, batch: Batch, device: torch.device) -> Rows:
-        """Return a batch on a device."""
-        return cls(*(torch.from_numpy(getattr(batch, name)).to(device) for name in cls._fields))
+    def __init__(
+        self,
+        rated: Sequence[tuple[float, list[nn.Parameter]]],
+        *,
+        steps: int,
+        warmup_share: float,
+    ) -> None:
+        groups = [(rate, some) for rate, some in rated if some]
+        self.optimiser = torch.optim.Adam([{"params": some, "lr": rate} for rate, some in groups])
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimiser,
+            max_lr=[rate for rate, _ in groups],
+            total_steps=steps,
+            pct_start=_rising_share(steps, warmup_share),
+        )
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of the first group at this step."""
+        return float(self.optimiser.param_groups[0]["lr"])
+
+    def step(self, *, limited: Sequence[Tensor], limit: float) -> None:
+        """Change the parameters by their gradients.
+
+        Parameters
+        ----------
+        limited : sequence of torch.Tensor
+            The parameters whose gradients are cut to a norm of `limit`, together.
+        limit : float
+        """
+        nn.utils.clip_grad_norm_(limited, limit)
+        self.optimiser.step()
+        self.schedule.step()
+
+
+def _rising_share(steps: int, share: float) -> float:
+    """Return the share of the steps in which the rate rises.
+
+    A rise of exactly one step would take none, which `OneCycleLR` divides by.
+    """
+    return share if share * steps != 1 else math.nextafter(share, 1)
 
 
 class Learner:
@@ -132,10 +171,17 @@ class Learner:
         """
         self.network.train()
         stage = self._stage
-        total, parts = self._cleaning(own) if stage is self.front_stage else self._judged(own)
+        if stage is self.front_stage:
+            total, parts = self._cleaning(own)
+        else:
+            total, parts = self.objective(*self._heard(own), self.starts)
         loss = total.item()
-        self._require_number(loss)
-        stage.forget_gradients()
+        if not math.isfinite(loss):
+            raise UsageError(
+                f"the loss is no number any more at step {self.step + 1}: lower learning_rate in "
+                "the recipe and train anew"
+            )
+        stage.optimiser.zero_grad()
         total.backward()  # type: ignore[no-untyped-call]
         parameters = list(self.network.parameters())
         self.processes.add_gradients(parameters)
@@ -154,11 +200,6 @@ class Learner:
         distance = mask_distance(gathered(cleaned.float()), batch.wanted, batch.lengths)
         return Loss(distance, {"mask": distance})
 
-    def _judged(self, own: Batch) -> Loss:
-        batch, voiced = self._heard(own)
-        loss: Loss = self.objective(batch, voiced, self.starts)
-        return loss
-
     def _heard(self, own: Batch) -> tuple[Rows, Voiced]:
         """Return the whole batch and what the network makes of it, here and elsewhere."""
         rows = Rows.of(own, self.device)
@@ -171,18 +212,9 @@ class Learner:
             gathered(voiced.cleaned.float()),
         )
 
-    @contextmanager
-    def _precision(self) -> Iterator[None]:
+    def _precision(self) -> torch.autocast:
         wanted = self.recipe.precision == "bfloat16" and has_bfloat16(self.device)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=wanted):
-            yield
-
-    def _require_number(self, loss: float) -> None:
-        if not math.isfinite(loss):
-            raise UsageError(
-                f"the loss is no number any more at step {self.step + 1}: lower learning_rate in "
-                "the recipe and train anew"
-            )
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=wanted)
 
     @torch.no_grad()
     def _follow(self) -> None:
@@ -200,7 +232,13 @@ class Learner:
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
             "objective": self.objective.state_dict(),
-            "stages": [stage.state() for stage in self._all_stages()],
+            "stages": [
+                {
+                    "optimiser": stage.optimiser.state_dict(),
+                    "schedule": stage.schedule.state_dict(),
+                }
+                for stage in self._all_stages()
+            ],
             "random": torch.get_rng_state(),
         }
 
@@ -210,7 +248,8 @@ class Learner:
         for name in ("network", "average", "objective"):
             getattr(self, name).load_state_dict(state[name])
         for stage, kept in zip(self._all_stages(), state["stages"], strict=True):
-            stage.restore(kept)
+            stage.optimiser.load_state_dict(kept["optimiser"])
+            stage.schedule.load_state_dict(kept["schedule"])
         torch.set_rng_state(state["random"])
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -19,14 +18,13 @@ from membrane.audio.preparation import VOICE_LEVEL_DBFS, at_voice_level, prepare
 from membrane.audio.utterance import SAMPLE_RATE, Samples
 from membrane.errors import NoSuchFile, UnusableRecording, UsageError
 from membrane.evaluation.folders import find_sounds
-from membrane.evaluation.keeping import Kept, source_hash
+from membrane.evaluation.keeping import Kept, Progress, results_of, source_hash
 from membrane.evaluation.labels import counted, shown
-from membrane.evaluation.parallel import as_they_finish
-from membrane.evaluation.recordings import Recording
+from membrane.evaluation.recordings import Recording, without_listed
 from membrane.evaluation.voices import cache_folder
 from membrane.models import registry
-from membrane.training.layouts import find_speech, without_listed
-from membrane.training.rooms import measured_response
+from membrane.training.layouts import find_speech
+from membrane.training.synthesis import measured_response
 from membrane.voice.trimming import raise_volume, trim_silences
 
 SHORTEST_S = 0.25
@@ -40,7 +38,6 @@ LIBRARIES = ("numpy", "onnxruntime", "soundfile", "soxr", "webrtcvad-wheels")
 """What decides how sound is prepared, besides the sound."""
 
 HalfSamples = npt.NDArray[np.float16]
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +155,7 @@ def gather(
     # The short work comes first: whoever mistyped a folder learns of it at once.
     noises = _heard(_paths(sources.noises, sources.without, notes), "noise", notes)
     rooms = _heard(_paths(sources.rooms, sources.without, notes), "room response", notes)
-    spoken = _spoken(recordings, _Decoding(workers, progress, notes))
+    spoken = _spoken(recordings, workers, progress, notes)
     voices = _voices(recordings, spoken)
     if len(voices) < 2:
         raise UsageError(
@@ -251,47 +248,56 @@ def _note_problems(problems: Sequence[str], what: str, notes: list[str]) -> None
         )
 
 
-@dataclass(frozen=True)
-class _Decoding:
-    """How the speech is decoded, and who is told of it."""
-
-    workers: int | None
-    progress: Progress | None
-    notes: list[str]
-
-    def tell(self, done: int, total: int) -> None:
-        if self.progress:
-            self.progress(done, total)
-
-
 def kept_speech() -> Kept:
     """Return where prepared speech is kept, beside the voices."""
-    return Kept(cache_folder().with_name("speech"), "prepared speech", ".speech")
+    folder = cache_folder().with_name("speech")
+    return Kept(folder, "prepared speech", ".speech", pack=_packed, unpack=_unpacked)
 
 
-def _spoken(recordings: Sequence[Recording], decoding: _Decoding) -> Mapping[Recording, Spoken]:
+def _spoken(
+    recordings: Sequence[Recording],
+    workers: int | None,
+    progress: Progress | None,
+    notes: list[str],
+) -> Mapping[Recording, Spoken]:
     """Return the recordings that are long enough, prepared."""
     problems: list[str] = []
-    found: dict[Recording, Spoken] = {}
-    short = 0
-    results = _results(_keys(recordings, problems), decoding.workers, decoding.notes)
-    with closing(results):
-        for done, (recording, content, problem) in enumerate(results, len(problems) + 1):
-            decoding.tell(done, len(recordings))
-            if problem:
-                problems.append(problem)
-                continue
-            spoken = _unpacked(content)
-            if len(spoken.speech) < SHORTEST_S * SAMPLE_RATE:
-                short += 1
-            else:
-                found[recording] = spoken
-    _note_problems(problems, "recording", decoding.notes)
-    if short:
-        decoding.notes.append(
-            f"Left out: {counted(short, 'recording')} of less than {SHORTEST_S:g} s of speech."
+    keys = _keys(recordings, problems)
+    unread = len(problems)
+    kept = kept_speech()
+
+    def tell(done: int, _total: int) -> None:
+        if progress:
+            progress(unread + done, len(recordings))
+
+    prepared = results_of(
+        _decoded,
+        [(recording,) for recording in keys],
+        list(keys.values()),
+        kept=kept,
+        progress=tell,
+        workers=workers,
+    )
+    problems += [one for one in prepared if isinstance(one, str)]
+    found = {
+        recording: one
+        for recording, one in zip(keys, prepared, strict=True)
+        if isinstance(one, Spoken)
+    }
+    long = {
+        recording: one
+        for recording, one in found.items()
+        if len(one.speech) >= SHORTEST_S * SAMPLE_RATE
+    }
+    if kept.problem:
+        notes.append(f"{kept.problem[0].upper()}{kept.problem[1:]}.")
+    _note_problems(problems, "recording", notes)
+    if len(long) < len(found):
+        notes.append(
+            f"Left out: {counted(len(found) - len(long), 'recording')} of less than "
+            f"{SHORTEST_S:g} s of speech."
         )
-    return found
+    return long
 
 
 def _voices(
@@ -320,40 +326,23 @@ def _keys(recordings: Iterable[Recording], problems: list[str]) -> dict[Recordin
     return keys
 
 
-def _results(
-    keys: Mapping[Recording, str], workers: int | None, notes: list[str]
-) -> Generator[tuple[Recording, bytes, str]]:
-    """Yield what is kept, then the rest as it is decoded and kept; a problem in place of sound."""
-    kept = kept_speech()
-    missing: list[tuple[Recording]] = []
-    for recording, key in keys.items():
-        content = kept.get(key)
-        if content is None:
-            missing.append((recording,))
-        else:
-            yield recording, content, ""
-    with closing(as_they_finish(_decoded, missing, workers=workers)) as decoded:
-        for recording, content, problem in decoded:
-            if not problem:
-                kept.put(keys[recording], content)
-            yield recording, content, problem
-    if kept.problem:
-        notes.append(f"{kept.problem[0].upper()}{kept.problem[1:]}.")
-
-
-def _decoded(recording: Recording) -> tuple[Recording, bytes, str]:
+def _decoded(key: str, recording: Recording) -> tuple[str, Spoken | str]:
+    """Return an utterance, or why there is none."""
     try:
         prepared = prepare(recording.read(), denoising="never")
     except (NoSuchFile, UnusableRecording) as error:
-        return recording, b"", str(error)
+        return key, str(error)
     whole = at_voice_level(prepared.samples)
     speech = trim_silences(raise_volume(whole))
-    return recording, _packed(whole, speech), ""
+    return key, Spoken(whole.astype(np.float16), speech.astype(np.float16))
 
 
-def _packed(whole: Samples, speech: Samples) -> bytes:
-    length = np.array([len(whole)], "<u8")
-    return length.tobytes() + b"".join(part.astype("<f2").tobytes() for part in (whole, speech))
+def _packed(spoken: Spoken | str) -> bytes | None:
+    if isinstance(spoken, str):
+        return None
+    length = np.array([len(spoken.whole)], "<u8")
+    parts = (spoken.whole, spoken.speech)
+    return length.tobytes() + b"".join(part.astype("<f2").tobytes() for part in parts)
 
 
 def _unpacked(content: bytes) -> Spoken:

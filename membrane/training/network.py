@@ -282,15 +282,12 @@ def from_resemblyzer(recipe: NetworkRecipe = NetworkRecipe()) -> Network:  # noq
         If the weights are missing or not the registered ones.
     """
     network = Network(recipe)
-    state = {name: torch.from_numpy(array) for name, array in _resemblyzer_state().items()}
-    network.load_state_dict(state, strict=False)
-    return network
-
-
-def _resemblyzer_state() -> dict[str, np.ndarray]:
     tensors = read_tensors(models.path_of("resemblyzer"))
     linear = {"linear.weight": tensors["linear"], "linear.bias": tensors["offset"]}
-    return {**torch_lstm(tensors), **linear}
+    known = {**torch_lstm(tensors), **linear}
+    state = {name: torch.from_numpy(array) for name, array in known.items()}
+    network.load_state_dict(state, strict=False)
+    return network
 
 
 class TorchSession:

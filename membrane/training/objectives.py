@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from membrane.errors import UsageError
+from membrane.training.batches import Batch
 from membrane.training.network import LEAST_POWER, Voiced, sounding
 from membrane.training.recipe import ObjectiveRecipe
 from membrane.training.teacher import Targets
@@ -50,24 +51,29 @@ STEEPEST = 1e-6
 """How near a cosine may come to 1 or -1, where the gradient of its angle has no end."""
 
 
-class Rows(Protocol):
-    """A batch as `membrane.training.batches.Batch` has it, in tensors."""
+class Rows(NamedTuple):
+    """A batch, or some rows of it, as `membrane.training.batches.Batch` says, in tensors.
 
-    @property
-    def wanted(self) -> Tensor:
-        """Mel power of the speech alone, shape (b, t, 40)."""
+    Parameters
+    ----------
+    heard, wanted : torch.Tensor, shape (b, t, 40)
+        Mel power as it is heard, and of the speech alone.
+    lengths : torch.Tensor, shape (b,), int64
+        Frames that are sound.
+    speakers, utterances : torch.Tensor, shape (b,), int64
+        Places of the speakers in the material, and of the utterances among those of the speaker.
+    """
 
-    @property
-    def lengths(self) -> Tensor:
-        """Frames that are sound, shape (b,), int64."""
+    heard: Tensor
+    wanted: Tensor
+    lengths: Tensor
+    speakers: Tensor
+    utterances: Tensor
 
-    @property
-    def speakers(self) -> Tensor:
-        """Places of the speakers in the material, shape (b,), int64."""
-
-    @property
-    def utterances(self) -> Tensor:
-        """Places of the utterances among those of the speaker, shape (b,), int64."""
+    @classmethod
+    def of(cls, batch: Batch, device: torch.device) -> Rows:
+        """Return a batch on a device."""
+        return cls(*(torch.from_numpy(getattr(batch, name)).to(device) for name in cls._fields))
 
 
 class Loss(NamedTuple):
@@ -143,7 +149,11 @@ class Objective(nn.Module):
             If the contrastive loss is asked for and a speaker has not exactly two utterances.
         """
         judges = {
-            "distillation": lambda: self._distillation(batch, voiced, starts),
+            "distillation": lambda: distillation(
+                voiced,
+                self.targets(batch.speakers, batch.utterances),
+                mostly_sound(batch.lengths, starts),
+            ),
             "contrastive": lambda: contrastive(
                 voiced.pooled, batch.speakers, self.recipe.contrastive_scale
             ),
@@ -155,10 +165,6 @@ class Objective(nn.Module):
         weights = self._weights()
         total = torch.stack([weights[name] * part for name, part in parts.items()]).sum()
         return Loss(total, parts)
-
-    def _distillation(self, batch: Rows, voiced: Voiced, starts: Sequence[int]) -> Tensor:
-        sound = mostly_sound(batch.lengths, starts)
-        return distillation(voiced, self.targets(batch.speakers, batch.utterances), sound)
 
     def _margin(self, batch: Rows, voiced: Voiced) -> Tensor:
         scale, margin = self.recipe.margin_scale, self.recipe.margin_angle

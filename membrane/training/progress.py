@@ -1,4 +1,4 @@
-"""Progress: how far a training is, how well it goes, and how long it still takes."""
+"""What is told of a training: how far it is, and tables of figures that grow with it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,25 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from membrane.console import View
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
+
+
+import csv
+import io
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from membrane.errors import EngineUnavailable
+from membrane.evaluation.labels import csv_text
+from membrane.training.run_folder import unwritable_explained, write
 
 LINE_EVERY = 100
 """Steps between two lines where there is no terminal."""
@@ -21,18 +33,8 @@ ESTIMATE_S = 600.0
 """Seconds of the past that the time left is estimated from: a validation is one slow step."""
 
 
-class Progress(Protocol):
-    """What is told of each step."""
-
-    def step(self, step: int, loss: float) -> None:
-        """Take the loss of a step that is done."""
-
-    def validated(self, error: float) -> None:
-        """Take the newest mean equal error rate, in per cent."""
-
-
 @contextmanager
-def shown(view: View, *, first: int, last: int) -> Iterator[Progress]:
+def shown(view: View, *, first: int, last: int) -> Iterator[Bar | Lines]:
     """Show the progress of a training: a bar on a terminal, else a line now and then.
 
     Parameters
@@ -42,17 +44,9 @@ def shown(view: View, *, first: int, last: int) -> Iterator[Progress]:
     first, last : int
         Steps that are done already, and all that are to be done.
     """
-    if view.quiet:
-        yield Hidden()
-    elif view.notes.is_terminal:
-        with _bar(view) as bar:
-            yield Bar(bar, bar.add_task("Training", completed=first, total=last, told=""))
-    else:
+    if view.quiet or not view.notes.is_terminal:
         yield Lines(view, first, last)
-
-
-@contextmanager
-def _bar(view: View) -> Iterator[RichProgress]:
+        return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
     from rich.progress import TimeRemainingColumn as TimeLeft
 
@@ -64,17 +58,7 @@ def _bar(view: View) -> Iterator[RichProgress]:
         TimeLeft(),
     )
     with Progress(*columns, console=view.notes, speed_estimate_period=ESTIMATE_S) as bar:
-        yield bar
-
-
-class Hidden:
-    """Shows nothing."""
-
-    def step(self, step: int, loss: float) -> None:
-        """Show nothing."""
-
-    def validated(self, error: float) -> None:
-        """Show nothing."""
+        yield Bar(bar, bar.add_task("Training", completed=first, total=last, told=""))
 
 
 class Bar:
@@ -123,3 +107,98 @@ class Lines:
     def _left(self, step: int) -> timedelta:
         each = (time.monotonic() - self._began) / (step - self._first)
         return timedelta(seconds=round(each * (self._last - step)))
+
+
+# ---- Tables, for a spreadsheet or TensorBoard
+
+
+STEP = "step"
+"""The first column of every table."""
+
+
+class Table:
+    """A CSV file with a row for some of the steps.
+
+    Parameters
+    ----------
+    path : Path
+    columns : sequence of str
+        After the first, which is the step.
+    after : int
+        The step that training goes on from: rows of later ones, which a process that was killed
+        has left, are dropped.
+
+    Raises
+    ------
+    OutputUnwritable
+    """
+
+    def __init__(self, path: Path, columns: Sequence[str], *, after: int = 0) -> None:
+        self.path = path
+        self.columns = (STEP, *columns)
+        kept = [row for row in _rows(path) if int(row[0]) <= after] if after else []
+        write(path, csv_text([self.columns, *kept]).encode())
+
+    def add(self, step: int, values: Mapping[str, float]) -> None:
+        """Add a row; what has no value is left empty.
+
+        Raises
+        ------
+        OutputUnwritable
+        """
+        row = [
+            str(step),
+            *(f"{values[name]:.6g}" if name in values else "" for name in self.columns[1:]),
+        ]
+        with unwritable_explained(self.path), self.path.open("a", encoding="utf-8") as file:
+            file.write(csv_text([row]))
+
+
+def _rows(path: Path) -> list[list[str]]:
+    """Return the whole rows of a table; a process may have been killed within the last."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return []
+    whole = text[: text.rfind("\n") + 1]
+    return [row for row in csv.reader(io.StringIO(whole)) if row and row[0].isdigit()]
+
+
+class TensorBoard:
+    """Curves for TensorBoard.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the run.
+    after : int
+        As of `Table`.
+
+    Raises
+    ------
+    EngineUnavailable
+        If TensorBoard is not installed.
+    OutputUnwritable
+    """
+
+    def __init__(self, folder: Path, *, after: int = 0) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            raise EngineUnavailable(
+                "TensorBoard is not installed: pip install tensorboard, or leave out --tensorboard"
+            ) from None
+        self._folder = folder
+        with unwritable_explained(folder):
+            self._writer: Any = SummaryWriter(os.fspath(folder), purge_step=after + 1)
+
+    def add(self, step: int, values: Mapping[str, float]) -> None:
+        """Add a point to each of some curves."""
+        with unwritable_explained(self._folder):
+            for name, value in values.items():
+                self._writer.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """Write what is still to be written."""
+        with unwritable_explained(self._folder):
+            self._writer.close()

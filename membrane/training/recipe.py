@@ -9,9 +9,10 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+import tomli_w
+
 from membrane.errors import UsageError
 from membrane.evaluation.labels import read_text, shown
-from membrane.voice import toml_text
 
 PRECISIONS = ("bfloat16", "float32")
 
@@ -284,13 +285,14 @@ class Recipe:
         if self.network.side and not self.network.front:
             raise UsageError("network.side needs network.front: switch both on, or both off")
         _check_augmentation(self.augmentation)
-        if not any(_weights(self.objectives)):
+        vector = self.objectives
+        if not (vector.distillation or vector.margin or vector.contrastive or vector.ge2e):
             raise UsageError("every objective weighs nothing: give one a weight above 0")
         return self
 
     def as_toml(self) -> str:
         """Return the text of the file from which `read_recipe` reads the same recipe."""
-        return toml_text.as_toml(asdict(self))
+        return tomli_w.dumps(asdict(self))
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -389,8 +391,3 @@ def _check_augmentation(recipe: AugmentationRecipe) -> None:
         raise UsageError("augmentation.noises are all 0: raise one, or set noise_share to 0")
     if recipe.codec_share and not any(asdict(recipe.codecs).values()):
         raise UsageError("augmentation.codecs are all 0: raise one, or set codec_share to 0")
-
-
-def _weights(recipe: ObjectiveRecipe) -> tuple[float, ...]:
-    """Return the weights of the objectives that shape the vector."""
-    return recipe.distillation, recipe.margin, recipe.contrastive, recipe.ge2e

@@ -1,50 +1,60 @@
-"""The folder of a run: its recipe, its logs and its checkpoints, and what may go on in it."""
+"""The folder of a run: its recipe, its logs and its checkpoints, and what may go on in it.
+
+A checkpoint is all that a training is at one step, so that it goes on as if nothing had happened.
+Its file is `MAGIC`, the SHA-256 of the rest, and the rest: what `torch.save` writes of plain values
+and tensors. It is read without running anything that it says (``weights_only``).
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+import io
+import pickle
+import signal
+import threading
+import tomllib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from membrane.errors import UsageError
-from membrane.training import checkpoint
+import torch
+
+from membrane.atomic import write_whole
+from membrane.errors import NoSuchFile, OutputUnwritable, UsageError
 from membrane.training.recipe import Recipe
-from membrane.training.whole_files import unwritable_explained, write_whole
 
 RECIPE, SPEAKERS = "recipe", "speakers"
 """What a checkpoint says of the run it is of."""
 
+MAGIC = b"membrane checkpoint 1\n"
 
-@dataclass(frozen=True)
+DIGEST = hashlib.sha256().digest_size
+
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
+
+
 class RunFolder:
     """Where a training writes.
 
     Parameters
     ----------
     path : Path
+
+    Attributes
+    ----------
+    last : Path
+        The checkpoint that a training goes on from.
+    best : Path
+        The averaged weights that did best in validation.
+    log, validations : Path
+        The losses, and the error rates.
     """
 
-    path: Path
-
-    @property
-    def last(self) -> Path:
-        """The checkpoint that a training goes on from."""
-        return self.path / "last.pt"
-
-    @property
-    def best(self) -> Path:
-        """The averaged weights that did best in validation."""
-        return self.path / "best.pt"
-
-    @property
-    def log(self) -> Path:
-        """The losses."""
-        return self.path / "log.csv"
-
-    @property
-    def validations(self) -> Path:
-        """The error rates."""
-        return self.path / "validation.csv"
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.last, self.best = path / "last.pt", path / "best.pt"
+        self.log, self.validations = path / "log.csv", path / "validation.csv"
 
     def require_free(self) -> None:
         """Refuse a folder that holds a training, and make one that is not there.
@@ -67,7 +77,7 @@ class RunFolder:
         ------
         OutputUnwritable
         """
-        write_whole(self.path / "recipe.toml", recipe.as_toml().encode())
+        write(self.path / "recipe.toml", recipe.as_toml().encode())
 
     def resumed(self, recipe: Recipe) -> dict[str, Any]:
         """Return the last checkpoint.
@@ -79,8 +89,9 @@ class RunFolder:
         UsageError
             If it is damaged, or of another recipe.
         """
-        state = checkpoint.load(self.last)
-        if state.get(RECIPE) != recipe.as_toml():
+        state = load_checkpoint(self.last)
+        # Not the texts: two may say the same in other lines.
+        if tomllib.loads(state.get(RECIPE, "")) != tomllib.loads(recipe.as_toml()):
             raise UsageError(
                 f"{self.last} was made by another recipe than this: give that in "
                 f"{self.path / 'recipe.toml'}, or another --output"
@@ -100,3 +111,106 @@ def require_same_speakers(state: dict[str, Any], speakers: list[str]) -> None:
             "the checkpoint was made with other speakers than are found now: give the same "
             "folders, or train anew into another --output"
         )
+
+
+@contextmanager
+def unwritable_explained(path: Path) -> Iterator[None]:
+    """Turn what a full disk or missing permissions raise into one line.
+
+    Raises
+    ------
+    OutputUnwritable
+    """
+    try:
+        yield
+    except OSError as error:
+        raise OutputUnwritable(
+            f"{path} cannot be written ({error.strerror or error}): check the space and the "
+            "permissions there"
+        ) from None
+
+
+def write(path: Path, *parts: bytes) -> None:
+    """Write a file as `membrane.atomic.write_whole` does.
+
+    Raises
+    ------
+    OutputUnwritable
+    """
+    with unwritable_explained(path):
+        write_whole(path, *parts)
+
+
+def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
+    """Write a checkpoint, or leave the one before as it was; an interrupt waits for it.
+
+    Parameters
+    ----------
+    path : Path
+    state : mapping
+        Tensors, numbers, text, and lists and dictionaries of those.
+
+    Raises
+    ------
+    OutputUnwritable
+    """
+    buffer = io.BytesIO()
+    with deferred():
+        torch.save(dict(state), buffer)
+        content = buffer.getvalue()
+        write(path, MAGIC, hashlib.sha256(content).digest(), content)
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint; its tensors are on the CPU.
+
+    Raises
+    ------
+    NoSuchFile
+        If it is not there or cannot be read.
+    UsageError
+        If it is no checkpoint, or not the one that was written.
+    """
+    content = io.BytesIO(_content(path))
+    try:
+        return dict(torch.load(content, map_location="cpu", weights_only=True))
+    except (pickle.UnpicklingError, RuntimeError, EOFError, TypeError, ValueError):
+        raise UsageError(f"{path} is no checkpoint of a training: name another file") from None
+
+
+def _content(path: Path) -> bytes:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise NoSuchFile(
+            f"the checkpoint {path} cannot be read ({error.strerror}): train without --resume first"
+        ) from None
+    if not data.startswith(MAGIC):
+        raise UsageError(f"{path} is no checkpoint of a training: name another file")
+    digest = data[len(MAGIC) : len(MAGIC) + DIGEST]
+    content = data[len(MAGIC) + DIGEST :]
+    if hashlib.sha256(content).digest() != digest:
+        raise UsageError(f"the checkpoint {path} is damaged: train anew, without --resume")
+    return content
+
+
+@contextmanager
+def deferred() -> Iterator[None]:
+    """Answer Ctrl-C, or the wish that the process ends, only after this block.
+
+    In a thread other than the main one, where Python answers no signal, nothing is changed.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = {number: signal.getsignal(number) for number in INTERRUPTS}
+    for number in INTERRUPTS:
+        signal.signal(number, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if came:
+        signal.raise_signal(came[0])

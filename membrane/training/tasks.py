@@ -11,21 +11,19 @@ import torch
 
 from membrane.console import View
 from membrane.errors import Declined, MembraneError, UsageError
-from membrane.training import checkpoint
 from membrane.training.batches import Batches
 from membrane.training.distributed import Processes, joined
 from membrane.training.export import Weights, export
 from membrane.training.learner import Learner
-from membrane.training.logs import Charts, NoCharts, TensorBoard
 from membrane.training.material import Material, Sources, gather, split
 from membrane.training.network import Network, from_resemblyzer
 from membrane.training.objectives import Objective
-from membrane.training.probes import probes_of
+from membrane.training.progress import TensorBoard
 from membrane.training.recipe import Recipe, read_recipe
-from membrane.training.run_folder import RunFolder, require_same_speakers
-from membrane.training.teacher import Targets, targets_of
+from membrane.training.run_folder import RunFolder, load_checkpoint, require_same_speakers
+from membrane.training.teacher import targets_of
 from membrane.training.trainer import Trainer
-from membrane.training.validation import Validation
+from membrane.training.validation import Validation, probes_of
 
 
 @dataclass(frozen=True)
@@ -136,15 +134,19 @@ def _trainer(
     speakers = [voice.speaker for voice in training.voices]
     if state is not None:
         require_same_speakers(state, speakers)
+    charts = None
+    if plan.tensorboard and processes.first:
+        charts = TensorBoard(plan.output, after=0 if state is None else state["step"])
+    probes = probes_of(validating, recipe.seed) if processes.first else []
     trainer = Trainer(
         learner=_learner(plan, recipe, training, processes, view),
         batches=Batches(training, recipe),
-        validation=_validation(validating, recipe) if processes.first else None,
+        validation=Validation(probes) if processes.first else None,
         folder=RunFolder(plan.output),
         view=view,
         workers=plan.workers,
         speakers=speakers,
-        charts=_charts(plan, state) if processes.first else NoCharts(),
+        charts=charts,
     )
     if state is not None:
         trainer.restore(state)
@@ -172,10 +174,6 @@ def _material(plan: Plan, recipe: Recipe, view: View) -> tuple[Material, Materia
     return training, validating
 
 
-def _validation(material: Material, recipe: Recipe) -> Validation:
-    return Validation(probes_of(material, recipe.seed))
-
-
 def _learner(
     plan: Plan, recipe: Recipe, material: Material, processes: Processes, view: View
 ) -> Learner:
@@ -183,7 +181,9 @@ def _learner(
     network = from_resemblyzer(recipe.network)
     if plan.initial is not None:
         _fill(network, plan.initial)
-    targets = _targets(recipe, material, view)
+    changed = recipe.augmentation.speeds if recipe.augmentation.speed_share else ()
+    with view.counting("Asking the teacher", len(material.voices)) as progress:
+        targets = targets_of(material.voices, speeds=(1.0, *changed), progress=progress)
     if network.projection is not None and network.projects:
         layer = network.projection
         targets = targets.projected(layer.weight.numpy(), layer.bias.numpy())
@@ -192,27 +192,15 @@ def _learner(
     return Learner(recipe, network, objective, device, processes)
 
 
-def _targets(recipe: Recipe, material: Material, view: View) -> Targets:
-    changed = recipe.augmentation.speeds if recipe.augmentation.speed_share else ()
-    with view.counting("Asking the teacher", len(material.voices)) as progress:
-        return targets_of(material.voices, speeds=(1.0, *changed), progress=progress)
-
-
 def _fill(network: Network, path: Path) -> None:
     """Give a network the averaged weights of a checkpoint."""
     try:
-        network.load_state_dict(checkpoint.load(path)["average"])
+        network.load_state_dict(load_checkpoint(path)["average"])
     except (KeyError, RuntimeError):
         raise UsageError(
             f"{path} holds another kind of network than the recipe asks for: change its part "
             "[network], or name another checkpoint"
         ) from None
-
-
-def _charts(plan: Plan, state: dict[str, Any] | None) -> Charts:
-    if not plan.tensorboard:
-        return NoCharts()
-    return TensorBoard(plan.output, after=0 if state is None else state["step"])
 
 
 def _completed(trainer: Trainer) -> bool:
@@ -239,7 +227,7 @@ def _export(plan: Plan, recipe: Recipe, folder: RunFolder, view: View) -> None:
         return
     network = Network(recipe.network)
     _fill(network, folder.best)
-    about = {"recipe": recipe.as_toml(), "step": str(checkpoint.load(folder.best)["step"])}
+    about = {"recipe": recipe.as_toml(), "step": str(load_checkpoint(folder.best)["step"])}
     exported = export(network, plan.export, weights=plan.weights, metadata=about)
     view.note(
         f"Written: {plan.export} ({exported.size / 1e6:.1f} MB; its vectors have a cosine of "

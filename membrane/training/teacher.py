@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 
-from membrane.audio.utterance import Samples
-from membrane.evaluation.keeping import Kept, source_hash
-from membrane.evaluation.parallel import as_they_finish
+from membrane.evaluation.keeping import Kept, Progress, results_of, source_hash
 from membrane.evaluation.voices import cache_folder
 from membrane.models import find, path_of
 from membrane.training.augmentation import at_speed
@@ -30,9 +27,6 @@ LIBRARIES = ("numpy", "onnxruntime")
 
 LEAST_LENGTH = 1e-6
 """What the length of a vector is at least taken for, so that no voice is zero, not not-a-number."""
-
-Progress = Callable[[int, int], None]
-Version = tuple[Voice, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,31 +91,24 @@ def targets_of(
     """
     path_of(DVectorEncoder.name)  # a missing file is told of here rather than by every worker
     versions = [(voice, speed) for speed in speeds for voice in voices]
-    found: dict[int, Vector] = {}
-    with closing(_vectors(versions, workers)) as vectors:
-        for place, matrix in vectors:
-            found[place] = matrix
-            if progress:
-                progress(len(found), len(versions))
-    utterances = tuple(found[place] for place in range(len(versions)))
-    return Targets(utterances, np.stack([_unit(matrix.sum(axis=0)) for matrix in utterances]))
-
-
-def _vectors(versions: Sequence[Version], workers: int | None) -> Generator[tuple[int, Vector]]:
-    """Yield what is kept, then the rest as it is computed and kept."""
-    kept = Kept(cache_folder().with_name("targets"), "the teacher's vectors", ".targets")
-    keys = [_key(*version) for version in versions]
-    missing = []
-    for place, (voice, speed) in enumerate(versions):
-        content = kept.get(keys[place])
-        if content is None:
-            missing.append((place, [one.speech for one in voice.utterances], speed))
-        else:
-            yield place, np.frombuffer(content, np.float32).reshape(-1, DVectorEncoder.dimension)
-    with closing(as_they_finish(_taught, missing, workers=workers)) as computed:
-        for place, matrix in computed:
-            kept.put(keys[place], matrix.tobytes())
-            yield place, matrix
+    utterances = results_of(
+        _taught,
+        [([one.speech for one in voice.utterances], speed) for voice, speed in versions],
+        [_key(*version) for version in versions],
+        kept=Kept(
+            cache_folder().with_name("targets"),
+            "the teacher's vectors",
+            ".targets",
+            pack=np.ndarray.tobytes,
+            unpack=lambda content: np.frombuffer(content, np.float32).reshape(
+                -1, DVectorEncoder.dimension
+            ),
+        ),
+        progress=progress,
+        workers=workers,
+    )
+    speakers = np.stack([_unit(matrix.sum(axis=0)) for matrix in utterances])
+    return Targets(tuple(utterances), speakers)
 
 
 def _key(voice: Voice, speed: float) -> str:
@@ -139,15 +126,15 @@ def _encoder() -> DVectorEncoder:
     return DVectorEncoder()
 
 
-def _taught(place: int, utterances: Sequence[HalfSamples], speed: float) -> tuple[int, Vector]:
-    """Return the vectors of the trimmed utterances of the speaker in a place."""
-    return place, np.stack([_vector(speech.astype(np.float32), speed) for speech in utterances])
-
-
-def _vector(speech: Samples, speed: float) -> Vector:
-    heard = speech if speed == 1.0 else at_speed(speech, speed)
-    partials = _encoder().run(partials_of(raise_volume(heard)))
-    return _unit(np.nan_to_num(partials).mean(axis=0))
+def _taught(key: str, utterances: Sequence[HalfSamples], speed: float) -> tuple[str, Vector]:
+    """Return the vectors of the trimmed utterances of a speaker."""
+    vectors = []
+    for speech in utterances:
+        whole = speech.astype(np.float32)
+        heard = whole if speed == 1.0 else at_speed(whole, speed)
+        partials = _encoder().run(partials_of(raise_volume(heard)))
+        vectors.append(_unit(np.nan_to_num(partials).mean(axis=0)))
+    return key, np.stack(vectors)
 
 
 def _unit(vector: Vector) -> Vector:

@@ -10,15 +10,19 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from membrane.console import View
-from membrane.training import checkpoint
 from membrane.training.batches import Batch, Batches
-from membrane.training.blending import blended, shares_of
-from membrane.training.interrupts import deferred
+from membrane.training.finishing import blended, heard_by, shares_of, whitened
 from membrane.training.learner import Learner, Losses
-from membrane.training.logs import Charts, NoCharts, Table
 from membrane.training.network import Network
-from membrane.training.progress import Progress, shown
-from membrane.training.run_folder import RECIPE, SPEAKERS, RunFolder
+from membrane.training.progress import Bar, Lines, Table, TensorBoard, shown
+from membrane.training.run_folder import (
+    RECIPE,
+    SPEAKERS,
+    RunFolder,
+    deferred,
+    load_checkpoint,
+    save_checkpoint,
+)
 from membrane.training.validation import (
     Best,
     Errors,
@@ -28,7 +32,6 @@ from membrane.training.validation import (
     errors_from_state,
     teacher_voices,
 )
-from membrane.training.whitening import heard_by, whitened
 
 LOG_EVERY = 10
 """Steps between two rows of the log."""
@@ -57,7 +60,7 @@ class Trainer:
         Processes that make batches.
     speakers : list of str
         Who is learnt from.
-    charts : Charts
+    charts : TensorBoard or None
         Besides the tables.
     """
 
@@ -68,7 +71,7 @@ class Trainer:
     view: View
     workers: int
     speakers: list[str]
-    charts: Charts = field(default_factory=NoCharts)
+    charts: TensorBoard | None = None
     best: Best = field(default_factory=Best)
     teachers: Errors = field(default_factory=dict)
     best_errors: Errors = field(default_factory=dict)
@@ -79,7 +82,7 @@ class Trainer:
         Parameters
         ----------
         state : dict
-            As `membrane.training.checkpoint.load` returns it.
+            As `membrane.training.run_folder.load_checkpoint` returns it.
         """
         self.learner.restore(state)
         self.best = Best(**state["best"])
@@ -108,7 +111,8 @@ class Trainer:
             self._keep()
             raise
         finally:
-            self.charts.close()
+            if self.charts:
+                self.charts.close()
 
     def finish(self, teacher: Network) -> None:
         """Blend and whiten the best network, as far as validation likes it.
@@ -124,7 +128,7 @@ class Trainer:
         """
         if self.validation is None:
             return  # the first process does it
-        kept = checkpoint.load(self.folder.best)
+        kept = load_checkpoint(self.folder.best)
         if TEACHER_SHARE in kept:
             return
         network = copy.deepcopy(self.learner.average)
@@ -164,10 +168,6 @@ class Trainer:
         self.best.ratio, self.best_errors = ratio, errors
         return True
 
-    @property
-    def _writes(self) -> bool:
-        return self.learner.processes.first
-
     def _open_tables(self) -> None:
         if self.validation is None:
             return
@@ -192,7 +192,7 @@ class Trainer:
         self.view.note(f"Validation: the teacher's EER is {mean:.1f} % on average.")
         self._write_errors(self.teachers, began)
 
-    def _learn(self, progress: Progress) -> None:
+    def _learn(self, progress: Bar | Lines) -> None:
         if self._due():
             self._validate(progress)
         if self._finished():
@@ -243,9 +243,10 @@ class Trainer:
         if self.validation is None or step % LOG_EVERY:
             return
         self._log.add(step, {**losses, "rate": self.learner.rate, "seconds": seconds})
-        self.charts.add(step, {**losses, "rate": self.learner.rate})
+        if self.charts:
+            self.charts.add(step, {**losses, "rate": self.learner.rate})
 
-    def _validate(self, progress: Progress) -> None:
+    def _validate(self, progress: Bar | Lines) -> None:
         if self.validation is None:
             return
         began = time.monotonic()
@@ -253,7 +254,8 @@ class Trainer:
         errors = self.validation.errors(voices)
         mean, ratio = self.validation.mean(errors), self.validation.ratio(errors, self.teachers)
         self._write_errors(errors, began)
-        self.charts.add(self.learner.step, {"mean EER": mean, "ratio": ratio})
+        if self.charts:
+            self.charts.add(self.learner.step, {"mean EER": mean, "ratio": ratio})
         progress.validated(mean)
         improved = self.best.improved(self.learner.step, ratio)
         self.view.note(
@@ -281,7 +283,7 @@ class Trainer:
 
     def _keep(self) -> None:
         """Write a checkpoint to go on from."""
-        if not self._writes:
+        if not self.learner.processes.first:
             return
         state = {
             **self._about(),
@@ -290,13 +292,11 @@ class Trainer:
             "teachers": errors_as_state(self.teachers),
             "best_errors": errors_as_state(self.best_errors),
         }
-        with deferred():
-            checkpoint.save(self.folder.last, state)
+        save_checkpoint(self.folder.last, state)
 
     def _keep_best(self, network: Network, step: int, **more: float) -> None:
         """Write a network that has never been better."""
-        if not self._writes:
+        if not self.learner.processes.first:
             return
         state = {**self._about(), "step": step, "average": network.state_dict(), **more}
-        with deferred():
-            checkpoint.save(self.folder.best, state)
+        save_checkpoint(self.folder.best, state)

@@ -1,8 +1,10 @@
 """Validation: how often voices that nothing was learnt from are confused.
 
-Each piece of a speaker is enrolled once, as it was recorded, and compared with every other piece
-of the corpus in every condition. A network is worth the geometric mean over corpora and
-conditions of its equal error rate (EER) over the teacher's.
+Probes are what validation speakers say, disturbed in ways that the seed, the speaker and the piece
+decide alone, so that two runs, and two networks, are asked the very same questions. Each piece of
+a speaker is enrolled once, as it was recorded, and compared with every other piece of the corpus in
+every condition. A network is worth the geometric mean over corpora and conditions of its equal
+error rate (EER) over the teacher's.
 """
 
 from __future__ import annotations
@@ -16,13 +18,240 @@ import numpy as np
 import numpy.typing as npt
 
 from membrane.errors import UsageError
-from membrane.evaluation.metrics import equal_error_rate
-from membrane.training.probes import CLEAN, CorpusProbes, Spectrum
+from membrane.evaluation.metrics import det_curve, equal_error_rate
 from membrane.voice.dvector import DVectorEncoder
 from membrane.voice.partials import PARTIAL_FRAMES
 
 if TYPE_CHECKING:
     from membrane.training.network import Network
+
+
+import zlib
+from itertools import zip_longest
+from typing import TYPE_CHECKING
+
+from membrane.audio.utterance import SAMPLE_RATE, Samples
+from membrane.evaluation.disturbances import pink_noise, power
+from membrane.training.synthesis import in_room, simulated_response
+from membrane.voice.mels import CHANNELS, mel_spectrogram
+from membrane.voice.partials import partial_starts
+from membrane.voice.trimming import raise_volume, trim_silences
+
+if TYPE_CHECKING:
+    from membrane.training.material import HalfSamples, Material, Voice
+
+
+PIECE = 4 * SAMPLE_RATE
+"""Samples of a piece; recordings of twice that and more are cut into such."""
+
+LEAST = 8 * SAMPLE_RATE // 5
+"""Samples that shorter recordings of a speaker are joined to: one partial of the network."""
+
+MOST_PIECES = 4
+"""Of a speaker: each is enrolled once and compared with all the others."""
+
+MOST_SPEAKERS = 100
+"""Of a corpus, so that a validation of a large one takes no longer than an hour of learning."""
+
+SHORT = 2 * SAMPLE_RATE
+LEAST_SPEECH = SAMPLE_RATE // 4
+"""Samples of speech below which the silences are heard, too, rather than next to nothing."""
+
+VOICE_LEVEL = 0.1
+"""Root mean square of what is heard: -20 dBFS, as in `membrane.audio.preparation`."""
+
+BABBLERS = 5
+"""As many as in `membrane.evaluation.disturbances`."""
+
+CLEAN = "clean"
+
+
+@dataclass(frozen=True, eq=False)
+class Spectrum:
+    """A trimmed utterance as the network is given it.
+
+    Parameters
+    ----------
+    mels : np.ndarray, shape (frames, CHANNELS), float32
+        With silence after the end, so that the last partial is whole.
+    length : int
+        Frames that are sound.
+    starts : tuple of int
+        First frame of each partial.
+    """
+
+    mels: np.ndarray
+    length: int
+    starts: tuple[int, ...]
+
+    @classmethod
+    def of(cls, speech: Samples) -> Spectrum:
+        """Return the spectrum of trimmed speech, in the partials that the teacher hears."""
+        starts = tuple(partial_starts(len(speech)))
+        mels = mel_spectrogram(speech)
+        missing = max(0, starts[-1] + PARTIAL_FRAMES - len(mels))
+        padded = np.concatenate([mels, np.zeros((missing, CHANNELS), np.float32)])
+        return cls(padded, len(mels), starts)
+
+
+@dataclass(frozen=True, eq=False)
+class CorpusProbes:
+    """The probes of one corpus.
+
+    Parameters
+    ----------
+    corpus : str
+    speakers : np.ndarray, shape (p,), int
+        Who says each piece.
+    conditions : mapping of str to list of Spectrum
+        The p pieces in each condition; the clean ones are what is enrolled, too.
+    """
+
+    corpus: str
+    speakers: np.ndarray
+    conditions: Mapping[str, list[Spectrum]]
+
+
+Disturb = Callable[[Samples, np.random.Generator], Samples]
+
+
+def probes_of(material: Material, seed: int) -> list[CorpusProbes]:
+    """Return the probes of each corpus that has two speakers with two pieces at least.
+
+    Parameters
+    ----------
+    material : Material
+        Speakers and noises that nothing is learnt from.
+    seed : int
+    """
+    corpora = sorted({voice.corpus for voice in material.voices})
+    found = [_corpus_probes(corpus, material, seed) for corpus in corpora]
+    return [probes for probes in found if probes is not None]
+
+
+def _corpus_probes(corpus: str, material: Material, seed: int) -> CorpusProbes | None:
+    speakers: list[int] = []
+    conditions: dict[str, list[Spectrum]] = {}
+    for number, (voice, pieces) in enumerate(_speakers_with_pieces(corpus, material, seed)):
+        disturbances = _disturbances(material, voice)
+        for place, piece in enumerate(pieces):
+            speakers.append(number)
+            for name, disturbed in disturbances.items():
+                names = (voice.speaker, str(place), name)
+                chance = np.random.default_rng([seed, *(zlib.crc32(one.encode()) for one in names)])
+                conditions.setdefault(name, []).append(_heard(disturbed(piece, chance)))
+            conditions.setdefault(SHORT_NAME, []).append(_heard(piece, most=SHORT))
+    if len(set(speakers)) < 2:
+        return None
+    return CorpusProbes(corpus, np.array(speakers), conditions)
+
+
+def _speakers_with_pieces(
+    corpus: str, material: Material, seed: int
+) -> list[tuple[Voice, list[Samples]]]:
+    voices = [voice for voice in material.voices if voice.corpus == corpus]
+    voices.sort(key=lambda voice: zlib.crc32(f"{seed} {voice.speaker}".encode()))
+    each = ((voice, _pieces(voice)) for voice in voices)
+    able = [(voice, pieces) for voice, pieces in each if len(pieces) > 1]
+    return able[:MOST_SPEAKERS]
+
+
+def _pieces(voice: Voice) -> list[Samples]:
+    """Return stretches of about equal length, the first of each recording before the second."""
+    wholes = _joined([spoken.whole.astype(np.float32) for spoken in voice.utterances])
+    by_recording = zip_longest(*map(_cut, wholes))
+    pieces = [piece for row in by_recording for piece in row if piece is not None]
+    return pieces[:MOST_PIECES]
+
+
+def _joined(recordings: Sequence[Samples]) -> Iterator[Samples]:
+    """Join what is shorter than `LEAST` with what follows; leave out what then remains."""
+    waiting: list[Samples] = []
+    for recording in recordings:
+        waiting.append(recording)
+        if sum(map(len, waiting)) >= LEAST:
+            yield np.concatenate(waiting)
+            waiting = []
+
+
+def _cut(recording: Samples) -> list[Samples]:
+    if len(recording) < 2 * PIECE:
+        return [recording]
+    return [recording[at : at + PIECE] for at in range(0, len(recording) - PIECE + 1, PIECE)]
+
+
+def _heard(samples: Samples, most: int | None = None) -> Spectrum:
+    """Return what the network is given of a recording, of so many samples of speech at most."""
+    audible = raise_volume(samples)
+    speech = trim_silences(audible)
+    return Spectrum.of((speech if len(speech) > LEAST_SPEECH else audible)[:most])
+
+
+# ---- Conditions
+
+SHORT_NAME = "2 s"
+
+
+def _disturbances(material: Material, voice: Voice) -> dict[str, Disturb]:
+    """Return what happens to the probes of a speaker, by the name of the condition."""
+    others = [other for other in material.voices if other.speaker != voice.speaker]
+
+    def in_noise(snr_db: float) -> Disturb:
+        return lambda piece, chance: _with(piece, _noise(material, len(piece), chance), snr_db)
+
+    def in_babble(snr_db: float) -> Disturb:
+        return lambda piece, chance: _with(piece, _babble(others, len(piece), chance), snr_db)
+
+    disturbances: dict[str, Disturb] = {CLEAN: lambda piece, _: piece}
+    if len(material.noises):
+        disturbances |= {"noise 10 dB": in_noise(10), "noise 0 dB": in_noise(0)}
+    if others:
+        disturbances |= {"babble 10 dB": in_babble(10), "babble 0 dB": in_babble(0)}
+    return disturbances | {
+        "pink 5 dB": lambda piece, chance: _with(piece, pink_noise(len(piece), chance), 5),
+        "telephone": lambda piece, _: _by_telephone(piece),
+        "reverberation": lambda piece, chance: in_room(piece, simulated_response(chance)),
+    }
+
+
+def _with(piece: Samples, noise: Samples, snr_db: float) -> Samples:
+    loud = np.abs(piece) > 0.1 * np.sqrt(power(piece))
+    wanted = power(piece[loud]) / 10 ** (snr_db / 10)
+    return _at_level(piece + noise * np.float32(np.sqrt(wanted / (power(noise) or 1.0))))
+
+
+def _noise(material: Material, length: int, chance: np.random.Generator) -> Samples:
+    noise = material.noises[chance.integers(len(material.noises))]
+    return _stretch(noise, length, chance)
+
+
+def _babble(others: Sequence[Voice], length: int, chance: np.random.Generator) -> Samples:
+    chosen = chance.permutation(len(others))[:BABBLERS]
+    babble = np.zeros(length, np.float32)
+    for place in chosen:
+        speech = np.concatenate([spoken.speech for spoken in others[place].utterances])
+        voice = _stretch(speech, length, chance)
+        babble += voice / np.float32(np.sqrt(power(voice)) or 1.0)
+    return babble
+
+
+def _by_telephone(piece: Samples) -> Samples:
+    from membrane.evaluation.codecs import coded
+
+    return _at_level(coded(piece * np.float32(0.5 / np.abs(piece).max()), "telephone"))
+
+
+def _at_level(samples: Samples) -> Samples:
+    scaled: Samples = (samples * (VOICE_LEVEL / np.sqrt(power(samples)))).astype(np.float32)
+    return scaled
+
+
+def _stretch(samples: Samples | HalfSamples, length: int, chance: np.random.Generator) -> Samples:
+    """Return a stretch from a random place, going on at the beginning after the end."""
+    start = chance.integers(max(1, len(samples) - length + 1))
+    stretch = np.take(samples, np.arange(start, start + length), mode="wrap")
+    return stretch.astype(np.float32)
+
 
 Vectors = npt.NDArray[np.float32]
 Voices = Callable[[Sequence[Spectrum]], Vectors]
@@ -62,19 +291,6 @@ class Validation:
             )
         self.corpora = corpora
 
-    @property
-    def judging(self) -> list[str]:
-        """The corpora that have speakers enough to judge by; all, if none has."""
-        able = [
-            one.corpus for one in self.corpora if len(np.unique(one.speakers)) >= LEAST_SPEAKERS
-        ]
-        return able or [one.corpus for one in self.corpora]
-
-    @property
-    def conditions(self) -> list[str]:
-        """The names of the conditions."""
-        return list(self.corpora[0].conditions)
-
     def errors(self, voices: Voices) -> Errors:
         """Return the equal error rates of something that knows voices."""
         return {
@@ -96,8 +312,11 @@ class Validation:
         return math.exp(sum(ratios) / len(ratios))
 
     def _judged(self, errors: Errors) -> list[tuple[str, str]]:
-        judging = self.judging
-        return [key for key in errors if key[0] in judging]
+        """Return the rates of the corpora that have speakers enough to judge by; or all."""
+        able = [
+            one.corpus for one in self.corpora if len(np.unique(one.speakers)) >= LEAST_SPEAKERS
+        ]
+        return [key for key in errors if not able or key[0] in able]
 
 
 def _errors(probes: CorpusProbes, voices: Voices) -> Iterator[tuple[str, float]]:
@@ -107,7 +326,7 @@ def _errors(probes: CorpusProbes, voices: Voices) -> Iterator[tuple[str, float]]
     for condition, spectra in probes.conditions.items():
         asked = enrolled if condition == CLEAN else voices(spectra)
         scores = (asked @ enrolled.T).astype(np.float64)
-        yield condition, 100 * equal_error_rate(scores[others], same[others])
+        yield condition, 100 * equal_error_rate(det_curve(scores[others], same[others]))
 
 
 def teacher_voices(spectra: Sequence[Spectrum]) -> Vectors:

@@ -8,8 +8,8 @@ encoder's first table is the one in use unless another is asked for.
 
 from __future__ import annotations
 
+import json
 import os
-import tempfile
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -19,12 +19,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import tomli_w
 
 from membrane import models
-from membrane.errors import ModelUnavailable, OutputUnwritable, UsageError
+from membrane.atomic import write_whole
+from membrane.errors import ModelUnavailable, OutputUnwritable, UsageError, in_one_line
 from membrane.voice.levels import Threshold
 from membrane.voice.ratio import LIMITS, Circumstances, Influence, Line
-from membrane.voice.toml_text import as_toml
 
 __all__ = ["Calibration", "Circumstances", "load_calibration", "require_place"]
 
@@ -75,10 +76,6 @@ class Calibration:
         """Return log-likelihood ratios, as `Line.llr` does."""
         return self.line.llr(similarities, circumstances)
 
-    def similarity_for(self, llr: float | Floats, circumstances: Circumstances) -> Floats:
-        """Return similarities, as `Line.similarity_for` does."""
-        return self.line.similarity_for(llr, circumstances)
-
     def threshold(self, level: str) -> Threshold:
         """Return the threshold of a security level.
 
@@ -96,7 +93,7 @@ class Calibration:
 
     def as_toml(self) -> str:
         """Return the text of a calibration file that holds this one."""
-        return as_toml({self.encoder: {self.normalisation: self._plain()}})
+        return tomli_w.dumps({self.encoder: {self.normalisation: self._plain()}})
 
     def save(self, path: Path) -> None:
         """Write the calibration to a file, as the first of its encoder; others in it are kept.
@@ -109,8 +106,16 @@ class Calibration:
             If that is not possible.
         """
         require_place(path)
+        tables = _tables(path)
+        place = path.resolve()
         try:
-            _replace(path.resolve(), as_toml(self._among(_tables(path))))
+            json.dumps(tables)  # a calibration is text and numbers, without a date among them
+            # Names of files may hold halves of characters, which no text file can.
+            text = tomli_w.dumps(self._among(tables)).encode("utf-8", "replace")
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if place.exists():
+                write_whole(place.with_name(f"{place.name}.previous"), place.read_bytes())
+            write_whole(place, text, mode=0o600)
         except OSError as error:
             raise OutputUnwritable(
                 f"the calibration {path} cannot be written ({error.strerror}): choose another place"
@@ -227,7 +232,7 @@ def _own(path: Path, encoder: str, normalisation: str) -> Calibration | None:
         ) from None
     except DAMAGED as error:
         raise UsageError(
-            f"the calibration {path} is damaged ({_in_one_line(error)}): calibrate again, "
+            f"the calibration {path} is damaged ({in_one_line(error)}): calibrate again, "
             "or delete it"
         ) from None
 
@@ -239,7 +244,7 @@ def _shipped(encoder: str, normalisation: str) -> Calibration | None:
         return _read(path, encoder, normalisation)
     except DAMAGED as error:
         raise ModelUnavailable(
-            f"the calibration {path} cannot be read ({_in_one_line(error)}): reinstall Membrane"
+            f"the calibration {path} cannot be read ({in_one_line(error)}): reinstall Membrane"
         ) from None
 
 
@@ -272,24 +277,3 @@ def _tables(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError, RecursionError):
         return {}
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a text file whole or not at all, and keep the one before."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    written = Path(name)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        if path.exists():
-            path.with_name(f"{path.name}.previous").write_bytes(path.read_bytes())
-        written.replace(path)
-    finally:
-        written.unlink(missing_ok=True)
-
-
-def _in_one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())

@@ -109,14 +109,11 @@ class Tail:
         Share of all comparisons that lie above it.
     mean_excess : float
         How far above it they lie, on average.
-    excesses : int
-        Their number.
     """
 
     start: float
     share: float
     mean_excess: float
-    excesses: int
 
     def threshold(self, fmr: float) -> float:
         """Return the ratio that a share `fmr`, smaller than `share`, reaches."""
@@ -152,7 +149,7 @@ def fit_tail(impostor_llrs: Floats) -> Tail:
     mean_excess = float(np.mean(descending[:excesses] - start))
     if mean_excess <= 0:
         raise UsageError("the most alike strangers are all equally alike: give more recordings")
-    return Tail(start, excesses / len(descending), mean_excess, excesses)
+    return Tail(start, excesses / len(descending), mean_excess)
 
 
 def extrapolated_threshold(fmr: float, impostor_llrs: Floats) -> float:

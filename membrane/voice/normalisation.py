@@ -17,12 +17,12 @@ share (the encoder's mean, the channel) says nothing about who is speaking:
 from __future__ import annotations
 
 import json
-import os
 import struct
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
+from io import BytesIO
 from pathlib import Path
 from tokenize import TokenError
 from typing import Any, Protocol
@@ -32,7 +32,14 @@ import numpy as np
 import numpy.typing as npt
 
 from membrane import models
-from membrane.errors import EncoderMismatch, ModelUnavailable, OutputUnwritable, UsageError
+from membrane.atomic import write_whole
+from membrane.errors import (
+    EncoderMismatch,
+    ModelUnavailable,
+    OutputUnwritable,
+    UsageError,
+    in_one_line,
+)
 from membrane.voice.encoder import Vector
 from membrane.voice.scoring import similarities as raw_similarities
 
@@ -130,7 +137,7 @@ def read_cohort(path: Path) -> Cohort:
             return Cohort.of(arrays["vectors"], json.loads(str(arrays["provenance"])))
     except (*DAMAGED, UsageError) as error:
         raise ModelUnavailable(
-            f"the cohort {path} cannot be read ({_in_one_line(error)}): calibrate "
+            f"the cohort {path} cannot be read ({in_one_line(error)[:LONGEST_REASON]}): calibrate "
             "again, or reinstall Membrane"
         ) from None
 
@@ -144,17 +151,14 @@ def save_cohort(cohort: Cohort, path: Path) -> None:
         If that is not possible.
     """
     provenance = np.array(json.dumps(dict(cohort.provenance)))
-    written = path.with_name(f".{path.name}.{os.getpid()}")
+    archive = BytesIO()
+    np.savez(archive, vectors=cohort.vectors.astype(np.float16), provenance=provenance)
     try:
-        with written.open("wb") as file:
-            np.savez(file, vectors=cohort.vectors.astype(np.float16), provenance=provenance)
-        written.replace(path)
+        write_whole(path, archive.getvalue())
     except OSError as error:
         raise OutputUnwritable(
             f"the cohort {path} cannot be written ({error.strerror}): choose another place"
         ) from None
-    finally:
-        written.unlink(missing_ok=True)
 
 
 class Normalisation(Protocol):
@@ -269,7 +273,8 @@ class Centred:
         ``a·b - a·m - b·m + m·m``, and ``|a - m|²`` is ``1 - 2 a·m + m·m``: two products with
         each row are all that is needed.
         """
-        _require_comparable(gallery, probe, self.cohort.mean)
+        for one in (probe, self.cohort.mean):  # of the gallery itself, only if need be
+            raw_similarities(gallery[:0], one)
         alike = np.empty(len(gallery), np.float32)
         for start in range(0, len(gallery), BLOCK):
             block = np.asarray(gallery[start : start + BLOCK])
@@ -357,12 +362,6 @@ class AdaptiveSymmetric:
         return closest.mean(axis=1), np.maximum(closest.std(axis=1), LEAST_SPREAD)
 
 
-def _require_comparable(gallery: Vector, probe: Vector, mean: Vector) -> None:
-    """Raise as `Normalisation.similarities` does, but for the numbers of the gallery."""
-    for one in (probe, mean):
-        raw_similarities(gallery[:0], one)
-
-
 def _centred(vectors: Vector, mean: Vector) -> Vector:
     """Return vectors without the mean, of unit length; zeros where no direction is left."""
     moved = vectors - mean
@@ -377,7 +376,3 @@ def _require_one_encoder(enrolled: Vector, probes: Vector) -> None:
             f"voices of shape {enrolled.shape[1:]} and of shape {probes.shape[1:]} come from "
             "different encoders: use one encoder for all"
         )
-
-
-def _in_one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:LONGEST_REASON]

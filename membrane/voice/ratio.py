@@ -119,26 +119,17 @@ class Line:
         -------
         np.ndarray, shape (t,) or (), float64
         """
-        height, slope = self._at(circumstances)
-        return np.asarray(height + slope * np.asarray(similarities, dtype=np.float64))
-
-    def similarity_for(self, llr: float | Floats, circumstances: Circumstances) -> Floats:
-        """Return the similarities that have these log-likelihood ratios; the inverse of `llr`."""
-        height, slope = self._at(circumstances)
-        return np.asarray((np.asarray(llr, dtype=np.float64) - height) / slope)
-
-    @property
-    def least_slope(self) -> float:
-        """The slope under the least favourable circumstances."""
-        return self.slope + sum(influence.slopes[0] for influence in self.influences)
-
-    def _at(self, circumstances: Circumstances) -> tuple[Floats, Floats]:
         height, slope = np.asarray(self.intercept), np.asarray(self.slope)
         for influence in self.influences:
             feature = influence.feature(circumstances.of(influence.measure))
             height = height + influence.weight * feature
             slope = slope + influence.interaction * feature
-        return height, slope
+        return np.asarray(height + slope * np.asarray(similarities, dtype=np.float64))
+
+    @property
+    def least_slope(self) -> float:
+        """The slope under the least favourable circumstances."""
+        return self.slope + sum(influence.slopes[0] for influence in self.influences)
 
 
 def ratio_as_number(llr: float) -> str:

@@ -33,11 +33,6 @@ def distance_to_cosine(distance: float) -> float:
     return 1.0 - distance * distance / 2.0
 
 
-def same(cosine: float) -> float:
-    """Return a cosine as it is."""
-    return cosine
-
-
 @dataclass(frozen=True)
 class Metric:
     """The numbers in which a similarity is shown and a threshold is given.
@@ -46,21 +41,18 @@ class Metric:
     ----------
     name : str
         As in ``--metric``.
-    larger_is_alike : bool
-        Whether the threshold is a least (cosine) or a greatest number (distance).
     from_similarity, to_similarity : callable, float -> float
         The number for a cosine, and the cosine for a number.
     """
 
     name: str
-    larger_is_alike: bool
     from_similarity: Callable[[float], float]
     to_similarity: Callable[[float], float]
 
 
 METRICS = {
-    "cosine": Metric("cosine", True, same, same),
-    "euclidean": Metric("euclidean", False, cosine_to_distance, distance_to_cosine),
+    "cosine": Metric("cosine", float, float),
+    "euclidean": Metric("euclidean", cosine_to_distance, distance_to_cosine),
 }
 """Every metric by name; the first is the default."""
 

@@ -4,8 +4,7 @@ import numpy as np
 
 from membrane.evaluation.evaluation import Evaluation, Outcome
 from membrane.evaluation.intervals import Estimate
-from membrane.evaluation.metrics import MEASURES, Confusion, curve_measures, det_curve
-from membrane.evaluation.scores import ScoredTrials
+from membrane.evaluation.metrics import MEASURES, Confusion, ScoredTrials, curve_measures, det_curve
 
 THRESHOLD = 3.0
 CONDITIONS = (

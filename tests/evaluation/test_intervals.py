@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 
 from membrane.errors import UsageError
 from membrane.evaluation.intervals import clopper_pearson, estimates, upper_bound
-from membrane.evaluation.metrics import MEASURES, measures
-from membrane.evaluation.scores import ScoredTrials
+from membrane.evaluation.metrics import MEASURES, Measurement, ScoredTrials
 
 EXACT = 1e-12
 
@@ -102,8 +101,8 @@ def test_the_bound_covers_what_it_promises(trials, rate):
 
 def test_every_measure_gets_its_value_and_an_interval_around_it():
     scored = trials_of(20)
-    found = estimates(scored, threshold=1.0)
-    values = measures(scored, threshold=1.0)
+    found = estimates(scored)
+    values = Measurement.of(scored).measures()
     assert list(found) == list(MEASURES)
     for key, estimate in found.items():
         assert estimate.value == values[key]
@@ -112,22 +111,20 @@ def test_every_measure_gets_its_value_and_an_interval_around_it():
 
 
 def test_costs_stay_between_nothing_and_one():
-    found = estimates(trials_of(4, apart=1.0), threshold=1.0)
+    found = estimates(trials_of(4, apart=1.0))
     for key in ("min_dcf_01", "min_dcf_05", "min_cllr"):
         assert 0 <= found[key].low < found[key].high <= 1
 
 
 def test_a_rate_stays_between_nothing_and_all():
-    found = estimates(trials_of(6, apart=4.0), threshold=1.0)
+    found = estimates(trials_of(6, apart=4.0))
     rates = [found[key] for key, measure in MEASURES.items() if measure.kind == "rate"]
     assert all(rate.low >= 0 and rate.high <= 1 for rate in rates if not isnan(rate.value))
 
 
 def test_the_same_seed_gives_the_same_intervals():
     scored = trials_of(8)
-    one, again, other = (
-        estimates(scored, threshold=1.0, resamples=40, seed=seed) for seed in (5, 5, 6)
-    )
+    one, again, other = (estimates(scored, resamples=40, seed=seed) for seed in (5, 5, 6))
     assert repr(one) == repr(again)  # not-a-number equals nothing
     assert repr(one) != repr(other)
 
@@ -135,9 +132,7 @@ def test_the_same_seed_gives_the_same_intervals():
 def test_the_order_of_the_trials_does_not_matter():
     scored = trials_of(8)
     order = np.random.default_rng(0).permutation(len(scored))
-    found, shuffled = (
-        estimates(one, threshold=1.0, resamples=40) for one in (scored, scored.where(order))
-    )
+    found, shuffled = (estimates(one, resamples=40) for one in (scored, scored.where(order)))
     for key in found:
         ends = found[key].low, found[key].high
         assert (shuffled[key].low, shuffled[key].high) == pytest.approx(
@@ -149,7 +144,7 @@ def test_a_resample_counts_trials_as_their_speakers_were_drawn():
     # Of three speakers one has every error: with n draws of them the FNMR is n / 3.
     scored = trials_of(3, each=4)
     scored.accepted[:] = ~scored.same | (scored.enrolled_speakers != 2)
-    found = estimates(scored, threshold=1.0, resamples=400)["fnmr"]
+    found = estimates(scored, resamples=400)["fnmr"]
     assert found.value == pytest.approx(1 / 3, abs=EXACT)
     assert (found.low, found.high) == pytest.approx((0, 2 / 3), abs=EXACT)
 
@@ -160,7 +155,7 @@ def test_pairs_count_as_the_product_of_their_draws():
     scored = trials_of(3, each=1)
     ends = np.sort([scored.enrolled_speakers, scored.probe_speakers], axis=0)
     scored.accepted[:] = scored.same | ((ends[0] == 0) & (ends[1] == 1))
-    found = estimates(scored, threshold=1.0, resamples=400)["fmr"]
+    found = estimates(scored, resamples=400)["fmr"]
     assert found.value == pytest.approx(1 / 3, abs=EXACT)
     assert (found.low, found.high) == pytest.approx((0, 1), abs=EXACT)
 
@@ -169,22 +164,18 @@ def test_a_person_compared_with_themself_counts_once_a_draw():
     # Impostor trials alone are right. Draws of (1, 1, 1) have 6 of 9 right, of (2, 1, 0) 4 of 7.
     scored = trials_of(3, each=1)
     scored.accepted[:] = False
-    found = estimates(scored, threshold=1.0, resamples=100)["accuracy"]
+    found = estimates(scored, resamples=100)["accuracy"]
     assert (found.low, found.high) == pytest.approx((4 / 7, 6 / 9), abs=EXACT)
 
 
 def test_more_probes_of_the_same_speakers_do_not_make_a_rate_surer():
-    few, many = (
-        estimates(trials_of(10, each=each, of_speaker=2.0), threshold=1.0)["fnmr"]
-        for each in (10, 100)
-    )
+    few, many = (estimates(trials_of(10, each=each, of_speaker=2.0))["fnmr"] for each in (10, 100))
     assert many.high - many.low > 0.5 * (few.high - few.low)
 
 
 def test_more_speakers_make_a_rate_surer():
     few, many = (
-        estimates(trials_of(speakers, of_speaker=1.0), threshold=1.0, resamples=100)["eer"]
-        for speakers in (8, 80)
+        estimates(trials_of(speakers, of_speaker=1.0), resamples=100)["eer"] for speakers in (8, 80)
     )
     assert many.high - many.low < 0.6 * (few.high - few.low)
 
@@ -203,7 +194,7 @@ def test_intervals_cover_the_true_rate_and_cost_of_speakers_who_differ():
     covered = []
     for seed in range(50):
         scored = trials_of(16, each=5, seed=seed, apart=4.0, of_speaker=0.5, threshold=2.0)
-        found = estimates(scored, threshold=2.0, resamples=100, seed=seed)
+        found = estimates(scored, resamples=100, seed=seed)
         covered.append([found[key].low <= true <= found[key].high for key, true in truth.items()])
     fnmr, min_dcf = np.mean(covered, axis=0)
     assert fnmr >= 0.8
@@ -227,7 +218,7 @@ def test_intervals_from_trials_alone_would_not_cover_it():
 
 
 def test_no_error_is_bounded_by_the_number_of_people():
-    found = estimates(trials_of(10, apart=50.0, threshold=25.0), threshold=25.0)
+    found = estimates(trials_of(10, apart=50.0, threshold=25.0))
     of_people = 1 - 0.05 ** (1 / 10)
     for key in ("fnmr", "eer", "fpir", "fnmr_at_fmr_1"):
         assert (found[key].value, found[key].low) == (0.0, 0.0)
@@ -238,20 +229,20 @@ def test_no_error_is_bounded_by_the_number_of_people():
 
 
 def test_no_false_match_is_bounded_by_the_number_of_pairs_of_people():
-    found = estimates(trials_of(10, apart=50.0, threshold=25.0), threshold=25.0)
+    found = estimates(trials_of(10, apart=50.0, threshold=25.0))
     assert found["fmr"].high == pytest.approx(1 - 0.05 ** (1 / 45), abs=EXACT)
     assert found["specificity"].low == pytest.approx(0.05 ** (1 / 45), abs=EXACT)
 
 
 def test_a_cost_of_nothing_has_no_interval():
-    found = estimates(trials_of(10, apart=50.0), threshold=1.0)["min_dcf_01"]
+    found = estimates(trials_of(10, apart=50.0))["min_dcf_01"]
     assert found.value == 0.0
     assert isnan(found.low)
     assert isnan(found.high)
 
 
 def test_two_speakers_have_no_interval_of_their_own():
-    found = estimates(trials_of(2, apart=1.0), threshold=1.0)
+    found = estimates(trials_of(2, apart=1.0))
     for key in ("eer", "cllr", "fnmr"):
         assert 0 < found[key].value < 1
         assert isnan(found[key].low)
@@ -260,7 +251,7 @@ def test_two_speakers_have_no_interval_of_their_own():
 
 def test_one_enrolled_person_and_strangers_leave_the_false_matches_measurable():
     scored = trials_of(12, of_speaker=1.0)
-    found = estimates(scored.where(scored.enrolled == 0), threshold=1.0)
+    found = estimates(scored.where(scored.enrolled == 0))
     assert found["fmr"].low < found["fmr"].value < found["fmr"].high
     assert isnan(found["rank_1"].value)
     assert isnan(found["rank_1"].high)
@@ -269,7 +260,7 @@ def test_one_enrolled_person_and_strangers_leave_the_false_matches_measurable():
 def test_what_has_no_value_has_no_interval():
     scored = trials_of(5, each=2)
     scored.accepted[:] = False
-    found = estimates(scored, threshold=9.0)
+    found = estimates(scored)
     for key in ("precision", "fnmr_at_fmr_01"):
         assert (found[key].value, found[key].low, found[key].high) == pytest.approx(
             (nan, nan, nan), nan_ok=True
@@ -281,13 +272,13 @@ def test_an_infinite_threshold_ends_an_interval():
     scored = trials_of(30, each=2, apart=4.0)
     loud = ~scored.same & (scored.probe_speakers == 0)
     scored.scores[loud] = 99.0
-    found = estimates(scored, threshold=1.0)["threshold_at_fmr_1"]
+    found = estimates(scored)["threshold_at_fmr_1"]
     assert (found.value, found.high) == (inf, inf)
     assert found.low < 10
 
 
 def test_without_resamples_there_are_only_binomial_intervals():
-    found = estimates(trials_of(10, apart=3.0, threshold=25.0), threshold=25.0, resamples=0)
+    found = estimates(trials_of(10, apart=3.0, threshold=25.0), resamples=0)
     assert isnan(found["eer"].low)
     assert found["fmr"].high == pytest.approx(1 - 0.05 ** (1 / 45), abs=EXACT)
 
@@ -295,7 +286,7 @@ def test_without_resamples_there_are_only_binomial_intervals():
 def test_trials_of_one_kind_are_refused():
     scored = trials_of(4)
     with pytest.raises(UsageError, match="no trial compares two different people"):
-        estimates(scored.where(scored.same), threshold=1.0)
+        estimates(scored.where(scored.same))
 
 
 def test_a_hundred_thousand_trials_take_seconds():
@@ -303,5 +294,5 @@ def test_a_hundred_thousand_trials_take_seconds():
 
     scored = trials_of(50, each=40)
     began = process_time()
-    estimates(scored, threshold=1.0, resamples=50)
+    estimates(scored, resamples=50)
     assert process_time() - began < 10

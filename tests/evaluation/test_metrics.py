@@ -12,20 +12,16 @@ from membrane.evaluation import metrics
 from membrane.evaluation.metrics import (
     MEASURES,
     Confusion,
+    Measurement,
+    ScoredTrials,
     Searches,
+    at_fmr,
     det_curve,
     equal_error_rate,
-    false_positive_identification_rate,
-    fnmr_at_fmr,
     llr_cost,
-    measures,
     min_detection_cost,
     min_llr_cost,
-    rank_rate,
-    threshold_at_fmr,
-    true_positive_identification_rate,
 )
-from membrane.evaluation.scores import ScoredTrials
 
 EXACT = 1e-12
 
@@ -132,7 +128,9 @@ def test_the_curve_runs_from_accepting_all_to_accepting_nothing():
 @settings(deadline=None)
 @given(both_kinds)
 def test_the_equal_error_rate_is_that_of_the_definition(trials):
-    assert equal_error_rate(*trials) == pytest.approx(brute_force_eer(*trials), abs=EXACT)
+    assert equal_error_rate(det_curve(*trials)) == pytest.approx(
+        brute_force_eer(*trials), abs=EXACT
+    )
 
 
 @pytest.mark.parametrize(
@@ -147,7 +145,9 @@ def test_the_equal_error_rate_is_that_of_the_definition(trials):
     ],
 )
 def test_the_equal_error_rate_of_small_examples(genuine, impostor, rate):
-    assert equal_error_rate(*trials_of(genuine, impostor)) == pytest.approx(rate, abs=EXACT)
+    assert equal_error_rate(det_curve(*trials_of(genuine, impostor))) == pytest.approx(
+        rate, abs=EXACT
+    )
 
 
 def test_the_equal_error_rate_is_where_the_roc_curve_of_scikit_learn_meets_the_diagonal():
@@ -159,15 +159,17 @@ def test_the_equal_error_rate_is_where_the_roc_curve_of_scikit_learn_meets_the_d
     # The way along both axes grows from point to point, so that it can stand for the place.
     along = fmr + tmr
     meets = brentq(lambda at: 1 - np.interp(at, along, tmr) - np.interp(at, along, fmr), 0, 2)
-    assert equal_error_rate(scores, same) == pytest.approx(np.interp(meets, along, fmr), abs=1e-9)
+    assert equal_error_rate(det_curve(scores, same)) == pytest.approx(
+        np.interp(meets, along, fmr), abs=1e-9
+    )
 
 
 def curve_numbers(scores, same):
     return (
-        equal_error_rate(scores, same),
-        min_detection_cost(scores, same, p_target=0.01),
-        min_detection_cost(scores, same, p_target=0.05),
-        min_llr_cost(scores, same),
+        equal_error_rate(det_curve(scores, same)),
+        min_detection_cost(det_curve(scores, same), p_target=0.01),
+        min_detection_cost(det_curve(scores, same), p_target=0.05),
+        min_llr_cost(det_curve(scores, same)),
     )
 
 
@@ -186,7 +188,7 @@ def test_negated_scores_of_swapped_kinds_swap_the_two_errors(trials):
     np.testing.assert_allclose(swapped.fmr, curve.fnmr[::-1], rtol=0, atol=EXACT)
     np.testing.assert_allclose(swapped.fnmr, curve.fmr[::-1], rtol=0, atol=EXACT)
     for number in (equal_error_rate, llr_cost, min_llr_cost):
-        assert number(-scores, ~same) == pytest.approx(number(scores, same), abs=EXACT)
+        assert number(swapped) == pytest.approx(number(curve), abs=EXACT)
 
 
 @settings(deadline=None)
@@ -209,22 +211,24 @@ def test_the_least_cost_is_the_least_of_all_thresholds(trials, p_target):
         fmr, fnmr = brute_force_rates(*trials, threshold)
         costs.append(p_target * fnmr + (1 - p_target) * fmr)
     expected = min(costs) / min(p_target, 1 - p_target)
-    assert min_detection_cost(*trials, p_target=p_target) == pytest.approx(expected, abs=EXACT)
+    assert min_detection_cost(det_curve(*trials), p_target=p_target) == pytest.approx(
+        expected, abs=EXACT
+    )
 
 
 @settings(deadline=None)
 @given(both_kinds)
 def test_the_normalised_cost_is_never_above_that_of_a_constant_answer(trials):
-    assert 0 <= min_detection_cost(*trials, p_target=0.01) <= 1
+    assert 0 <= min_detection_cost(det_curve(*trials), p_target=0.01) <= 1
 
 
 def test_the_cost_of_one_false_match_in_a_hundred():
     # At 2 all genuine trials match, and 1 of 100 impostors: 0.95 * 0.01 / 0.05. At 3: 1 of 10
     # missed, none matched: 0.05 * 0.1 / 0.05.
     trials = trials_of([2] + [3] * 9, [2] + [0] * 99)
-    assert min_detection_cost(*trials, p_target=0.05) == pytest.approx(0.1, abs=EXACT)
+    assert min_detection_cost(det_curve(*trials), p_target=0.05) == pytest.approx(0.1, abs=EXACT)
     # At p = 0.5: 0.5 * 0.01 / 0.5.
-    assert min_detection_cost(*trials, p_target=0.5) == pytest.approx(0.01, abs=EXACT)
+    assert min_detection_cost(det_curve(*trials), p_target=0.5) == pytest.approx(0.01, abs=EXACT)
 
 
 # Cllr.
@@ -232,19 +236,19 @@ def test_the_cost_of_one_false_match_in_a_hundred():
 
 def test_scores_that_say_nothing_cost_one_bit():
     trials = trials_of([0.0] * 3, [0.0] * 5)
-    assert llr_cost(*trials) == pytest.approx(1.0, abs=EXACT)
-    assert min_llr_cost(*trials) == pytest.approx(1.0, abs=EXACT)
+    assert llr_cost(det_curve(*trials)) == pytest.approx(1.0, abs=EXACT)
+    assert min_llr_cost(det_curve(*trials)) == pytest.approx(1.0, abs=EXACT)
 
 
 def test_cllr_is_the_formula_of_brummer_and_du_preez():
     # Ratios of 3 and 1 for the genuine, 1/7 for the impostor.
     trials = trials_of(np.log([3.0, 1.0]), np.log([1 / 7]))
     expected = 0.5 * (log2(1 + 1 / 3) + log2(1 + 1)) / 2 + 0.5 * log2(1 + 1 / 7)
-    assert llr_cost(*trials) == pytest.approx(expected, abs=EXACT)
+    assert llr_cost(det_curve(*trials)) == pytest.approx(expected, abs=EXACT)
 
 
 def test_cllr_of_enormous_ratios_is_finite():
-    assert llr_cost(*trials_of([-2000.0], [0.0])) == pytest.approx(
+    assert llr_cost(det_curve(*trials_of([-2000.0], [0.0]))) == pytest.approx(
         (2000 / np.log(2) + 1) / 2, rel=EXACT
     )
 
@@ -252,17 +256,21 @@ def test_cllr_of_enormous_ratios_is_finite():
 @settings(deadline=None)
 @given(both_kinds)
 def test_the_best_calibration_costs_no_more_than_the_scores_do(trials):
-    assert -EXACT <= min_llr_cost(*trials) <= min(1.0, llr_cost(*trials)) + EXACT
+    assert (
+        -EXACT <= min_llr_cost(det_curve(*trials)) <= min(1.0, llr_cost(det_curve(*trials))) + EXACT
+    )
 
 
 def test_separated_kinds_cost_nothing_after_calibration():
-    assert min_llr_cost(*trials_of([5, 6, 7], [1, 2, 3])) == pytest.approx(0.0, abs=EXACT)
+    assert min_llr_cost(det_curve(*trials_of([5, 6, 7], [1, 2, 3]))) == pytest.approx(
+        0.0, abs=EXACT
+    )
 
 
 def test_pools_of_the_best_calibration_by_hand():
     # Pools are {1}, {2, 3} and {4}. Those of one kind cost nothing; in the middle one the ratio is
     # 1, which costs one bit for half of the genuine and for half of the impostor trials.
-    assert min_llr_cost(*trials_of([2, 4], [1, 3])) == pytest.approx(0.5, abs=EXACT)
+    assert min_llr_cost(det_curve(*trials_of([2, 4], [1, 3]))) == pytest.approx(0.5, abs=EXACT)
 
 
 def test_the_best_calibration_is_that_of_scikit_learns_isotonic_regression():
@@ -275,7 +283,7 @@ def test_the_best_calibration_is_that_of_scikit_learns_isotonic_regression():
     missed = np.logaddexp(0, -ratios[same]).mean()
     matched = np.logaddexp(0, ratios[~same]).mean()
     expected = (missed + matched) / (2 * np.log(2))
-    assert min_llr_cost(scores, same) == pytest.approx(expected, abs=EXACT)
+    assert min_llr_cost(det_curve(scores, same)) == pytest.approx(expected, abs=EXACT)
 
 
 def test_true_log_likelihood_ratios_are_nearly_calibrated():
@@ -283,7 +291,7 @@ def test_true_log_likelihood_ratios_are_nearly_calibrated():
     random = np.random.default_rng(6)
     scores = np.append(random.normal(4, 8**0.5, 20_000), random.normal(-4, 8**0.5, 20_000))
     same = np.arange(40_000) < 20_000
-    assert llr_cost(scores, same) - min_llr_cost(scores, same) < 0.005
+    assert llr_cost(det_curve(scores, same)) - min_llr_cost(det_curve(scores, same)) < 0.005
 
 
 # FNMR at an FMR.
@@ -291,32 +299,32 @@ def test_true_log_likelihood_ratios_are_nearly_calibrated():
 
 def test_the_threshold_is_the_least_score_with_at_most_that_fmr():
     trials = trials_of([97.5, 98.0, 98.5, 200.0], range(100))
-    assert threshold_at_fmr(*trials, fmr=0.01) == 98.5
-    assert fnmr_at_fmr(*trials, fmr=0.01) == 0.5
-    assert threshold_at_fmr(*trials, fmr=0.02) == 97.5
-    assert fnmr_at_fmr(*trials, fmr=0.02) == 0.0
+    assert at_fmr(det_curve(*trials), 0.01)[0] == 98.5
+    assert at_fmr(det_curve(*trials), 0.01)[1] == 0.5
+    assert at_fmr(det_curve(*trials), 0.02)[0] == 97.5
+    assert at_fmr(det_curve(*trials), 0.02)[1] == 0.0
 
 
 def test_tied_impostors_are_rejected_together():
     trials = trials_of([7.0, 9.0], [*range(98), 98.0, 98.0])
-    assert threshold_at_fmr(*trials, fmr=0.01) == inf
-    assert fnmr_at_fmr(*trials, fmr=0.01) == 1.0
+    assert at_fmr(det_curve(*trials), 0.01)[0] == inf
+    assert at_fmr(det_curve(*trials), 0.01)[1] == 1.0
 
 
 @settings(deadline=None)
 @given(st.lists(st.integers(0, 30), min_size=20, max_size=60), scores_lists)
 def test_no_lesser_score_keeps_the_level(impostor, genuine):
     scores, same = trials_of(genuine, impostor)
-    at = threshold_at_fmr(scores, same, fmr=0.05)
+    at = at_fmr(det_curve(scores, same), 0.05)[0]
     assert (scores[~same] >= at).mean() <= 0.05
     assert all((scores[~same] >= lesser).mean() > 0.05 for lesser in scores[scores < at])
-    assert fnmr_at_fmr(scores, same, fmr=0.05) == pytest.approx((scores[same] < at).mean())
+    assert at_fmr(det_curve(scores, same), 0.05)[1] == pytest.approx((scores[same] < at).mean())
 
 
 def test_too_few_impostors_say_nothing_of_a_level():
-    assert isnan(fnmr_at_fmr(*trials_of([5], range(99)), fmr=0.01))
-    assert isnan(threshold_at_fmr(*trials_of([5], range(99)), fmr=0.01))
-    assert fnmr_at_fmr(*trials_of([500], range(100)), fmr=0.01) == 0.0
+    assert isnan(at_fmr(det_curve(*trials_of([5], range(99))), 0.01)[1])
+    assert isnan(at_fmr(det_curve(*trials_of([5], range(99))), 0.01)[0])
+    assert at_fmr(det_curve(*trials_of([500], range(100))), 0.01)[1] == 0.0
 
 
 # Weights.
@@ -329,14 +337,13 @@ def test_a_weight_is_a_repetition(trials, data):
     whole = st.lists(st.integers(0, 3), min_size=len(scores), max_size=len(scores))
     weights = np.array(data.draw(whole.filter(lambda found: some_of_both(same, found))))
     repeated = np.repeat(scores, weights), np.repeat(same, weights)
-    for number in (equal_error_rate, llr_cost, min_llr_cost):
-        assert number(scores, same, weights=weights) == pytest.approx(number(*repeated), abs=EXACT)
-    for number in (threshold_at_fmr, fnmr_at_fmr):
-        found = number(scores, same, fmr=0.3, weights=weights)
-        assert found == pytest.approx(number(*repeated, fmr=0.3), abs=EXACT, nan_ok=True)
-    cost = min_detection_cost(scores, same, p_target=0.05, weights=weights)
-    assert cost == pytest.approx(min_detection_cost(*repeated, p_target=0.05), abs=EXACT)
     curve, expected = det_curve(scores, same, weights=weights), det_curve(*repeated)
+    for number in (equal_error_rate, llr_cost, min_llr_cost):
+        assert number(curve) == pytest.approx(number(expected), abs=EXACT)
+    at = pytest.approx(at_fmr(expected, 0.3), abs=EXACT, nan_ok=True)
+    assert at_fmr(curve, 0.3) == at
+    cost = min_detection_cost(curve, p_target=0.05)
+    assert cost == pytest.approx(min_detection_cost(expected, p_target=0.05), abs=EXACT)
     np.testing.assert_array_equal(curve.thresholds, expected.thresholds)
     np.testing.assert_allclose(curve.fmr, expected.fmr, rtol=0, atol=EXACT)
 
@@ -381,7 +388,7 @@ def test_precision_is_not_a_number_where_nothing_was_accepted():
 def test_what_was_decided_counts_and_not_what_the_score_would_decide():
     scored = scored_trials([[0.9, 0.1], [0.2, 0.8]], [0, 1], [0, 1])
     scored.accepted[:] = False
-    found = measures(scored, threshold=0.5)
+    found = Measurement.of(scored).measures()
     assert (found["fnmr"], found["fmr"]) == (1.0, 0.0)
 
 
@@ -396,12 +403,12 @@ def test_ranks_and_alarms_by_hand():
     searches = Searches.of(scored)
     assert searches.known.tolist() == [True, True, True, False]
     assert searches.ranks[:3].tolist() == [1, 2, 1]
-    assert rank_rate(searches, rank=1) == pytest.approx(2 / 3, abs=EXACT)
-    assert rank_rate(searches, rank=2) == 1.0
+    assert searches.measures()["rank_1"] == pytest.approx(2 / 3, abs=EXACT)
+    assert searches.measures()["rank_5"] == 1.0
     # The probe of 1 is accepted but second; that of 2 is first but rejected.
-    assert true_positive_identification_rate(searches) == pytest.approx(1 / 3, abs=EXACT)
+    assert searches.measures()["tpir"] == pytest.approx(1 / 3, abs=EXACT)
     # 0 as 1 (0.6), 1 as 0 (0.6), the stranger as 2 (0.7); nobody for 2.
-    assert false_positive_identification_rate(searches) == pytest.approx(3 / 4, abs=EXACT)
+    assert searches.measures()["fpir"] == pytest.approx(3 / 4, abs=EXACT)
 
 
 def test_the_best_of_a_persons_voiceprints_counts_and_others_count_as_people():
@@ -412,24 +419,24 @@ def test_the_best_of_a_persons_voiceprints_counts_and_others_count_as_people():
 
 def test_a_tie_is_no_success():
     searches = Searches.of(scored_trials([[0.7, 0.7], [0.7, 0.7]], [0, 1], [0, 1]))
-    assert rank_rate(searches, rank=1) == 0.0
-    assert rank_rate(searches, rank=2) == 1.0
+    assert searches.measures()["rank_1"] == 0.0
+    assert searches.ranks.tolist() == [2, 2]
 
 
 def test_a_choice_of_one_person_is_no_identification():
     scored = scored_trials([[0.9, 0.2], [0.8, 0.1], [0.1, 0.7]], [0, 0, 1], [0, 1])
     only_own = scored.where((scored.probes == 1) | scored.same)
-    assert isnan(rank_rate(Searches.of(only_own), rank=1))
-    assert isnan(true_positive_identification_rate(Searches.of(only_own)))
-    assert rank_rate(Searches.of(scored), rank=1) == 1.0
+    assert isnan(Searches.of(only_own).measures()["rank_1"])
+    assert isnan(Searches.of(only_own).measures()["tpir"])
+    assert Searches.of(scored).measures()["rank_1"] == 1.0
 
 
 def test_weights_of_probes_repeat_searches():
     searches = Searches.of(scored_trials([[0.9, 0.6], [0.6, 0.5]], [0, 1], [0, 1]))
     weights = np.array([3.0, 1.0])
-    assert rank_rate(searches, rank=1, weights=weights) == 0.75
-    assert true_positive_identification_rate(searches, weights=weights) == 0.75
-    assert false_positive_identification_rate(searches, weights=weights) == 1.0
+    assert searches.measures(weights)["rank_1"] == 0.75
+    assert searches.measures(weights)["tpir"] == 0.75
+    assert searches.measures(weights)["fpir"] == 1.0
 
 
 @settings(deadline=None)
@@ -459,24 +466,24 @@ def random_scored(seed=0, speakers=12, each=10):
 
 def test_all_measures_are_returned_by_their_keys():
     scored = random_scored()
-    found = measures(scored, threshold=0.5)
+    found = Measurement.of(scored).measures()
     assert list(found) == list(MEASURES)
     trials = scored.scores, scored.same
-    assert found["eer"] == equal_error_rate(*trials)
-    assert found["min_dcf_01"] == min_detection_cost(*trials, p_target=0.01)
-    assert found["min_dcf_05"] == min_detection_cost(*trials, p_target=0.05)
-    assert found["cllr"] == llr_cost(*trials)
-    assert found["min_cllr"] == min_llr_cost(*trials)
-    assert found["fnmr_at_fmr_1"] == fnmr_at_fmr(*trials, fmr=0.01)
-    assert found["threshold_at_fmr_01"] == threshold_at_fmr(*trials, fmr=0.001)
-    assert found["rank_5"] == rank_rate(Searches.of(scored), rank=5)
+    assert found["eer"] == equal_error_rate(det_curve(*trials))
+    assert found["min_dcf_01"] == min_detection_cost(det_curve(*trials), p_target=0.01)
+    assert found["min_dcf_05"] == min_detection_cost(det_curve(*trials), p_target=0.05)
+    assert found["cllr"] == llr_cost(det_curve(*trials))
+    assert found["min_cllr"] == min_llr_cost(det_curve(*trials))
+    assert found["fnmr_at_fmr_1"] == at_fmr(det_curve(*trials), 0.01)[1]
+    assert found["threshold_at_fmr_01"] == at_fmr(det_curve(*trials), 0.001)[0]
+    assert found["rank_5"] == Searches.of(scored).measures()["rank_5"]
     assert found["fmr"] == (scored.accepted & ~scored.same).sum() / (~scored.same).sum()
 
 
 def test_every_measure_has_a_title_of_its_own_and_a_known_kind():
     assert len({measure.title for measure in MEASURES.values()}) == len(MEASURES)
     assert {measure.kind for measure in MEASURES.values()} == {"rate", "cost", "bits", "score"}
-    found = measures(random_scored(), threshold=0.5)
+    found = Measurement.of(random_scored()).measures()
     rates = [found[key] for key, measure in MEASURES.items() if measure.kind == "rate"]
     assert all(0 <= rate <= 1 for rate in rates)
 
@@ -496,9 +503,7 @@ def test_every_measure_has_a_title_of_its_own_and_a_known_kind():
         ([[1.0, 2.0]], [[True, False]], "scores, labels and weights differ in number"),
     ],
 )
-@pytest.mark.parametrize(
-    "number", [det_curve, equal_error_rate, llr_cost, min_llr_cost, metrics.validate]
-)
+@pytest.mark.parametrize("number", [det_curve, metrics.validate])
 def test_trials_without_error_rates_are_named(number, scores, same, message):
     with pytest.raises(UsageError, match=f"^{message}"):
         number(np.array(scores, float), np.array(same, bool))
@@ -518,4 +523,4 @@ def test_weights_that_leave_one_kind_are_refused():
 def test_measures_of_one_kind_of_trial_are_refused():
     scored = random_scored()
     with pytest.raises(UsageError, match="no trial compares a person with themself"):
-        measures(scored.where(~scored.same), threshold=0.5)
+        Measurement.of(scored.where(~scored.same)).measures()

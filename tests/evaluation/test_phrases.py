@@ -12,7 +12,6 @@ from membrane.evaluation import judging
 from membrane.evaluation.conditions import CLEAN, Condition, conditions
 from membrane.evaluation.intervals import clopper_pearson
 from membrane.evaluation.judging import kept_decisions
-from membrane.evaluation.keeping import Kept
 from membrane.evaluation.phrases import (
     CSV_HEADS,
     HEADS,
@@ -256,7 +255,7 @@ def test_files_of_one_recognizer_are_not_given_to_another(said, tmp_path):
 
 
 def test_a_second_run_asks_no_recognizer(said, tmp_path, listener):
-    kept = Kept(tmp_path / "kept")
+    kept = kept_decisions(tmp_path / "kept")
     one = listener()
     first = evaluated(said, kept=kept)
     asked = len(one.asked)
@@ -276,7 +275,7 @@ def test_a_second_run_asks_no_recognizer(said, tmp_path, listener):
     ids=["strictness", "denoising", "claims", "condition", "recognizer"],
 )
 def test_a_run_that_differs_asks_again(said, tmp_path, listener, changed):
-    kept = Kept(tmp_path / "kept")
+    kept = kept_decisions(tmp_path / "kept")
     one = listener()
     evaluated(said[:2], kept=kept)
     asked = len(one.asked)
@@ -286,7 +285,7 @@ def test_a_run_that_differs_asks_again(said, tmp_path, listener, changed):
 
 def test_other_sound_in_the_same_file_is_judged_again(said, tmp_path, listener, recording):
     path = tmp_path / "one.flac"
-    kept = Kept(tmp_path / "kept")
+    kept = kept_decisions(tmp_path / "kept")
     one = listener()
     path.write_bytes(recording("ada", "login", 0).read_bytes())
     changing = Said(Recording((path,), "ada"), "one two three")
@@ -302,7 +301,7 @@ def test_what_was_judged_before_an_interruption_is_kept(said, tmp_path, listener
         if done == 4:
             raise KeyboardInterrupt
 
-    kept = Kept(tmp_path / "kept")
+    kept = kept_decisions(tmp_path / "kept")
     one = listener()
     with pytest.raises(KeyboardInterrupt):
         evaluated(said, kept=kept, progress=interrupt)
@@ -314,7 +313,7 @@ def test_what_was_judged_before_an_interruption_is_kept(said, tmp_path, listener
 def test_where_nothing_can_be_kept_the_run_says_so(said, tmp_path, listener):
     listener()
     (tmp_path / "file").touch()
-    evaluation = evaluated(said[:2], kept=Kept(tmp_path / "file", "decisions"))
+    evaluation = evaluated(said[:2], kept=kept_decisions(tmp_path / "file"))
     assert any("cannot be kept" in note for note in evaluation.notes)
 
 

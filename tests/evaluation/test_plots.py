@@ -12,10 +12,9 @@ from PIL import Image
 from membrane.errors import OutputUnwritable
 from membrane.evaluation import score_plots
 from membrane.evaluation.canvas import MOST_POINTS, as_bytes, drawing, short, thinned
-from membrane.evaluation.metrics import det_curve
-from membrane.evaluation.normal_deviate import deviate
+from membrane.evaluation.metrics import ScoredTrials, det_curve
 from membrane.evaluation.plots import PLOTS, draw_all
-from membrane.evaluation.scores import ScoredTrials
+from membrane.evaluation.score_plots import deviate
 from membrane.evaluation.voice_plots import heard_speakers, similarity, speaker_map
 from tests.evaluation.synthetic_evaluation import THRESHOLD, evaluation, outcome
 

@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from membrane.evidence import Examiner
 
 import membrane
 from membrane.audio.files import save_recording
 from membrane.audio.quality import Quality
 from membrane.errors import NoSuchFile, UndecodableAudio
-from membrane.evaluation import voices
+from membrane.evaluation import keeping, voices
 from membrane.evaluation.conditions import conditions
 from membrane.evaluation.recordings import Recording, find_recordings
 from membrane.evaluation.voices import Heard, Job, VoiceCache, cache_folder, hear
-from membrane.evidence import Examiner
 from membrane.settings import Settings
 from membrane.voice.encoder import Embedding
 from tests import second_encoder
@@ -347,7 +347,7 @@ def test_ctrl_c_keeps_what_was_computed_and_leaves_no_worker(
         _, errors = program.communicate(timeout=60)
     assert (program.returncode, errors) == (1, "interrupted\n")
     assert_group_ends(program.pid)
-    assert not list(cache.folder.rglob("*.new"))
+    assert all(path.suffix == ".voice" for path in cache.folder.rglob("*") if path.is_file())
 
     missing = []
 
@@ -355,7 +355,7 @@ def test_ctrl_c_keeps_what_was_computed_and_leaves_no_worker(
         missing.extend(calls)
         yield from ((key, Heard(None, None, problem="unreadable")) for key, _ in calls)
 
-    monkeypatch.setattr(voices, "as_they_finish", pretend)
+    monkeypatch.setattr(keeping, "as_they_finish", pretend)
     jobs = many_jobs(recordings)
     hear(jobs, Settings(), cache=cache)
     assert told <= len(jobs) - len(missing) == len(list(cache.folder.rglob("*.voice"))) < len(jobs)

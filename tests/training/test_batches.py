@@ -9,9 +9,8 @@ import pytest
 
 from membrane.errors import EngineUnavailable, UsageError
 from membrane.training import batches as module
-from membrane.training.batches import Batches
+from membrane.training.batches import Batches, shelve, unshelved
 from membrane.training.recipe import AugmentationRecipe, Recipe
-from membrane.training.shelf import shelve, unshelved
 from tests.training.synthetic_material import material
 
 RECIPE = Recipe(speakers=3, frames=160, augmentation=AugmentationRecipe(speed_share=0.0))
@@ -99,8 +98,6 @@ def test_speakers_of_single_words_are_drawn_more_rarely():
 
 def test_a_voice_at_another_speed_is_another_speaker():
     batches = Batches(material(), CHANGED)
-    assert batches.classes == 18
-    assert Batches(material(), RECIPE).classes == 6
     seen = np.concatenate([batches._speakers(step) for step in range(50)])
     assert 0.35 < np.mean(seen >= 6) < 0.65
     assert set(seen // 6) == {0, 1, 2}

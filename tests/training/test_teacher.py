@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from membrane.errors import ModelUnavailable
+from membrane.evaluation import keeping
 from membrane.training import teacher
 from membrane.training.augmentation import at_speed
 from membrane.training.material import Spoken, Voice
@@ -20,7 +21,7 @@ def asked(monkeypatch):
             calls.append(arguments)
             yield function(*arguments)
 
-    monkeypatch.setattr(teacher, "as_they_finish", called)
+    monkeypatch.setattr(keeping, "as_they_finish", called)
     return calls
 
 

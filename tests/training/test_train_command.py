@@ -126,9 +126,9 @@ def wait_for_checkpoint(process, output):
 
 
 def test_a_training_is_finished_when_it_ends(whole):
-    from membrane.training import checkpoint  # it needs torch
+    from membrane.training import run_folder  # it needs torch
 
-    assert checkpoint.load(whole / "best.pt")["teacher_share"] in {0.0, 0.5}
+    assert run_folder.load_checkpoint(whole / "best.pt")["teacher_share"] in {0.0, 0.5}
 
 
 def test_a_training_leaves_its_recipe_its_tables_and_two_checkpoints(whole):

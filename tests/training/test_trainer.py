@@ -13,14 +13,13 @@ from tests.training.synthetic_material import material
 
 torch = pytest.importorskip("torch")
 
-from membrane.training import checkpoint  # noqa: E402 (torch is needed)
+from membrane.training import run_folder  # noqa: E402 (torch is needed)
 from membrane.training.batches import Batches  # noqa: E402
 from membrane.training.distributed import Processes  # noqa: E402
-from membrane.training.interrupts import deferred  # noqa: E402
 from membrane.training.learner import Learner  # noqa: E402
 from membrane.training.network import Network  # noqa: E402
 from membrane.training.objectives import Objective  # noqa: E402
-from membrane.training.run_folder import RunFolder  # noqa: E402
+from membrane.training.run_folder import RunFolder, deferred  # noqa: E402
 from membrane.training.teacher import Targets  # noqa: E402
 from membrane.training.trainer import Trainer  # noqa: E402
 from membrane.training.validation import Validation  # noqa: E402
@@ -195,8 +194,8 @@ def test_an_objective_without_parameters_can_be_learnt_from():
 def test_the_best_weights_are_kept_and_not_the_last(tmp_path):
     one = trainer(tmp_path, 10.0, 5.0, 2.0, 6.0, 7.0)
     one.run()
-    best = checkpoint.load(RunFolder(tmp_path).best)
-    last = checkpoint.load(RunFolder(tmp_path).last)
+    best = run_folder.load_checkpoint(RunFolder(tmp_path).best)
+    last = run_folder.load_checkpoint(RunFolder(tmp_path).last)
     assert (best["step"], last["step"], one.best.step) == (6, 12, 6)
     assert one.best_errors["made", "clean"] == 2.0
     assert not torch.equal(best["average"]["linear.bias"], last["average"]["linear.bias"])
@@ -212,7 +211,7 @@ def test_what_ended_early_does_not_begin_again(tmp_path):
     recipe = replace(RECIPE, patience=1)
     trainer(tmp_path, 10.0, 5.0, 6.0, recipe=recipe).run()
     again = trainer(tmp_path, 1.0, recipe=recipe)
-    again.restore(checkpoint.load(RunFolder(tmp_path).last))
+    again.restore(run_folder.load_checkpoint(RunFolder(tmp_path).last))
     again.run()
     assert again.learner.step == 6
 
@@ -259,7 +258,7 @@ def test_a_training_that_was_interrupted_goes_on_with_the_next_step(whole, tmp_p
         stopped.run()
     assert stopped.learner.step == at
     again = trainer(tmp_path, *ERRORS[1 + at // 3 :])
-    again.restore(checkpoint.load(RunFolder(tmp_path).last))
+    again.restore(run_folder.load_checkpoint(RunFolder(tmp_path).last))
     again.run()
     for name in ("log.csv", "validation.csv"):
         assert told(tmp_path, name) == told(whole, name)
@@ -275,7 +274,7 @@ def test_an_interrupt_before_the_first_step_can_be_gone_on_from_too(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         one.run()
     again = trainer(tmp_path, 10.0, 5.0)
-    again.restore(checkpoint.load(RunFolder(tmp_path).last))
+    again.restore(run_folder.load_checkpoint(RunFolder(tmp_path).last))
     again.run()
     rows = table(tmp_path / "validation.csv")
     assert [row["step"] for row in rows] == ["0", "3", "6", "9", "12"]
@@ -294,7 +293,7 @@ def test_a_validation_that_was_broken_off_is_done_again(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         one.run()
     again = trainer(tmp_path, 5.0)
-    again.restore(checkpoint.load(RunFolder(tmp_path).last))
+    again.restore(run_folder.load_checkpoint(RunFolder(tmp_path).last))
     again.run()
     assert [row["step"] for row in table(tmp_path / "validation.csv")] == ["0", "3", "6", "9", "12"]
 
@@ -334,7 +333,7 @@ def blended_share(folder, *errors):
     learnt = weights(one.learner.average)
     teacher = Network(RECIPE.network)
     one.finish(teacher)
-    kept = checkpoint.load(one.folder.best)
+    kept = run_folder.load_checkpoint(one.folder.best)
     network = Network(RECIPE.network)
     network.load_state_dict(kept["average"])
     lstm = network.lstm.weight_hh_l0 - one.learner.average.lstm.weight_hh_l0
@@ -362,5 +361,5 @@ def test_a_network_is_blended_once_however_often_the_training_goes_on(tmp_path):
 def test_the_rates_of_the_finished_network_are_there_for_whoever_resumes(tmp_path):
     _, one = blended_share(tmp_path, 4.0, 3.0)
     again = trainer(tmp_path, 9.0, recipe=one.learner.recipe)
-    again.restore(checkpoint.load(one.folder.last))
+    again.restore(run_folder.load_checkpoint(one.folder.last))
     assert again.best_errors == {("made", "clean"): 3.0, ("made", "noise"): 3.0}

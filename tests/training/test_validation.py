@@ -3,21 +3,19 @@ import math
 import numpy as np
 import pytest
 
-import membrane.training.probes
+import membrane.training.validation
 from membrane.errors import UsageError
 from membrane.training.material import Material, Spoken, Voice
-from membrane.training.probes import (
+from membrane.training.validation import (
     CLEAN,
     MOST_PIECES,
+    Best,
     CorpusProbes,
     Spectrum,
-    probes_of,
-)
-from membrane.training.validation import (
-    Best,
     Validation,
     errors_as_state,
     errors_from_state,
+    probes_of,
     teacher_voices,
 )
 from tests.training.synthetic_material import material
@@ -127,7 +125,7 @@ def test_short_recordings_are_joined_and_long_ones_cut(seconds, pieces):
 
 
 def test_a_large_corpus_is_asked_in_part(monkeypatch):
-    monkeypatch.setattr(membrane.training.probes, "MOST_SPEAKERS", 2)
+    monkeypatch.setattr(membrane.training.validation, "MOST_SPEAKERS", 2)
     (found,) = probes_of(material(speakers=4), seed=0)
     assert len(np.unique(found.speakers)) == 2
 

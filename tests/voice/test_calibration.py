@@ -87,6 +87,11 @@ def test_every_name_number_and_text_is_loaded_as_it_was(
     assert load_calibration(encoder, path=own) == saved
 
 
+def test_half_a_character_in_the_name_of_a_file_becomes_a_question_mark(own):
+    replace(MINE, provenance={"file": "a\udc80b"}).save(own)
+    assert load_calibration("mine", path=own).provenance == {"file": "a?b"}
+
+
 def test_the_file_can_be_read_by_a_person():
     text = MINE.as_toml()
     assert "[mine.centre.thresholds.convenient]\nllr = 3.5\nfmr = 0.01\n" in text
@@ -97,7 +102,6 @@ def test_a_similarity_is_judged_by_the_line():
     circumstances = Circumstances(3.0, 20.0, 9.0)
     llr = MINE.llr(np.array([0.2, 0.7]), circumstances)
     np.testing.assert_array_equal(llr, MINE.line.llr(np.array([0.2, 0.7]), circumstances))
-    np.testing.assert_allclose(MINE.similarity_for(llr, circumstances), [0.2, 0.7])
 
 
 def test_a_level_that_the_data_did_not_support_is_refused_with_the_way_out():
@@ -247,7 +251,7 @@ DAMAGES = {
     "unknown number": GOOD.replace("llr = 3.5", "llr = 3.5\nfoo = 1"),
     "impossible range": GOOD.replace("low = 0.9", "low = -0.9"),
     "empty range": GOOD.replace("high = 12.5", "high = 0.5"),
-    "half a gain": GOOD.replace("[1.0, 2.5]", "[1.0]"),
+    "half a gain": without(GOOD, "        2.5,\n"),
     "deep": "mine = " + "[" * 100_000,
 }
 

@@ -79,7 +79,7 @@ def test_an_exponential_tail_is_found_within_sampling_error(fmr):
 
 def test_a_tail_says_what_it_rests_on():
     tail = fit_tail(np.random.default_rng(0).exponential(1.0, 10_000))
-    assert (tail.excesses, tail.share) == (100, 0.01)
+    assert tail.share == 0.01
     assert tail.start == pytest.approx(-np.log(0.01), abs=0.4)
     assert tail.mean_excess == pytest.approx(1, abs=0.35)
 

@@ -1,3 +1,4 @@
+import os
 import tracemalloc
 from zipfile import ZipFile
 
@@ -292,7 +293,7 @@ def test_a_full_disk_leaves_the_cohort_as_it_was(cohort, shipped, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(np, "savez", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OutputUnwritable, match="No space left"):
         save_cohort(cohort, shipped)
     assert shipped.read_bytes() == before

@@ -57,13 +57,6 @@ def test_more_alike_is_never_a_smaller_ratio(pair, speech_s, snr_db):
         assert LINE.llr(less, circumstances) < LINE.llr(more, circumstances)
 
 
-@given(llr=st.floats(-100, 100), speech_s=st.floats(0, 100), snr_db=st.floats(-20, 60))
-def test_a_ratio_and_back_is_the_same_ratio(llr, speech_s, snr_db):
-    circumstances = Circumstances(speech_s, snr_db, 1.0)
-    similarity = LINE.similarity_for(llr, circumstances)
-    assert float(LINE.llr(similarity, circumstances)) == pytest.approx(llr, abs=1e-9)
-
-
 @given(speech_s=st.floats(0, 100), snr_db=st.floats(-20, 60))
 def test_the_least_slope_is_that_under_the_least_favourable_circumstances(speech_s, snr_db):
     circumstances = Circumstances(speech_s, snr_db, 1.0)

@@ -5,8 +5,7 @@ import pytest
 
 from benchmarks.accuracy.ratios import Measured, mean_of, measured, weights_of
 from membrane.evaluation.intervals import upper_bound
-from membrane.evaluation.metrics import equal_error_rate
-from membrane.evaluation.scores import ScoredTrials
+from membrane.evaluation.metrics import ScoredTrials, det_curve, equal_error_rate
 
 PEOPLE = 12
 PROBES = 4
@@ -35,7 +34,9 @@ def good():
 
 def test_a_ratio_is_that_of_the_two_error_rates(good, bad):
     found = measured([good, bad], measure="EER", resamples=50)
-    expected = equal_error_rate(good.scores, good.same) / equal_error_rate(bad.scores, bad.same)
+    expected = equal_error_rate(det_curve(good.scores, good.same)) / equal_error_rate(
+        det_curve(bad.scores, bad.same)
+    )
     assert found.ratio().value == pytest.approx(expected)
     assert found.ratio().low < expected < found.ratio().high < 1
     assert found.difference().value == pytest.approx(found.values[0] - found.values[1])
@@ -59,7 +60,7 @@ def test_no_error_of_few_people_is_not_certain(bad):
     perfect = scored(noise=0.0)
     ratio = measured([perfect, bad], measure="EER", resamples=50).ratio()
     assert (ratio.low, ratio.value) == (0, 0)
-    reference = equal_error_rate(bad.scores, bad.same)
+    reference = equal_error_rate(det_curve(bad.scores, bad.same))
     assert ratio.high == pytest.approx(upper_bound(0, PEOPLE) / reference)
 
 

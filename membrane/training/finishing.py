@@ -1,8 +1,17 @@
-"""Whitening: directions in which voices of one person differ come to count for less.
+"""What is tried on the best network at the end: the teacher is blended in, and it is whitened.
 
-Within-class covariance normalisation (Hatch, Kajarekar and Stolcke, "Within-class covariance
-normalization for SVM-based speaker recognition", Interspeech 2006), of partials that were heard in
-all that the augmentation does to them, so that noise, rooms and channels are among what differs.
+Blending
+--------
+Fine-tuning gains where it was trained and forgets a little elsewhere. On the straight line between
+the weights before and after, much of the gain is kept and most of the loss is not (Wortsman et
+al., "Robust fine-tuning of zero-shot models", CVPR 2022).
+
+Whitening
+---------
+Directions in which voices of one person differ come to count for less: within-class covariance
+normalisation (Hatch, Kajarekar and Stolcke, "Within-class covariance normalization for SVM-based
+speaker recognition", Interspeech 2006), of partials that were heard in all that the augmentation
+does to them, so that noise, rooms and channels are among what differs.
 """
 
 from __future__ import annotations
@@ -15,8 +24,45 @@ import numpy as np
 import torch
 
 from membrane.training.batches import Batch
+from membrane.training.learner import OLD_LAYERS
 from membrane.training.network import Network
 from membrane.training.objectives import mostly_sound
+
+
+def shares_of(count: int) -> tuple[float, ...]:
+    """Return so many shares of the teacher, equally far apart, besides none at all.
+
+    Parameters
+    ----------
+    count : int
+
+    Returns
+    -------
+    tuple of float, in [0, 1)
+        The first is 0.
+    """
+    return tuple(number / (count + 1) for number in range(count + 1))
+
+
+@torch.no_grad()
+def blended(learnt: Network, teacher: Network, share: float) -> Network:
+    """Return a network whose old layers lie between two others'.
+
+    The front and all else that the teacher has not stay as they were learnt.
+
+    Parameters
+    ----------
+    learnt, teacher : Network
+        Of the same recipe.
+    share : float
+        Of the teacher, from 0 to 1.
+    """
+    between = copy.deepcopy(learnt)
+    known = dict(teacher.named_parameters())
+    for name, parameter in between.named_parameters():
+        if name.split(".")[0] in OLD_LAYERS:
+            parameter.lerp_(known[name], share)
+    return between
 
 
 class Heard(NamedTuple):
