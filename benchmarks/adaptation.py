@@ -19,12 +19,15 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
+from membrane.comparison import Comparer
+from membrane.enrolment import enrolled_from
+from membrane.evidence import Examined
 
 from benchmarks.honest_users import strings_of
 from benchmarks.phrases import SPEAKERS, SPEECH, heldback, interval
@@ -38,11 +41,8 @@ from membrane.adaptation import (
 )
 from membrane.audio.files import read_utterance
 from membrane.audio.utterance import SAMPLE_RATE, Utterance
-from membrane.comparison import Comparer
 from membrane.decision import Decision, VoiceMatch
-from membrane.enrolment import enrolled_from
 from membrane.errors import PoorQuality
-from membrane.evidence import Examined
 from membrane.explanation import Compared
 from membrane.phrase.recognizer import PhraseMatch
 from membrane.settings import Settings, load_settings
@@ -147,7 +147,7 @@ def sentences(corpus: str, part: str) -> Iterator[tuple[list[Utterance], ...]]:
 def first_seconds(path: Path) -> Utterance:
     """Return the beginning of a recording, as long as a login."""
     utterance = read_utterance(path)
-    return replace(utterance, samples=utterance.samples[: SENTENCE_S * SAMPLE_RATE])
+    return utterance.changed(samples=utterance.samples[: SENTENCE_S * SAMPLE_RATE])
 
 
 def judged(referee: Referee, said: Iterable[Utterance], *, enrolling: bool) -> Iterator[Examined]:

@@ -7,7 +7,7 @@ known where each digit lies in it: an attacker who cuts by ear and eye knows tha
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -141,10 +141,10 @@ def pasted(
 def through_loudspeaker(utterance: Utterance, chance: np.random.Generator) -> Utterance:
     """Return a sound as a small loudspeaker plays it in a room: telephone band, echo, noise."""
     responses = sorted((SPEECH / "rir").glob("*.flac"))
-    played = replace(utterance, samples=coded(utterance.samples, "telephone"))
+    played = utterance.changed(samples=coded(utterance.samples, "telephone"))
     echoing = in_room(played, response_from(responses, chance))
     noise = chance.normal(scale=FLOOR, size=len(echoing.samples)).astype(np.float32)
-    return replace(echoing, samples=echoing.samples + noise)
+    return echoing.changed(samples=echoing.samples + noise)
 
 
 def _side_by_side(cuts: Sequence[Samples]) -> tuple[Samples, Places]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -65,6 +66,10 @@ class Utterance:
     def seconds(self) -> float:
         """Length of the recording in seconds."""
         return len(self.samples) / SAMPLE_RATE
+
+    def changed(self, **fields: Any) -> Utterance:
+        """Return the recording with other sound, which its source does not hold."""
+        return replace(self, original=None, **fields)
 
     def recorded(self) -> Recorded:
         """Return the sound at the source's own rate and with its channels.

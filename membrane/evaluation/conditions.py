@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, lru_cache
 from hashlib import sha256
 from os.path import commonpath
@@ -96,7 +96,7 @@ class Condition:
         if self.seconds is not None:
             return first_speech(utterance, self.seconds)
         if self.kind == "codec":
-            return replace(utterance, samples=coded(utterance.samples, self.made))
+            return utterance.changed(samples=coded(utterance.samples, self.made))
         if self.snr_db is not None:
             noise = self._noise(AMBIENT + len(utterance.samples), chance, avoid)
             return with_noise(utterance, noise, self.snr_db)

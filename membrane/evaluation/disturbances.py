@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -57,7 +56,7 @@ def with_noise(utterance: Utterance, noise: Samples, snr_db: float) -> Utterance
     scaled = noise * np.sqrt(ratio)
     scaled[before:] += samples
     whole = _unclipped(scaled)
-    return replace(utterance, samples=whole[before:], ambient=whole[:before])
+    return utterance.changed(samples=whole[before:], ambient=whole[:before])
 
 
 def in_room(utterance: Utterance, response: Samples) -> Utterance:
@@ -77,7 +76,7 @@ def in_room(utterance: Utterance, response: Samples) -> Utterance:
     echoing = np.pad(echoing, (0, len(samples) - len(echoing)))
     voiced = _voiced(samples)
     gain = np.sqrt(power(samples[voiced]) / (power(echoing[voiced]) or 1.0))
-    return replace(utterance, samples=_unclipped(echoing * gain))
+    return utterance.changed(samples=_unclipped(echoing * gain))
 
 
 def first_speech(utterance: Utterance, seconds: float) -> Utterance:
@@ -103,7 +102,7 @@ def first_speech(utterance: Utterance, seconds: float) -> Utterance:
     start = int(voiced[0]) * activity.CHUNK
     stop = (int(voiced[wanted - 1]) + 1) * activity.CHUNK
     ambient = samples[:start] if start >= LEAST_AMBIENT else no_samples()
-    return replace(utterance, samples=samples[start:stop], ambient=ambient)
+    return utterance.changed(samples=samples[start:stop], ambient=ambient)
 
 
 def noise_from(files: Sequence[Path], length: int, chance: np.random.Generator) -> Samples:

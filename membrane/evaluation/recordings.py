@@ -85,7 +85,7 @@ class Recording:
         stretch = samples[round(self.start_s * SAMPLE_RATE) : stop]
         if not len(stretch):
             raise UndecodableAudio(f"{self.name} holds no samples: the file is shorter")
-        return replace(parts[0], samples=stretch, source=self.name)
+        return parts[0].changed(samples=stretch, source=self.name)
 
     def content_hash(self) -> str:
         """Return the SHA-256 of the files' bytes and the stretch, hexadecimal.
