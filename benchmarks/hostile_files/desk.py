@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.hostile_files.judging import outcome_of
 from benchmarks.hostile_files.mutants import Mutant
-from benchmarks.hostile_files.stored import ATTEMPTS, DATABASE, ENDINGS, KEY, LOG, SEALED
+from benchmarks.hostile_files.stored import DATABASE, ENDINGS, KEY, LOG, LOGINS, SEALED
 from membrane.store import keys
 from membrane.store.database_file import previous_of
 
@@ -25,7 +25,7 @@ MEMORY = 1536 << 20
 
 EXPECTED = {
     *(f"file{ending}" for ending in ENDINGS.values()),
-    *(f"file{ENDINGS[kind]}.lock" for kind in (ATTEMPTS, LOG)),
+    *(f"file{ENDINGS[kind]}.lock" for kind in (LOGINS, LOG)),
     previous_of(Path("file")).name,
 }
 """Files that may be in the folder after a command: locks stay."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.hostile_files.stored import ATTEMPTS, DATABASE, ENDINGS, HEAD, LOG, SEALED
+from benchmarks.hostile_files.stored import DATABASE, ENDINGS, HEAD, LOG, LOGINS, SEALED
 from membrane.audio.files import read_utterance
 from membrane.audio.fingerprint import fingerprint_of
 from membrane.audio.preparation import prepare
@@ -17,8 +17,8 @@ from membrane.audio.quality import require
 from membrane.console import View
 from membrane.errors import LockedOut, MembraneError, StoreError, UnusableRecording
 from membrane.record.decision_log import DecisionLog
-from membrane.store.attempts import Attempts
 from membrane.store.joblib_store import JoblibStore
+from membrane.store.sqlite_login_state import SqliteLoginState
 
 FINE = "fine"
 
@@ -49,13 +49,13 @@ def look_up_everybody(path: Path) -> None:
 
 def look_up_logins(path: Path) -> None:
     """Read the record of logins, and count one, as `verify` and `export` do."""
-    attempts = Attempts(_database_of(path, ATTEMPTS))
+    logins = SqliteLoginState(_database_of(path, LOGINS))
     for name in ("Anna", "somebody else"):
-        attempts.state_of(name)
-        attempts.recent_prompts(name)
-        attempts.recent_recordings(name)
+        logins.state_of(name)
+        logins.recent_prompts(name)
+        logins.recent_recordings(name)
         with suppress(LockedOut):
-            attempts.withdraw(attempts.begin(name))
+            logins.withdraw(logins.begin(name))
 
 
 def look_through_the_log(path: Path) -> None:
@@ -78,7 +78,7 @@ def _database_of(path: Path, kind: str) -> Path:
 TASKS: dict[str, Callable[[Path], None]] = {
     DATABASE: look_up_everybody,
     SEALED: look_up_everybody,
-    ATTEMPTS: look_up_logins,
+    LOGINS: look_up_logins,
     LOG: look_through_the_log,
     HEAD: look_through_the_log,
 }

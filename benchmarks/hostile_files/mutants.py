@@ -10,9 +10,9 @@ import numpy as np
 from benchmarks.hostile_files.checksums import flac_mended, ogg_mended
 from benchmarks.hostile_files.damage import Chance, Damage, any_of
 from benchmarks.hostile_files.mutations import MUTATIONS
-from benchmarks.hostile_files.rewriting import REWRITINGS, attempts_mended, header_mended
+from benchmarks.hostile_files.rewriting import REWRITINGS, header_mended, logins_mended
 from benchmarks.hostile_files.seeds import SHARES, Seed
-from benchmarks.hostile_files.stored import ATTEMPTS, SEALED
+from benchmarks.hostile_files.stored import LOGINS, SEALED
 
 MOST_MUTATIONS = 4
 
@@ -70,5 +70,5 @@ def _mend(damage: Damage) -> None:
         flac_mended(damage.content, damage.sound.frames)
     elif damage.sound.kind == SEALED:
         header_mended(damage.content)
-    elif damage.sound.kind == ATTEMPTS:
-        attempts_mended(damage.content)
+    elif damage.sound.kind == LOGINS:
+        logins_mended(damage.content)

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 from benchmarks.hostile_files.columns import HOSTILE_VALUES, rewrite_columns
 from benchmarks.hostile_files.damage import Chance, Damage, any_of
-from benchmarks.hostile_files.stored import ATTEMPTS, DATABASE, HEAD, LOG, SEALED
+from benchmarks.hostile_files.stored import DATABASE, HEAD, LOG, LOGINS, SEALED
 from membrane.record.lines import NOTHING, Stamp, hash_of
+from membrane.store.guarded_bytes import CHECKSUM, PLAIN, guarded
 
 SHA256_LINE = hashlib.sha256().digest_size * 2 + 1
 """Hexadecimal digits and a line end."""
 
-ATTEMPTS_START = b"membrane plain 1 "
+GUARD = len(PLAIN) + CHECKSUM + 1
+"""Bytes before the content of a row of the record of logins."""
+
+SQLITE_HEADER = 100
+"""Bytes before the first page's content (https://sqlite.org/fileformat2.html, section 1.3)."""
+
+ALL_ROWS = "SELECT number, kind, key, content FROM kept ORDER BY number"
+CHANGE = "UPDATE kept SET content = ? WHERE number = ?"
 
 STAMPS = ("previous", "by", "hash")
 """What the log puts into its lines itself."""
@@ -33,24 +43,34 @@ def hostile(value: Any, chance: Chance) -> Any:
     return any_of(HOSTILE_VALUES, chance)
 
 
-def rewrite_attempts(damage: Damage) -> None:
-    """Put another value into a line of the record of logins."""
-    lines = damage.sound.content.split(b"\n")[1:-1]
-    place = int(damage.chance.integers(len(lines)))
-    key, space, value = b"", b"", lines[place]
-    if place:
-        key, space, value = value.partition(b" ")
-    lines[place] = key + space + json.dumps(hostile(json.loads(value), damage.chance)).encode()
-    content = b"\n".join([*lines, b""])
-    damage.content[:] = ATTEMPTS_START + bytes(SHA256_LINE - 1) + b"\n" + content
-    attempts_mended(damage.content)
+def rewrite_logins(damage: Damage) -> None:
+    """Put another value into a row of the record of logins."""
+    with _rows_of(damage.content) as rows:
+        number, kind, key, raw = any_of(rows.execute(ALL_ROWS).fetchall(), damage.chance)
+        value = hostile(json.loads(raw[GUARD:]), damage.chance)
+        rows.execute(CHANGE, (_guarded(json.dumps(value).encode(), kind, key), number))
 
 
-def attempts_mended(content: bytearray) -> None:
-    """Make the checksum of a record of logins right."""
-    start = len(ATTEMPTS_START) + SHA256_LINE
-    digest = hashlib.sha256(b"attempts\n" + content[start:])
-    content[len(ATTEMPTS_START) : start] = digest.hexdigest().encode() + b"\n"
+def logins_mended(content: bytearray) -> None:
+    """Make the checksums in a record of logins right, as far as SQLite still reads it."""
+    with suppress(sqlite3.Error, MemoryError), _rows_of(content) as rows:
+        for number, kind, key, raw in rows.execute(ALL_ROWS).fetchall():
+            if isinstance(raw, bytes):
+                rows.execute(CHANGE, (_guarded(raw[GUARD:], kind, key), number))
+
+
+def _guarded(content: bytes, kind: str, key: str) -> bytes:
+    return guarded(content, f"logins {kind} {key}", None)
+
+
+@contextmanager
+def _rows_of(content: bytearray) -> Iterator[sqlite3.Connection]:
+    """Change the rows of a SQLite file in memory."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        connection.deserialize(bytes(content))
+        yield connection
+        # The counter of changes stays as it was.
+        content[SQLITE_HEADER:] = connection.serialize()[SQLITE_HEADER:]
 
 
 def rewrite_header(damage: Damage) -> None:
@@ -102,7 +122,7 @@ def _as_json(value: Any, otherwise: dict[str, Any]) -> dict[str, Any]:
 REWRITINGS: dict[str, Callable[[Damage], None]] = {
     DATABASE: rewrite_columns,
     SEALED: rewrite_header,
-    ATTEMPTS: rewrite_attempts,
+    LOGINS: rewrite_logins,
     LOG: rewrite_log,
     HEAD: rewrite_head,
 }

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.hostile_files.checksums import flac_frames, ogg_mended
-from benchmarks.hostile_files.stored import ATTEMPTS, DATABASE, ENDINGS, HEAD, LOG, SEALED, stored
+from benchmarks.hostile_files.stored import DATABASE, ENDINGS, HEAD, LOG, LOGINS, SEALED, stored
 from membrane.audio.files import read_utterance
 from membrane.audio.utterance import SAMPLE_RATE, Samples
 
@@ -21,7 +21,7 @@ SPOKEN = slice(8192, 8192 + 28800)
 
 SHARES = {
     **{"WAV": 22, "FLAC": 14, "OGG": 12, "OPUS": 8, "MP3": 14},
-    **{DATABASE: 16, SEALED: 4, ATTEMPTS: 3, LOG: 3, HEAD: 1},
+    **{DATABASE: 16, SEALED: 4, LOGINS: 3, LOG: 3, HEAD: 1},
     **{"WAVEX": 2, "RF64": 2, "W64": 2, "AIFF": 3, "AU": 2, "CAF": 3},
     **dict.fromkeys(("AVR", "HTK", "IRCAM", "MAT4", "MAT5", "MPC2K", "NIST"), 0.6),
     **dict.fromkeys(("PAF", "PVF", "SDS", "SVX", "VOC", "WVE", "XI"), 0.6),

@@ -15,14 +15,14 @@ import numpy as np
 
 from membrane.protection import protect
 from membrane.record.decision_log import DecisionLog
-from membrane.store.attempts import Attempts
 from membrane.store.joblib_store import JoblibStore
 from membrane.store.keys import KEY_BYTES, VARIABLE
+from membrane.store.sqlite_login_state import ENDING, SqliteLoginState
 from membrane.store.voiceprint import VECTOR_SIZE, EnrolledUtterance, RecordedQuality, Voiceprint
 
-DATABASE, SEALED, ATTEMPTS, LOG, HEAD = "joblib", "sealed", "attempts", "log", "log head"
+DATABASE, SEALED, LOGINS, LOG, HEAD = "joblib", "sealed", "logins", "log", "log head"
 
-ENDINGS = {DATABASE: "", SEALED: "", ATTEMPTS: ".attempts", LOG: ".log", HEAD: ".log.head"}
+ENDINGS = {DATABASE: "", SEALED: "", LOGINS: ENDING, LOG: ".log", HEAD: ".log.head"}
 """What the name of each file ends in, after that of the database."""
 
 KEY = {VARIABLE: "0" * 2 * KEY_BYTES}
@@ -49,11 +49,11 @@ def stored() -> dict[str, bytes]:
 
 
 def _log_in(path: Path) -> None:
-    attempts = Attempts(path, clock=lambda: NOW)
+    logins = SqliteLoginState(path, clock=lambda: NOW)
     for name in (*PEOPLE, "nobody"):
-        turn = attempts.begin(name)
-        attempts.remember_prompt(name, "3 1 4 1 5 9")
-    attempts.withdraw(turn)
+        turn = logins.begin(name)
+        logins.remember_prompt(name, "3 1 4 1 5 9")
+    logins.withdraw(turn)
     log = DecisionLog(path.with_name(path.name + ENDINGS[LOG]), clock=lambda: NOW)
     for _ in range(5):
         log.append(ENTRY)

@@ -11,12 +11,13 @@ import pytest
 from benchmarks.hostile_files import desk, judging, workers
 from benchmarks.hostile_files.checksums import flac_mended, ogg_mended
 from benchmarks.hostile_files.mutants import mutant
-from benchmarks.hostile_files.rewriting import attempts_mended, header_mended
+from benchmarks.hostile_files.rewriting import header_mended, logins_mended
 from benchmarks.hostile_files.seeds import SHARES, seeds
-from benchmarks.hostile_files.stored import ATTEMPTS, ENDINGS, KEY, SEALED
+from benchmarks.hostile_files.stored import ENDINGS, KEY, LOGINS, SEALED
 from benchmarks.hostile_files.tally import Tally
 from benchmarks.hostile_files.workers import DIED, Report, Workers
 from membrane.errors import NoSuchFile, UndecodableAudio
+from membrane.store.guarded_bytes import PLAIN
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc"),
@@ -56,11 +57,10 @@ def test_sound_files_of_the_formats_that_are_read_are_judged_fine(sound, tmp_pat
 
 
 def test_checksums_of_what_is_kept_are_made_right_again(sound):
-    for kind, mend in ((ATTEMPTS, attempts_mended), (SEALED, header_mended)):
+    for kind, mend, before in ((LOGINS, logins_mended, PLAIN), (SEALED, header_mended, b"}\n")):
         valid = sound[kind][0].content
         broken = bytearray(valid)
-        place = valid.index(b"\n") - 1 if kind == ATTEMPTS else valid.index(b"}\n") + 2
-        broken[place] ^= 1
+        broken[valid.index(before) + len(before)] ^= 1
         mend(broken)
         assert bytes(broken) == valid
 
