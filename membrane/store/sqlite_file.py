@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -190,10 +189,7 @@ class SqliteFile:
         found = (header[:16], header[18:20], header[100:101])
         if found != (MAGIC, ROLLBACK_JOURNAL, LEAF):
             raise self.kept.damaged()
-        if not os.path.lexists(self._journal):
-            return
-        if not stat.S_ISREG(self._journal.lstat().st_mode):
-            raise OSError(0, "its journal is not a file")
+        # There is one while another process writes, and after a crash.
         with suppress(FileNotFoundError), opened(self._journal, os.O_RDONLY, "rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - len(JOURNAL_MAGIC)))
             if file.read() == JOURNAL_MAGIC:
