@@ -342,9 +342,9 @@ class _Rows:
     def add_recording(self, key: str, fingerprint: bytes) -> None:
         self._insert(RECORDING, key, fingerprint)
         self._delete(
-            "DELETE FROM kept WHERE kind = ?1 AND key = ?2 AND number NOT IN (SELECT number"
-            " FROM kept WHERE kind = ?1 AND key = ?2 ORDER BY number DESC LIMIT ?3)",
-            (RECORDING, key, REMEMBERED),
+            "DELETE FROM kept WHERE kind = ? AND key = ? AND number NOT IN (SELECT number"
+            " FROM kept WHERE kind = ? AND key = ? ORDER BY number DESC LIMIT ?)",
+            (RECORDING, key, RECORDING, key, REMEMBERED),
         )
 
     def add(self, records: Mapping[str, Record], recordings: Iterable[tuple[str, bytes]]) -> None:

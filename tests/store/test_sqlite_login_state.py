@@ -317,8 +317,8 @@ def test_a_row_in_the_place_of_another_names_is_refused(database, file, seal, ki
     logins = SqliteLoginState(database, seal=seal)
     log_in(logins, *NAMES)
     ada, bob = (login_record.key_of(logins.secret, name) for name in ("ada", "bob"))
-    swap = "UPDATE kept SET key = iif(key = ?1, ?2, ?1) WHERE key IN (?1, ?2) AND kind = ?3"
-    changed(file, swap, ada, bob, kind)
+    swap = "UPDATE kept SET key = iif(key = ?, ?, ?) WHERE key IN (?, ?) AND kind = ?"
+    changed(file, swap, ada, bob, ada, ada, bob, kind)
     for name in ("ada", "bob"):
         with pytest.raises((StoreDamaged, WrongKey)):
             logins.state_of(name)
