@@ -28,6 +28,7 @@ import re
 import resource
 import secrets
 import signal
+import sqlite3
 import struct
 import sys
 import tempfile
@@ -35,9 +36,9 @@ import time
 import tomllib
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
@@ -45,6 +46,7 @@ from typing import Any, cast
 from unittest import mock
 
 import numpy as np
+import tomli_w
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
@@ -54,11 +56,18 @@ from membrane.audio import files, fingerprint, preparation, quality, utterance
 from membrane.evaluation import labels, recordings, transcripts, trials
 from membrane.record import decision_log, lines
 from membrane.settings import load_settings
-from membrane.store import attempts, columns, database_file, keys, voiceprint
+from membrane.store import (
+    columns,
+    database_file,
+    guarded_bytes,
+    keys,
+    sqlite_login_state,
+    voiceprint,
+)
 from membrane.store.joblib_store import JoblibStore
 from membrane.store.unpickling import load_plain
 from membrane.training import recipe
-from membrane.voice import calibration, normalisation, toml_text
+from membrane.voice import calibration, normalisation
 
 CPU_S = 2.0
 """Seconds of processor time for one file. On a busy machine wall time says less."""
@@ -100,7 +109,7 @@ def _look_up_everybody(path: Path, *, sealed: bool = False) -> list[Any]:
 
 
 def _look_up_logins(path: Path) -> None:
-    state = attempts.Attempts(path.with_name("file"))
+    state = sqlite_login_state.SqliteLoginState(path.with_name("file"))
     for name in ("Anna", "somebody else"):
         state.state_of(name)
         state.recent_prompts(name)
@@ -174,8 +183,36 @@ def _as_columns(tree: Any, sound: bytes) -> bytes:
     return file.getvalue()
 
 
+GUARD = len(guarded_bytes.PLAIN) + guarded_bytes.CHECKSUM + 1
+"""Bytes before the content of a row of the record of logins."""
+
+
+def _rows_of(content: bytes | bytearray) -> list[tuple[int, str, str, bytes]]:
+    """Return the rows of a record of logins."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as opened:
+        opened.deserialize(bytes(content))
+        return opened.execute("SELECT number, kind, key, content FROM kept").fetchall()
+
+
+def _with_rows(content: bytes | bytearray, rows: Iterable[bytes]) -> bytes:
+    """Return a record of logins with other contents, in the order of its rows."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as opened:
+        opened.deserialize(bytes(content))
+        for (number, kind, key, _), new in zip(_rows_of(content), rows, strict=False):
+            raw = guarded_bytes.guarded(new, f"logins {kind} {key}", None)
+            opened.execute("UPDATE kept SET content = ? WHERE number = ?", (raw, number))
+        # SQLite's own header has a counter of changes, which stays as it was.
+        return bytes(content[:100]) + opened.serialize()[100:]
+
+
+def _as_rows(tree: Any, sound: bytes) -> bytes:
+    compact = json.JSONEncoder(separators=(",", ":"))
+    return _with_rows(sound, [compact.encode(value).encode() for value in tree])
+
+
+ROWS = (lambda content: [json.loads(raw[GUARD:]) for *_, raw in _rows_of(content)], _as_rows)
 JSON_LINES = (lambda content: [json.loads(found[2]) for found in JSON.finditer(content)], _as_json)
-TOML = (lambda text: tomllib.loads(text.decode()), lambda new, _: toml_text.as_toml(new).encode())
+TOML = (lambda text: tomllib.loads(text.decode()), lambda new, _: tomli_w.dumps(new).encode())
 COLUMNS = (_columns_of, _as_columns)
 
 
@@ -189,9 +226,8 @@ def _mend_header(content: bytearray, _: bytes) -> None:
 
 
 def _mend_logins(content: bytearray, _: bytes) -> None:
-    start = len(b"membrane plain 1 ")
-    digest = hashlib.sha256(b"attempts\n" + content[start + 65 :]).hexdigest()
-    content[start : start + 65] = digest.encode() + b"\n"
+    with suppress(sqlite3.Error, MemoryError, *UNWRITABLE):  # what SQLite cannot read stays so
+        content[:] = _with_rows(content, [raw[GUARD:] for *_, raw in _rows_of(content)])
 
 
 def _mend_log(content: bytearray, _: bytes) -> None:
@@ -288,7 +324,7 @@ KINDS = {
     **dict.fromkeys(["PAF", "PVF", "SDS", "SVX", "VOC", "WVE", "XI"], _sound(6)),
     "database": _stored(160, _look_up_everybody, form=COLUMNS),
     "sealed": _stored(40, _sealed, form=JSON_LINES, mend=_mend_header, authentic=True),
-    "logins": _stored(30, _look_up_logins, "file.attempts", JSON_LINES, _mend_logins),
+    "logins": _stored(30, _look_up_logins, f"file{sqlite_login_state.ENDING}", ROWS, _mend_logins),
     "log": _log(30, name="file.log"),
     "log head": _log(10, name="file.log.head"),
     "settings": Kind(15, lambda _: load_settings(), "settings.toml", TOML),
@@ -380,7 +416,10 @@ def _kept() -> list[tuple[str, bytes, dict[str, bytes]]]:
         mock.patch.object(secrets, "token_hex", lambda length: "00" * length),
     ):
         path = Path(folder) / "file"
-        store, state = JoblibStore(path), attempts.Attempts(path, clock=lambda: NOW)
+        store, state = (
+            JoblibStore(path),
+            sqlite_login_state.SqliteLoginState(path, clock=lambda: NOW),
+        )
         log = decision_log.DecisionLog(path.with_name("file.log"), clock=lambda: NOW)
         for number, name in enumerate(("Anna", "Zoë", "Max")):
             store.add(_person(name, number))

@@ -6,7 +6,6 @@ Every change is written into the decision log, by the number of the person, neve
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from membrane import protection
@@ -15,8 +14,7 @@ from membrane.guard import ANYONE, LOG_KEY
 from membrane.login.membrane import Membrane
 from membrane.protection import Protection
 from membrane.record.check import LogCheck
-from membrane.record.decision_log import DecisionLog
-from membrane.store.attempts import Attempts
+from membrane.record.log import Log
 from membrane.store.keys import Ask
 from membrane.store.ownership import require_owner
 from membrane.store.sealing import Seal
@@ -171,7 +169,7 @@ class _Logins:
     membrane: Membrane
 
     def __call__(self, old: Seal | None, new: Seal | None) -> None:
-        Attempts(self.membrane.store.path, seal=old).reseal(new)
+        self.membrane.store.login_state(old).reseal(new)
 
 
 @dataclass(frozen=True)
@@ -182,28 +180,28 @@ class _Log:
     change: str
 
     def __call__(self, old: Seal | None, new: Seal | None) -> None:
-        path = self.membrane.guard.log.path
-        new_key = _stamp(new)
+        log = self.membrane.guard.log
+        renewed = log.stamped_with(_stamp(new))
         entry = {"event": self.change, "who": "everybody"}
-        if not path.exists():
-            DecisionLog(path, mac_key=new_key).append(entry)
+        if not log.exists():
+            renewed.append(entry)
         # A change that was interrupted may have handed the log over already.
-        if _is_whole(path, new_key):
+        if _is_whole(renewed):
             return
         older = [_stamp(seal) for seal in (old, _former(old)) if seal is not None]
         if old is None or old.accepts_plain:
             # Only then: where there was a key, lines that nobody stamped are no proof.
             older.append(None)
-        present = next((key for key in older if _is_whole(path, key)), older[-1])
-        DecisionLog(path, mac_key=present).hand_over(new_key, entry)
+        logs = [log.stamped_with(key) for key in older]
+        present = next(filter(_is_whole, logs), logs[-1])
+        present.hand_over(_stamp(new), entry)
 
 
 def _former(seal: Seal | None) -> Seal | None:
     return Seal(seal.former, seal.origin) if seal is not None and seal.former else None
 
 
-def _is_whole(path: Path, key: bytes | None) -> bool:
-    log = DecisionLog(path, mac_key=key)
+def _is_whole(log: Log) -> bool:
     return not log.verify().problems
 
 

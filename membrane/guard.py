@@ -27,9 +27,10 @@ from membrane.errors import (
 )
 from membrane.login.examine import Examined
 from membrane.record.decision_log import DecisionLog
+from membrane.record.log import Log
 from membrane.settings import Settings
-from membrane.store.attempts import Attempts, Turn
 from membrane.store.joblib_store import JoblibStore
+from membrane.store.login_state import LoginState, Turn
 from membrane.store.names import keyed_number
 
 LEAST_CHANGE = 0.5
@@ -114,17 +115,17 @@ class Guard:
         self._settings = settings
 
     @property
-    def attempts(self) -> Attempts:
+    def attempts(self) -> LoginState:
         """Failures, recent logins and prompts."""
-        return Attempts(self._store.path, seal=self._store.seal, on_new=self._begun_anew)
+        return self._store.login_state(self._store.seal, on_new=self._begun_anew)
 
     def _begun_anew(self) -> None:
         """Write down that the failures are gone: whoever deletes them unlocks everybody."""
-        if self.log.path.exists():
+        if self.log.exists():
             self.record("failures forgotten", "everybody")
 
     @property
-    def log(self) -> DecisionLog:
+    def log(self) -> Log:
         """Every decision."""
         seal = self._store.seal
         # Whoever comes through a link is written down where all others are.
@@ -292,7 +293,7 @@ class Guard:
         """
         if self._settings.log != "on":
             return
-        if self.remembers and not self.log.path.exists():
+        if self.remembers and not self.log.exists():
             _ = self.attempts.secret  # they begin with the log, and never after it
         self.log.append({"event": event, "who": who, **facts})
 

@@ -5,10 +5,10 @@ from functools import cache
 
 import numpy as np
 import pytest
+from membrane.authenticator import Membrane
 
 from membrane import session, tasks
 from membrane.__main__ import run
-from membrane.authenticator import Membrane
 from membrane.console import View
 from membrane.errors import Disagreement, LockedOut, NotTheOwner, StoreDamaged
 from membrane.settings import Settings
@@ -153,7 +153,7 @@ def test_whoever_adds_phrases_without_the_passphrase_has_failed_and_does_not_lea
 
 
 def test_nothing_is_added_where_failures_cannot_be_counted(membrane, phrases):
-    membrane.store.path.with_name("voiceprints.joblib.attempts").write_bytes(b"nonsense")
+    membrane.store.path.with_name("voiceprints.joblib.logins.sqlite").write_bytes(b"nonsense")
     with pytest.raises(StoreDamaged):
         membrane.add_phrases("ada", [phrases("ada", 2)])
     assert len(membrane.store.get("ada").utterances) == 2

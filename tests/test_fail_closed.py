@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ import filelock
 import pytest
 
 from membrane.__main__ import run
+from membrane.store.sqlite_login_state import SqliteLoginState
 from tests.conftest import MEMBRANE
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -181,10 +183,11 @@ CASES = {
     "database empty": (data(DATABASE, b""), 5, "database"),
     "database not readable": (folder(DATABASE), 5, "database"),
     # What stands around a login
-    "failures damaged": (data(f"{DATABASE}.attempts", b"nonsense"), 5, "record of logins"),
-    "failures empty": (data(f"{DATABASE}.attempts", b""), 5, "record of logins"),
-    "failures not readable": (folder(f"{DATABASE}.attempts"), 5, "record of logins"),
-    "recordings not readable": (data(f"{DATABASE}.logins", b"nonsense"), 5, "logins"),
+    "failures damaged": (data(f"{DATABASE}.logins.sqlite", b"nonsense"), 5, "record of logins"),
+    "failures empty": (data(f"{DATABASE}.logins.sqlite", b""), 5, "record of logins"),
+    "failures not readable": (folder(f"{DATABASE}.logins.sqlite"), 5, "record of logins"),
+    "former failures damaged": (data(f"{DATABASE}.attempts", b"nonsense"), 5, "record of logins"),
+    "former recordings not readable": (data(f"{DATABASE}.logins", b"nonsense"), 5, "logins"),
     "log not writable": (folder(f"{DATABASE}.log"), 5, "log"),
     "data folder not writable": (nobody_may_write, 5, "permissions"),
     "disk full": (full_disk, 5, "written"),
@@ -212,21 +215,42 @@ def test_check_that_cannot_run_lets_nobody_in(installation, environment, harm, c
     assert [line.startswith("Error: ") for line in ended.stderr.splitlines()] == [True] * (code > 0)
 
 
-@pytest.mark.parametrize("what", ["attempts", "log"])
-def test_file_that_another_process_holds_lets_nobody_in(
-    enrolled, recording, what, monkeypatch, capsys
-):
+def test_log_that_another_process_holds_lets_nobody_in(enrolled, recording, monkeypatch, capsys):
     lock = filelock.FileLock
 
     def hurried(path, **options):
         return lock(path, **{**options, "timeout": 0.05})
 
     monkeypatch.setattr(filelock, "FileLock", hurried)
-    with lock(enrolled / f"{DATABASE}.{what}.lock", thread_local=False):
+    with lock(enrolled / f"{DATABASE}.log.lock", thread_local=False):
         assert run(["verify", "-u", "ada", "-f", str(recording("ada", "login"))]) == 5
     told = capsys.readouterr()
     assert told.out == ""
-    assert "another process has held" in told.err
+    assert "another process has held the decision log" in told.err
+
+
+HOLDER = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("BEGIN EXCLUSIVE")
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_record_of_logins_that_another_process_holds_lets_nobody_in(
+    enrolled, recording, monkeypatch, capsys
+):
+    assert SqliteLoginState(enrolled / DATABASE).secret  # makes the file
+    monkeypatch.setitem(SqliteLoginState.__init__.__kwdefaults__, "lock_timeout_s", 0.05)
+    command = [sys.executable, "-c", HOLDER, str(enrolled / f"{DATABASE}.logins.sqlite")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout.readline() == b"held\n"
+        assert run(["verify", "-u", "ada", "-f", str(recording("ada", "login"))]) == 5
+        holder.stdin.close()
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "another process has held the record of logins" in told.err
 
 
 def test_without_a_database_everybody_is_nobody(installation, environment):

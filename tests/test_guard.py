@@ -3,6 +3,8 @@ import json
 import os
 import runpy
 import signal
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,9 +34,9 @@ from membrane.guard import ANYONE, LEAST_CHANGE, Guard, change
 from membrane.phrase.prompts import random_prompt
 from membrane.phrase.recognizer import PhraseMatch
 from membrane.settings import Settings
-from membrane.store.attempts_book import REMEMBERED
 from membrane.store.joblib_store import JoblibStore
 from membrane.store.lockout import FREE_FAILURES, FREE_UNJUDGED
+from membrane.store.login_record import REMEMBERED
 from tests.conftest import UNGUARDED
 
 MAKERS = runpy.run_path(str(Path(__file__).parent / "store" / "writer.py"))
@@ -253,8 +255,10 @@ def test_recordings_are_remembered_where_failures_are_not_counted(store, claim):
 def test_a_recording_that_is_stored_as_nonsense_lets_nobody_in(guard, store, claim):
     with guard.attempt(claim) as attempt:
         attempt.end(decided(), heard(1))
-    (file,) = store.path.with_name(f"{store.path.name}.logins").iterdir()
-    file.write_bytes(b'["bm9uc2Vuc2U="]')
+    file = store.path.with_name(f"{store.path.name}.logins.sqlite")
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("UPDATE kept SET content = x'00' WHERE kind = 'recording'")
+        connection.commit()
     with pytest.raises(StoreError), guard.attempt(claim):
         guard.heard_before(claim, heard(1).fingerprint)
 
@@ -325,7 +329,7 @@ def test_a_pool_that_is_too_small_still_gives_a_prompt(guard):
 
 
 def test_a_prompt_is_remembered_before_it_is_shown(guard, store, monkeypatch):
-    store.path.with_name(f"{store.path.name}.attempts").write_bytes(b"nonsense")
+    store.path.with_name(f"{store.path.name}.logins.sqlite").write_bytes(b"nonsense")
     with pytest.raises(StoreDamaged):
         guard.fresh_prompt("ada", digits)
 
@@ -400,7 +404,7 @@ def test_neither_names_nor_words_stand_in_any_file_beside_the_database(guard, st
     told = store.path.with_name(f"{store.path.name}.log").read_bytes()
     for secret in (b"ada", b"zoe", b"open the", b"green", b"two one", b"river", b".wav"):
         assert secret not in told
-    counted = store.path.with_name(f"{store.path.name}.attempts").read_bytes()
+    counted = store.path.with_name(f"{store.path.name}.logins.sqlite").read_bytes()
     for secret in (b"ada", b"zoe", b"open the", b"green"):
         assert secret not in counted
 
@@ -432,7 +436,7 @@ def test_nobody_is_told_a_decision_that_cannot_be_written_down(guard, store, cla
 def test_whoever_deletes_the_failures_leaves_a_line_in_the_log(guard, store, claim):
     failing(guard, claim)
     assert [entry["event"] for entry in guard.log.entries()] == ["verify"]
-    store.path.with_name(f"{store.path.name}.attempts").unlink()
+    store.path.with_name(f"{store.path.name}.logins.sqlite").unlink()
     failing(guard, claim)
     events = [entry["event"] for entry in guard.log.entries()]
     assert events == ["verify", "failures forgotten", "verify"]
@@ -448,7 +452,7 @@ def test_nobody_is_let_in_where_the_folder_cannot_be_written(guard, store, claim
 
 @pytest.mark.parametrize("content", [b"", b"nonsense", json.dumps({}).encode()])
 def test_nobody_is_let_in_where_the_record_of_failures_is_damaged(guard, store, claim, content):
-    store.path.with_name(f"{store.path.name}.attempts").write_bytes(content)
+    store.path.with_name(f"{store.path.name}.logins.sqlite").write_bytes(content)
     with pytest.raises(StoreDamaged) as told, guard.attempt(claim):
         pytest.fail("it was judged")
     assert told.value.exit_code == 5

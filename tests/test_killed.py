@@ -15,9 +15,9 @@ import pytest
 from filelock import FileLock
 
 from membrane.errors import LockedOut
-from membrane.store.attempts import Attempts
 from membrane.store.joblib_store import JoblibStore
 from membrane.store.lockout import FREE_FAILURES
+from membrane.store.sqlite_login_state import SqliteLoginState
 from tests.conftest import MEMBRANE
 
 KILLS = 50
@@ -129,14 +129,14 @@ def test_login_that_crashes_or_is_told_to_end_is_never_accepted(kill_all):
 
 def test_killing_what_judges_gives_no_further_guess(begin, enrolled, program, recording):
     database = enrolled / "voiceprints.joblib"
-    attempts = database.with_name(f"{database.name}.attempts")
-    assert Attempts(database).secret  # makes the file: each change from here on is a count
+    logins = SqliteLoginState(database)
     # Until the log is free they can be judged, but nobody is told.
     with FileLock(f"{database}.log.lock"):
-        for _ in range(FREE_FAILURES):
-            before = attempts.read_bytes()
+        for failed in range(FREE_FAILURES):
             login = begin(enrolled)
-            while login.process.poll() is None and attempts.read_bytes() == before:
+            while (
+                login.process.poll() is None and len(logins.state_of("ada")["failures"]) == failed
+            ):
                 time.sleep(0.005)
             login.process.kill()
             assert login.process.wait() == -signal.SIGKILL

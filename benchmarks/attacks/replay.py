@@ -36,7 +36,7 @@ from benchmarks.phrases import SPEAKERS
 from membrane.audio.fingerprint import fingerprint_of
 from membrane.audio.utterance import Utterance
 from membrane.phrase.matching import normalise
-from membrane.store.recent_recordings import REMEMBERED
+from membrane.store.login_record import REMEMBERED
 
 HONEST = "login of the person"
 RANDOM = "earlier login, new random prompt"

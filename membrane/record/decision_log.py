@@ -64,7 +64,7 @@ OWN_FIELDS = ("number", "time", "previous", "by", "hash", "mac", NOTE, NEXT, PRO
 
 
 class DecisionLog:
-    """A log that several processes append to.
+    """A `Log` in files that several processes append to.
 
     Parameters
     ----------
@@ -93,6 +93,20 @@ class DecisionLog:
         self.clock = clock
         self.most_bytes = most_bytes
         self.kept_files = kept_files
+
+    def exists(self) -> bool:
+        """Return whether the newest file is there."""
+        return self.path.exists()
+
+    def stamped_with(self, mac_key: bytes | None) -> DecisionLog:
+        """Return the same log, as whoever has another key, or none, sees it."""
+        return DecisionLog(
+            self.path,
+            mac_key=mac_key,
+            clock=self.clock,
+            most_bytes=self.most_bytes,
+            kept_files=self.kept_files,
+        )
 
     def append(self, entry: Mapping[str, Any]) -> None:
         """Write a line, onto the disk.

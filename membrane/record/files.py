@@ -4,20 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
 from membrane.record.check import NUMBER_DIGITS, Snapshot, older_name
-from membrane.store.safe_files import created, keep_owner, sync_folder
-
-_SAFELY = sum(
-    getattr(os, flag, 0) for flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY", "O_CLOEXEC")
-)
-"""Neither through a link nor waiting at a pipe; and with the line ends that are written."""
-
+from membrane.store.safe_files import created, keep_owner, opened, sync_folder
 
 LONGEST_FILE = 16_000_000
 """Bytes of one file that are read at most: many times what it holds when it is put aside."""
@@ -59,7 +51,7 @@ class LogFiles:
     def append(self, line: bytes) -> int:
         """Write a line at once, whole or not at all; return the size of the newest file."""
         is_new = not self.path.exists()
-        with _opened(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, "a+b") as file:
+        with opened(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, "a+b") as file:
             size = file.seek(0, os.SEEK_END)
             line = _line_end_missing(file, size) + line
             if file.write(line) != len(line):
@@ -74,7 +66,7 @@ class LogFiles:
 
     def truncate(self, size: int) -> None:
         """Cut off what follows in the newest file."""
-        with _opened(self.path, os.O_RDWR, "r+b") as file:
+        with opened(self.path, os.O_RDWR, "r+b") as file:
             file.truncate(size)
 
     def put_head(self, line: bytes) -> None:
@@ -97,7 +89,7 @@ def size_of(path: Path) -> int:
 
 def content(path: Path) -> bytes | None:
     """Return what a file holds; None if it does not exist."""
-    with suppress(FileNotFoundError), _opened(path, os.O_RDONLY, "rb") as file:
+    with suppress(FileNotFoundError), opened(path, os.O_RDONLY, "rb") as file:
         read = file.read(LONGEST_FILE + 1)
         if len(read) > LONGEST_FILE:
             raise OSError(errno.EFBIG, "it is too large")
@@ -109,15 +101,3 @@ def _line_end_missing(file: IO[bytes], size: int) -> bytes:
     """Return what must stand before a new line, so that it is one: somebody cut off the end."""
     file.seek(max(size - 1, 0))
     return b"" if file.read(1) in (b"", b"\n") else b"\n"
-
-
-@contextmanager
-def _opened(path: Path, flags: int, mode: str) -> Iterator[IO[bytes]]:
-    """Open a file, readable for its owner only if it is new, and nothing but a file."""
-    if path.is_symlink():  # where the system cannot say so itself
-        raise OSError(errno.ELOOP, "it is a link")
-    descriptor = os.open(path, flags | _SAFELY, 0o600)
-    with os.fdopen(descriptor, mode, buffering=0) as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "it is not a file")
-        yield file

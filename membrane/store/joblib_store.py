@@ -13,10 +13,13 @@ from membrane.store import database_file
 from membrane.store.columns import Columns
 from membrane.store.database_file import Content, damage_explained, previous_of
 from membrane.store.gallery import Gallery
+from membrane.store.guarded_bytes import Seals
 from membrane.store.keys import Ask, master_key
+from membrane.store.login_state import LoginState
 from membrane.store.names import name_key
 from membrane.store.safe_files import locked
 from membrane.store.sealing import Seal
+from membrane.store.sqlite_login_state import SqliteLoginState
 from membrane.store.voiceprint import Voiceprint
 
 
@@ -77,6 +80,20 @@ class JoblibStore:
     def epoch(self) -> str:
         """Which projection all vectors were turned by; empty for none. Raises as `seal` does."""
         return self.content().columns.epoch
+
+    def login_state(
+        self, seal: Seals | None, *, on_new: Callable[[], object] | None = None
+    ) -> LoginState:
+        """Return what is kept of the logins to this database.
+
+        Parameters
+        ----------
+        seal : Seals or None
+            What it is encrypted with: `seal`, unless that is being changed.
+        on_new : callable, optional
+            Told when it begins anew.
+        """
+        return SqliteLoginState(self._file, seal=seal, on_new=on_new)
 
     def gallery(self) -> Gallery:
         """Return everybody who is enrolled now.

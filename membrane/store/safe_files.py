@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
+
+# Not where it is used: it takes care of forks from here on, and must not be imported during one.
+import filelock
 
 from membrane.errors import StoreLocked, StoreUnwritable
 
@@ -16,6 +21,9 @@ times that."""
 
 _BINARY = getattr(os, "O_BINARY", 0)
 """Without it Windows would write line ends of its own."""
+
+_SAFELY = _BINARY | sum(getattr(os, flag, 0) for flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC"))
+"""Neither through a link nor waiting at a pipe."""
 
 
 @contextmanager
@@ -48,8 +56,6 @@ def locked(
     StoreUnwritable
         If the folder or the lock cannot be made.
     """
-    import filelock
-
     lock_path = path.with_name(path.name + ".lock")
     lock = filelock.FileLock(lock_path, timeout=timeout_s, mode=0o600, poll_interval=POLL_S)
     try:
@@ -87,6 +93,24 @@ def created(path: Path) -> Iterator[IO[bytes]]:
         yield file
         file.flush()
         os.fsync(file.fileno())
+
+
+@contextmanager
+def opened(path: Path, flags: int, mode: str) -> Iterator[IO[bytes]]:
+    """Open a file, readable for its owner only if it is new, and nothing but a file.
+
+    Raises
+    ------
+    OSError
+        If it cannot be opened, or a link, a pipe or a folder is in its place.
+    """
+    if path.is_symlink():  # where the system cannot say so itself
+        raise OSError(errno.ELOOP, "it is a link")
+    descriptor = os.open(path, flags | _SAFELY, 0o600)
+    with os.fdopen(descriptor, mode, buffering=0) as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is not a file")
+        yield file
 
 
 def keep_owner(file: IO[bytes], like: Path) -> None:

@@ -10,7 +10,18 @@ import numpy as np
 import pytest
 
 from benchmarks import hostile_files
-from benchmarks.hostile_files import DIED, FINE, KEY, KINDS, Report, judged, maker, seeds, summary
+from benchmarks.hostile_files import (
+    DIED,
+    FINE,
+    KEY,
+    KINDS,
+    TOML,
+    Report,
+    judged,
+    maker,
+    seeds,
+    summary,
+)
 from membrane.errors import NoSuchFile, UndecodableAudio, UnusableRecording
 
 pytestmark = [
@@ -56,7 +67,9 @@ def test_a_valid_file_is_accepted_or_of_a_format_that_is_refused_unread(
 def test_a_file_that_is_taken_apart_and_put_together_is_the_same(kind):
     valid = seeds()[kind][0].content
     parse, build = KINDS[kind].form
-    assert build(parse(valid), valid) == valid
+    again = build(parse(valid), valid)
+    assert parse(again) == parse(valid)
+    assert KINDS[kind].form is TOML or again == valid  # there, lines may be broken elsewhere
 
 
 @pytest.mark.parametrize("kind", ["FLAC", "OGG", "OPUS", "sealed", "logins", "log", "log head"])

@@ -1,22 +1,28 @@
-"""What is kept of each name that somebody tried to log in as: failures and prompts, no names."""
+"""The rules about what is kept of each name that somebody tried to log in as.
+
+They are the same wherever it is kept: see `membrane.store.login_state`.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-import secrets
+import json
+from base64 import b64encode
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from membrane.store import lockout
-from membrane.store.keyed_lines import KeyedLines
 from membrane.store.names import name_key
 
 REMEMBERED = 20
-"""Prompts, and recordings of accepted logins, that are remembered of each name."""
+"""Prompts, and recordings of accepted logins, that are remembered of each name: a month of logins
+on working days. The recordings take 60 kB."""
 
 MOST_NAMES = 10_000
-"""Names that are kept: with one failure each 0.8 MB, with five and twenty prompts 5 MB."""
+"""Names that are kept."""
 
 NAMES_LEFT = 9_000
 """Names that are left when there were too many; so that not every login must sort them."""
@@ -82,6 +88,12 @@ class Record:
             return 0.0
         return lockout.wait_s(len(self.failures), last_failure_at=self.failures[-1].at, now=now)
 
+    def refusal(self, name: str, now: float) -> str:
+        """Return what an attempt at a name is refused with; empty if it may begin."""
+        failures, wait_s = len(self.failures), self.wait_s(now)
+        is_open = wait_s == 0 and not lockout.is_locked(failures)
+        return "" if is_open else lockout.refusal(name, failures=failures, wait_s=wait_s)
+
     def failed(self, failure: Failure) -> Record:
         """Return the record with one more failure."""
         return replace(self, failures=(*self.failures, failure))
@@ -111,7 +123,7 @@ class Record:
         return replace(self, prompts=(*self.prompts, text)[-REMEMBERED:])
 
     def as_json(self) -> list[Any]:
-        """Return what `of` reads: short, because every attempt writes all records."""
+        """Return what `of` reads."""
         failures = [[one.mark, one.at] for one in self.failures]
         return [failures, list(self.prompts), self.unjudged]
 
@@ -131,92 +143,83 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Book:
-    """What is kept of every name.
+class Floor:
+    """The failures that whoever has no record starts with, since there were too many names.
 
     Parameters
     ----------
-    secret : bytes, length 32
-        Keys what stands for a name.
-    floor : int
-        How many failures whoever has no record starts with.
-    floor_at : float, seconds since the epoch
-        When the last of those was.
-    lines : KeyedLines
-        The records, by what stands for the name.
+    failures : int
+    at : float, seconds since the epoch
+        When the last of them was.
     """
 
-    secret: bytes
-    floor: int
-    floor_at: float
-    lines: KeyedLines
+    failures: int = 0
+    at: float = 0.0
+
+    def record(self) -> Record:
+        """Return what stands for the record of a name that has none."""
+        return Record((Failure("", self.at),) * self.failures)
+
+    def as_json(self) -> list[Any]:
+        """Return what `of` reads."""
+        return [self.failures, self.at]
 
     @classmethod
-    def new(cls) -> Book:
-        """Return one of no names, with a secret of its own."""
-        secret = secrets.token_bytes(SECRET)
-        return cls(secret, 0, 0.0, KeyedLines.of(_head(secret, 0, 0.0)))
-
-    @classmethod
-    def read(cls, lines: KeyedLines) -> Book:
-        """Return what was kept, or raise a `ValueError`."""
-        head = lines.head()
-        if not isinstance(head, dict) or set(head) != {"secret", "floor", "floor_at"}:
-            raise ValueError("the first line has other parts")
-        secret, floor = head["secret"], head["floor"]
-        if not isinstance(secret, str) or len(secret) != 2 * SECRET:
-            raise ValueError("there is no secret")
-        if type(floor) is not int or not 0 <= floor <= lockout.MOST_FAILURES:
+    def of(cls, value: Any) -> Floor:
+        """Return the floor that was kept, or raise a `ValueError`."""
+        if not isinstance(value, list) or len(value) != 2 or type(value[0]) is not int:
+            raise ValueError("the least count has other parts")
+        if not 0 <= value[0] <= lockout.MOST_FAILURES:
             raise ValueError("the least count is no count")
-        return cls(bytes.fromhex(secret), floor, _time(head["floor_at"]), lines)
-
-    def key_of(self, name: str) -> str:
-        """Return what stands for a name; names that any lookup may take for one have the same."""
-        # More names than the database takes for one: each spelling must not have tries of its own.
-        folded = name_key(name.strip()).strip().encode("utf-8", "surrogatepass")
-        return hmac.new(self.secret, folded, hashlib.sha256).hexdigest()[:KEY_DIGITS]
-
-    def record(self, key: str) -> Record:
-        """Return the record of a name, or raise a `ValueError`."""
-        value = self.lines.get(key)
-        return self._of_nobody() if value is None else Record.of(value)
-
-    def put(self, key: str, record: Record, *, now: float) -> Book:
-        """Return the book with a name's record, and with no more names than it may have."""
-        value = None if record == self._of_nobody() else record.as_json()
-        changed = replace(self, lines=self.lines.put(key, value))
-        return changed._thinned(now) if changed.lines.count() > MOST_NAMES else changed
-
-    def without(self, key: str) -> Book:
-        """Return the book without a name's record."""
-        return replace(self, lines=self.lines.put(key, None))
-
-    def emptied(self) -> Book:
-        """Return the book of no names, with the same secret."""
-        return Book(self.secret, 0, 0.0, KeyedLines.of(_head(self.secret, 0, 0.0)))
-
-    def _of_nobody(self) -> Record:
-        return Record((Failure("", self.floor_at),) * self.floor)
-
-    def _thinned(self, now: float) -> Book:
-        # Who floods the book with made-up names must not push out what stands against somebody.
-        # So the names with the fewest failures go, the oldest first, and the most failures that
-        # any of them had are what everybody without a record has from now on: nobody gets back a
-        # try. What a flood does get is that those people wait who did not log in since: a delay
-        # takes 45,000 failures, and a lock 450,000, which is what it takes to lock those 9,000
-        # names one by one.
-        counts = {key: len(Record.of(value).failures) for key, value in self.lines.items()}
-        # The one changed last is at the end, and sorting keeps the order of equals.
-        fewest_first = sorted(counts, key=counts.__getitem__)
-        dropped = fewest_first[: len(counts) - NAMES_LEFT]
-        floor = max(self.floor, *(counts[key] for key in dropped))
-        floor_at = now if floor else 0.0
-        lines = self.lines.keeping(set(fewest_first[len(dropped) :]))
-        return Book(self.secret, floor, floor_at, lines.headed(_head(self.secret, floor, floor_at)))
+        return cls(value[0], _time(value[1]))
 
 
-def _head(secret: bytes, floor: int, floor_at: float) -> dict[str, Any]:
-    return {"secret": secret.hex(), "floor": floor, "floor_at": floor_at}
+def key_of(secret: bytes, name: str) -> str:
+    """Return what stands for a name; names that any lookup may take for one have the same."""
+    # More names than the database takes for one: each spelling must not have tries of its own.
+    folded = name_key(name.strip()).strip().encode("utf-8", "surrogatepass")
+    return hmac.new(secret, folded, hashlib.sha256).hexdigest()[:KEY_DIGITS]
+
+
+def thinned(failures: Mapping[str, int], floor: Floor, *, now: float) -> tuple[list[str], Floor]:
+    """Return which names to drop when there are too many, and the floor from then on.
+
+    Whoever floods the state with made-up names must not push out what stands against somebody. So
+    the names with the fewest failures go, the oldest first, and the most failures that any of them
+    had are what everybody without a record has from now on: nobody gets back a try. What a flood
+    does get is that those people wait who did not log in since: a delay takes 45,000 failures, and
+    a lock 450,000, which is what it takes to lock those 9,000 names one by one.
+
+    Parameters
+    ----------
+    failures : mapping of str to int
+        How many each name has, the name that was changed last at the end.
+    floor : Floor
+    now : float, seconds since the epoch
+    """
+    # Sorting keeps the order of equals.
+    fewest_first = sorted(failures, key=failures.__getitem__)
+    dropped = fewest_first[: len(failures) - NAMES_LEFT]
+    most = max(floor.failures, *(failures[key] for key in dropped))
+    return dropped, Floor(most, now if most else 0.0)
+
+
+def as_state(record: Record, recordings: Iterable[bytes]) -> dict[str, Any]:
+    """Return all that is kept of a name, as JSON values."""
+    return {
+        "failures": [datetime.fromtimestamp(one.at, UTC).isoformat() for one in record.failures],
+        "locked": lockout.is_locked(len(record.failures)),
+        "recent_prompts": list(record.prompts),
+        "recent_recordings": [b64encode(one).decode() for one in recordings],
+    }
+
+
+def parsed(content: bytes) -> Any:
+    """Return what was kept as JSON, or raise a `ValueError`."""
+    try:
+        return json.loads(content)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def _failure(value: Any) -> Failure:
