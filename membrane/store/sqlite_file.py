@@ -15,7 +15,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 from membrane.errors import MembraneError, StoreLocked
-from membrane.store.forking import NO_FORK
+from membrane.forks import unforked
 from membrane.store.guarded_bytes import KeptFile
 from membrane.store.safe_files import POLL_S, created, keep_owner, opened, sync_folder
 
@@ -138,7 +138,7 @@ class SqliteFile:
             try:
                 with created(new) as file:
                     keep_owner(file, self._like)
-                with NO_FORK, closing(_connected(new)) as connection:
+                with unforked, closing(_connected(new)) as connection:
                     _configure(connection)
                     connection.execute("PRAGMA journal_mode = MEMORY")
                     connection.execute("BEGIN")
@@ -165,9 +165,9 @@ class SqliteFile:
             time.sleep(POLL_S)
 
     def _opened(self, begin: str, deadline: float, stack: ExitStack) -> sqlite3.Connection:
-        if not NO_FORK.acquire(timeout=max(0.0, deadline - time.monotonic())):
+        if not unforked.acquire(timeout=max(0.0, deadline - time.monotonic())):
             raise self._locked()
-        stack.callback(NO_FORK.release)
+        stack.callback(unforked.release)
         self._require_sound()
         connection = stack.enter_context(closing(_connected(self.path)))
         try:
