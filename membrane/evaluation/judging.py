@@ -17,18 +17,11 @@ from membrane.evaluation.claims import Claim
 from membrane.evaluation.conditions import Condition
 from membrane.evaluation.keeping import Kept, Progress, results_of, source_hash
 from membrane.evaluation.transcripts import Said
-from membrane.evaluation.voices import LIBRARIES, UNREADABLE, cache_folder, sound_of
+from membrane.evaluation.voices import UNREADABLE, cache_folder, sound_of
 from membrane.login.voices import words_of
 from membrane.models import registry, sha256_of
-from membrane.phrase.recognizer import Recognizer
+from membrane.phrase.recognizer import ENGINES, Recognizer
 from membrane.settings import ENGINE_OF_FILES, Settings
-
-SOUND_TO_DECISION = (
-    *("audio/*.py", "phrase/*.py", "phrase/*.txt", "inference.py", "login/examine.py"),
-    *("evaluation/conditions.py", "evaluation/codecs.py", "evaluation/disturbances.py"),
-    *("evaluation/recordings.py", "evaluation/transcripts.py", "evaluation/judging.py"),
-)
-"""The source files of the way from a recording to what is decided about its words."""
 
 
 @dataclass(frozen=True)
@@ -220,7 +213,7 @@ def _engine(name: str, settings: Settings) -> list[str]:
         *(model.sha256 for model in registry().values()),
         settings.denoise,
         str(settings.strict),
-        source_hash(SOUND_TO_DECISION, (*LIBRARIES, "pocketsphinx")),
+        source_hash(__name__, ENGINES[name][0]),
     ]
 
 

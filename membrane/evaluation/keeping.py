@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import packages_distributions, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import membrane
 from membrane.atomic import write_whole
 from membrane.evaluation.parallel import as_they_finish
+
+PACKAGE = "membrane"
+DATA = (".txt", ".dict", ".npz")
+"""Endings of data files that code reads from its own folder."""
 
 Progress = Callable[[int, int], None]
 """Told how much is done, and of how much."""
@@ -151,22 +157,80 @@ def _results(
 
 
 @cache
-def source_hash(patterns: Sequence[str], libraries: Sequence[str]) -> str:
-    """Return a hash of source files of this package and of the versions of libraries.
+def source_hash(*modules: str) -> str:
+    """Return a hash of all the code that some modules depend on, and of the libraries' versions.
 
-    So a result that another Membrane computed is never taken for one of this.
+    So a result that another Membrane computed is never taken for one of this. The code is found by
+    following the imports, with the data files that lie beside it.
 
     Parameters
     ----------
-    patterns : tuple of str
-        Of paths below the package, such as ``"audio/*.py"``.
-    libraries : tuple of str
-        Names of distributions.
+    *modules : str
+        Such as ``"membrane.evaluation.voices"``. What they load by a name that is put together
+        when they run is not found: give it, too.
+
+    Raises
+    ------
+    ValueError
+        If there is no such module.
     """
-    package = Path(membrane.__file__).parent
+    sources, libraries = sources_of(*modules)
     digest = hashlib.sha256()
-    for library in libraries:
+    for library in sorted(libraries):
         digest.update(f"{library} {version(library)}\n".encode())
-    for path in sorted(path for pattern in patterns for path in package.glob(pattern)):
+    for path in sources:
         digest.update(f"{path.name}\n".encode() + path.read_bytes())
     return digest.hexdigest()
+
+
+def sources_of(*modules: str) -> tuple[list[Path], set[str]]:
+    """Return the files that some modules depend on, and the distributions that these import."""
+    waiting, found, names = list(modules), dict[str, Path](), set[str]()
+    while waiting:
+        module = waiting.pop()
+        if module in found:
+            continue
+        path = _source(module)
+        if path is None and module in modules:
+            raise ValueError(f"there is no source of {module}")
+        if path is not None:
+            found[module] = path
+            imported = _imported(path)
+            waiting += [name for name in imported if name.partition(".")[0] == PACKAGE]
+            names |= {name.partition(".")[0] for name in imported}
+    data = (
+        file
+        for folder in {path.parent for path in found.values()}
+        for file in folder.iterdir()
+        if file.suffix in DATA
+    )
+    distributions = packages_distributions()
+    libraries = {one for name in names - {PACKAGE} for one in distributions.get(name, [])}
+    return sorted({*found.values(), *data}), libraries
+
+
+def _source(module: str) -> Path | None:
+    """Return the file of a module; None for the name of something else."""
+    package, _, rest = module.partition(".")
+    if package != PACKAGE:
+        spec = find_spec(module)
+        return Path(spec.origin) if spec and spec.origin else None
+    base = Path(membrane.__file__).parent.joinpath(*rest.split("."))
+    files = (base.with_suffix(".py"), base / "__init__.py")
+    return next((file for file in files if file.is_file()), None)
+
+
+def _imported(path: Path) -> set[str]:
+    """Return what a file imports when it runs: modules, and names that may be modules."""
+    waiting: list[ast.AST] = [ast.parse(path.read_bytes())]
+    names = set()
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue
+        if isinstance(node, ast.Import):
+            names |= {one.name for one in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{one.name}" for one in node.names)}
+        waiting += ast.iter_child_nodes(node)
+    return names

@@ -25,26 +25,7 @@ from membrane.login.examine import Examiner
 from membrane.login.voices import Voices
 from membrane.models import registry
 from membrane.settings import Settings, home
-from membrane.voice.encoder import ENCODERS, Embedding
-
-LIBRARIES = (
-    "noisereduce",
-    "numpy",
-    "onnxruntime",
-    "scipy",
-    "soundfile",
-    "soxr",
-    "webrtcvad-wheels",
-)
-"""Those whose version may change a vector."""
-
-SOUND_TO_VECTOR = (
-    *("audio/*.py", "evidence.py", "inference.py"),
-    *("voice/encoder.py", "voice/mels.py", "voice/partials.py", "voice/trimming.py"),
-    *("evaluation/conditions.py", "evaluation/codecs.py", "evaluation/disturbances.py"),
-    *("evaluation/recordings.py", "evaluation/voices.py"),
-)
-"""The source files of the way from a recording to its vector, but for that of its encoder."""
+from membrane.voice.encoder import Embedding, load_encoder
 
 UNREADABLE = (NoSuchFile, UnusableRecording)
 
@@ -286,7 +267,10 @@ def pipeline(encoder: str) -> str:
     """Return a hash of what turns sound into vectors: our source and the libraries' versions.
 
     Of the encoders' source it knows one only: a change of another keeps the voices of this one.
+
+    Raises
+    ------
+    UsageError
+        If there is no such encoder.
     """
-    module, _ = ENCODERS.get(encoder, ("", ""))
-    source = module.removeprefix("membrane.").replace(".", "/") + ".py"
-    return source_hash((*SOUND_TO_VECTOR, source), LIBRARIES)
+    return source_hash(__name__, type(load_encoder(encoder)).__module__)

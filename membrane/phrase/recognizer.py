@@ -90,6 +90,9 @@ ENGINES = {
 }
 """Engine name to the module and class that implement it (imported only when asked for)."""
 
+IN_PROCESSES = {"pocketsphinx": ("membrane.phrase.workers", "WordProcesses")}
+"""The same for engines that hold Python's lock and can run in processes of their own."""
+
 
 def load_recognizer(name: str, *, processes: int = 0, **options: Any) -> Recognizer:
     """Return the recognizer of that name.
@@ -113,10 +116,8 @@ def load_recognizer(name: str, *, processes: int = 0, **options: Any) -> Recogni
     """
     if name not in ENGINES:
         raise UsageError(f"no recognizer is called {name!r}: choose from {', '.join(ENGINES)}")
-    if name == "pocketsphinx" and processes:
-        from membrane.phrase.workers import WordProcesses
-
-        return WordProcesses(processes)
     module, class_name = ENGINES[name]
+    if processes and name in IN_PROCESSES:
+        (module, class_name), options = IN_PROCESSES[name], {"most": processes}
     engine: Recognizer = getattr(import_module(module), class_name)(**options)
     return engine

@@ -33,9 +33,6 @@ SHORTEST_S = 0.25
 SHORT_S = 1.0
 """Seconds of speech in half of a speaker's utterances below which they are single words."""
 
-PREPARATION = ("audio/*.py", "voice/trimming.py", "training/material.py")
-LIBRARIES = ("numpy", "onnxruntime", "soundfile", "soxr", "webrtcvad-wheels")
-"""What decides how sound is prepared, besides the sound."""
 
 HalfSamples = npt.NDArray[np.float16]
 
@@ -314,7 +311,7 @@ def _voices(
 
 def _keys(recordings: Iterable[Recording], problems: list[str]) -> dict[Recording, str]:
     """Return under which name each recording is kept: a hash of all that decides the result."""
-    way = [source_hash(PREPARATION, LIBRARIES), registry()["silero-vad"].sha256]
+    way = [source_hash(__name__), registry()["silero-vad"].sha256]
     keys: dict[Recording, str] = {}
     for recording in recordings:
         try:

@@ -18,13 +18,6 @@ from membrane.voice.dvector import DVectorEncoder, partials_of
 from membrane.voice.encoder import Vector
 from membrane.voice.trimming import raise_volume
 
-WAY = (
-    *("voice/dvector.py", "voice/mels.py", "voice/partials.py", "voice/trimming.py"),
-    *("training/augmentation.py", "training/teacher.py"),
-)
-LIBRARIES = ("numpy", "onnxruntime")
-"""What decides a target, besides the speech and the teacher's weights."""
-
 LEAST_LENGTH = 1e-6
 """What the length of a vector is at least taken for, so that no voice is zero, not not-a-number."""
 
@@ -113,7 +106,7 @@ def targets_of(
 
 def _key(voice: Voice, speed: float) -> str:
     """Return a hash of all that decides the vectors of a speaker's utterances."""
-    way = f"{source_hash(WAY, LIBRARIES)} {find(DVectorEncoder.name).sha256} {speed}"
+    way = f"{source_hash(__name__)} {find(DVectorEncoder.name).sha256} {speed}"
     digest = hashlib.sha256(way.encode())
     for utterance in voice.utterances:
         digest.update(hashlib.sha256(utterance.speech.tobytes()).digest())
