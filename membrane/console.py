@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import sys
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import date
@@ -18,6 +17,7 @@ from rich.console import Console
 from rich.text import Text
 
 from membrane.errors import Declined, OutputUnwritable
+from membrane.terminal.text import escaped
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -33,28 +33,11 @@ if TYPE_CHECKING:
 
 Rows = Sequence[tuple[str, str]]
 
-UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
-"""Unicode categories that could move the cursor or turn the line round: shown as code points."""
-
 WIDE = 120
 """Columns from which a table shows the intervals of several rates side by side."""
 
 WIDEST = 76
 """Columns of a panel at most; longer lines are hard to follow."""
-
-
-def shown(text: str) -> str:
-    """Return text with everything escaped that a terminal would obey instead of show."""
-    return "".join(
-        f"\\u{ord(letter):04x}" if unicodedata.category(letter) in UNSEEN else letter
-        for letter in text
-    )
-
-
-def sentence(error: Exception | str) -> str:
-    """Return what an error says as a sentence of its own."""
-    text = str(error)
-    return f"{text[:1].upper()}{text[1:]}."
 
 
 class _Screen(Console):
@@ -100,23 +83,23 @@ class View:
     def note(self, text: str) -> None:
         """Say what happens now."""
         if not self.quiet:
-            self._tell(Text(shown(text)))
+            self._tell(Text(escaped(text)))
 
     def warn(self, text: str) -> None:
         """Say what somebody should know, also when quiet."""
-        self._tell(Text(shown(text), style="yellow"))
+        self._tell(Text(escaped(text), style="yellow"))
 
     def error(self, text: str) -> None:
         """Say why a command ends, in one line."""
-        self._tell(Text.assemble(("Error: ", "bold red"), shown(" ".join(text.split()))))
+        self._tell(Text.assemble(("Error: ", "bold red"), escaped(" ".join(text.split()))))
 
     def prompt(self, phrase: str) -> None:
         """Show the phrase that is to be said: needed even when quiet."""
-        self._tell(Text.assemble("Please say:  ", (shown(phrase), "bold")))
+        self._tell(Text.assemble("Please say:  ", (escaped(phrase), "bold")))
 
     def request(self, text: str) -> None:
         """Ask for words that are not shown: needed even when quiet."""
-        self._tell(Text(shown(text), style="bold"))
+        self._tell(Text(escaped(text), style="bold"))
 
     def _tell(self, text: Text, *, end: str = "\n") -> None:
         # Who cannot be told is not to be let in, or kept out, for that.
@@ -133,7 +116,7 @@ class View:
         """
         forget_keys()
         try:
-            self._tell(Text(shown(question)), end=" ")
+            self._tell(Text(escaped(question)), end=" ")
             return input().strip()
         except (EOFError, KeyboardInterrupt) as end:
             self._tell(Text(""))
@@ -154,7 +137,7 @@ class View:
         forget_keys()
         try:
             # It asks when what is typed is hidden already: whoever is quick is not seen either.
-            return getpass(shown(question), stream=sys.stderr)
+            return getpass(escaped(question), stream=sys.stderr)
         except EOFError:
             raise Declined("nothing was done: no answer was given") from None
 
@@ -170,7 +153,7 @@ class View:
 
     def line(self, text: str) -> None:
         """Answer with one line of plain text."""
-        self._print(Text(shown(text)), soft_wrap=True)
+        self._print(Text(escaped(text)), soft_wrap=True)
 
     def text(self, text: str) -> None:
         """Answer with lines as they are, for a program to read."""
@@ -414,9 +397,9 @@ class View:
 
         grid = Table.grid(padding=(0, 2))
         for name, value in rows:
-            grid.add_row(Text(name, style="dim"), Text(shown(value)))
+            grid.add_row(Text(name, style="dim"), Text(escaped(value)))
         colour = "green" if good else "red"
-        body = Group(Text(shown(text), style="bold"), "", grid)
+        body = Group(Text(escaped(text), style="bold"), "", grid)
         width = min(self.answers.width, WIDEST)
         self._print(Panel(body, title=title, title_align="left", border_style=colour, width=width))
 
@@ -425,7 +408,7 @@ class View:
         if not self.answers.is_terminal:
             # Tabs between columns, as cut and awk expect; a name can hold no tab.
             for row in rows:
-                self._write("\t".join(map(shown, row)) + "\n")
+                self._write("\t".join(map(escaped, row)) + "\n")
             return
         from rich import box
         from rich.table import Table
@@ -434,7 +417,7 @@ class View:
         for head in heads:
             table.add_column(head, overflow="fold")
         for row in rows:
-            table.add_row(*(Text(shown(cell)) for cell in row))
+            table.add_row(*(Text(escaped(cell)) for cell in row))
         self._print(table)
 
     def _print(self, what: Any, **options: Any) -> None:

@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from membrane.console import shown
+from membrane.terminal.text import escaped
 from membrane.voice.ratio import ratio_as_number
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def sections(decision: Decision) -> Iterator[tuple[str, Rows]]:
     explanation = decision.explanation
     if explanation is None:
         raise ValueError("a decision without an explanation")
-    whom = FIRST if decision.command == "compare" else shown(decision.claimed)
+    whom = FIRST if decision.command == "compare" else escaped(decision.claimed)
     yield "Why", [("", explanation.verdict)]
     if explanation.alike is None:
         yield "How alike", [("", WITHHELD)]

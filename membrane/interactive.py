@@ -7,8 +7,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from membrane.console import View, sentence
+from membrane.console import View
 from membrane.errors import Declined, MembraneError, NameTaken, OutputUnwritable, UsageError
+from membrane.terminal.text import sentence
 
 if TYPE_CHECKING:
     from membrane.login.membrane import Membrane

@@ -8,9 +8,9 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 
-from membrane.console import shown
 from membrane.decision import Decision
 from membrane.errors import OutputUnwritable
+from membrane.terminal.text import escaped
 
 COLUMNS = (
     *("time", "command", "claimed", "best", "metric", "similarity", "score"),
@@ -69,7 +69,7 @@ def _number(value: float | None) -> str:
 
 def _line(cells: tuple[str, ...]) -> str:
     buffer = io.StringIO()
-    csv.writer(buffer).writerow([_harmless(shown(cell)) for cell in cells])
+    csv.writer(buffer).writerow([_harmless(escaped(cell)) for cell in cells])
     return buffer.getvalue()
 
 

@@ -14,13 +14,14 @@ from membrane.audio.files import check_writable_format, save_recording
 from membrane.audio.microphone import Recorder
 from membrane.audio.utterance import Utterance
 from membrane.claim import Claim
-from membrane.console import View, sentence
+from membrane.console import View
 from membrane.decision import Decision
 from membrane.errors import Disagreement, PoorQuality, RoomNotQuiet
 from membrane.login.examine import Examined
 from membrane.login.membrane import Answer, Membrane
 from membrane.meter import LevelMeter
 from membrane.phrase.prompts import random_prompt
+from membrane.terminal.text import sentence
 from membrane.voice.voice import Voice
 
 ROOM_ATTEMPTS = 3

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from membrane import administration
 from membrane.claim import Claim
-from membrane.console import View, at_terminal, sentence
+from membrane.console import View, at_terminal
 from membrane.errors import (
     Declined,
     Disagreement,
@@ -27,6 +27,7 @@ from membrane.errors import (
 from membrane.guard import ANYONE
 from membrane.store.names import canonical_name
 from membrane.store.ownership import require_owner
+from membrane.terminal.text import sentence
 
 if TYPE_CHECKING:
     from membrane.audio.utterance import Utterance

@@ -12,12 +12,13 @@ from rich.text import Text
 from membrane import console
 from membrane.audio.devices import InputDevice
 from membrane.audio.quality import Quality
-from membrane.console import View, sentence, shown
+from membrane.console import View
 from membrane.decision import Candidate, Decision, VoiceMatch, explain
 from membrane.errors import Declined, OutputUnwritable, PoorQuality
 from membrane.phrase.recognizer import PhraseMatch
 from membrane.protection import Protection
 from membrane.record.check import LogCheck
+from membrane.terminal.text import escaped, sentence
 
 QUALITY = Quality(speech_s=2.3, snr_db=31.0, level_dbfs=-30.0, clipped=0.0)
 COSINE = VoiceMatch("cosine", 0.91, 0.91, 0.78, accepted=True, stretch=0.8, stretch_threshold=0.65)
@@ -186,7 +187,7 @@ def test_letters_that_a_terminal_obeys_are_shown_as_code_points(letter):
     shown_to.note(f"a{letter}[31mb")
     for text in (shown_to.answers.file.getvalue(), shown_to.notes.file.getvalue()):
         assert f"a\\u{ord(letter):04x}[31mb" in text
-    assert shown("Zoë 王 [bold]x[/bold]") == "Zoë 王 [bold]x[/bold]"
+    assert escaped("Zoë 王 [bold]x[/bold]") == "Zoë 王 [bold]x[/bold]"
 
 
 def test_brackets_in_a_name_are_no_markup():

@@ -10,7 +10,7 @@ from os import stat_result
 from pathlib import Path, PurePath
 
 from membrane.errors import NoSuchFile, UsageError
-from membrane.evaluation.labels import comparable, file_names, reason, shown
+from membrane.evaluation.labels import comparable, file_names, printable, reason
 
 SOUND_ENDINGS = (
     *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc"),
@@ -96,7 +96,7 @@ def _corpora(folders: Sequence[Path]) -> Iterator[tuple[Path, str]]:
     taken: set[str] = set()
     for folder, place in zip(folders, real, strict=True):
         if real.count(place) > 1:
-            raise UsageError(f"the folder {shown(folder)} is given twice: give it once")
+            raise UsageError(f"the folder {printable(folder)} is given twice: give it once")
         names = (place.name, *(f"{place.name}-{number}" for number in range(2, len(real) + 2)))
         corpus = next(name for name in names if name not in taken)
         taken.add(corpus)
@@ -108,7 +108,7 @@ def _real(folder: Path) -> Path:
     try:
         return folder.resolve(strict=True)
     except (OSError, ValueError, RuntimeError) as error:
-        raise NoSuchFile(f"{shown(folder)} cannot be read: {reason(error)}") from None
+        raise NoSuchFile(f"{printable(folder)} cannot be read: {reason(error)}") from None
 
 
 def _sounds(folder: Path, corpus: str, notes: list[str]) -> list[Sound]:
@@ -116,7 +116,7 @@ def _sounds(folder: Path, corpus: str, notes: list[str]) -> list[Sound]:
     found = sorted(_sound_files(folder, notes))
     if not found:
         raise UsageError(
-            f"the folder {shown(folder)} holds no recording: give one with "
+            f"the folder {printable(folder)} holds no recording: give one with "
             ".wav, .flac, .ogg or .mp3 files, in a folder for each speaker"
         )
     flat = all(len(parts) == 1 for parts in found)
@@ -163,7 +163,7 @@ def _listed(folder: Path, parts: tuple[str, ...], notes: list[str]) -> list[str]
     try:
         names = [entry.name for entry in place.iterdir()]
     except (OSError, ValueError) as error:
-        problem = f"{shown(place)} cannot be read: {reason(error)}"
+        problem = f"{printable(place)} cannot be read: {reason(error)}"
         if not parts:
             raise NoSuchFile(problem) from None
         notes.append(f"{problem}. What lies in it is left out.")

@@ -111,8 +111,10 @@ def read_labels(path: Path) -> Labels:
     try:
         rows = [(table.line_num, [cell.strip() for cell in row]) for row in table if any(row)]
     except csv.Error as error:
-        raise UsageError(f"{shown(path)}, line {table.line_num} is not a row: {error}") from None
-    return _as_labels(shown(path), rows)
+        raise UsageError(
+            f"{printable(path)}, line {table.line_num} is not a row: {error}"
+        ) from None
+    return _as_labels(printable(path), rows)
 
 
 def read_text(path: Path) -> str:
@@ -129,15 +131,15 @@ def read_text(path: Path) -> str:
         with Path(path).open("rb") as file:
             data = file.read(LARGEST_LIST + 1)
     except (OSError, ValueError) as error:
-        raise NoSuchFile(f"{shown(path)} cannot be read: {reason(error)}") from None
+        raise NoSuchFile(f"{printable(path)} cannot be read: {reason(error)}") from None
     if len(data) > LARGEST_LIST:
-        raise UsageError(f"{shown(path)} has more than {LARGEST_LIST >> 20} MB: is it a list?")
+        raise UsageError(f"{printable(path)} has more than {LARGEST_LIST >> 20} MB: is it a list?")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         text = "\0"
     if "\0" in text:
-        raise UsageError(f"{shown(path)} is not a text file: save it as UTF-8")
+        raise UsageError(f"{printable(path)} is not a text file: save it as UTF-8")
     return text
 
 
@@ -162,7 +164,7 @@ def comparable(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def shown(name: str | Path) -> str:
+def printable(name: str | Path) -> str:
     """Return a name as it may be printed: what is not printable, as an escape."""
     text = str(name)
     if text.isprintable():
@@ -183,7 +185,7 @@ def reason(error: Exception) -> str:
 
 
 def _as_labels(name: str, rows: Sequence[tuple[int, list[str]]]) -> Labels:
-    header = [shown(cell.lower()) for cell in rows[0][1]] if rows else []
+    header = [printable(cell.lower()) for cell in rows[0][1]] if rows else []
     if len(header) < 2 or not all(header):
         raise UsageError(
             f"{name} has no header of two columns or more: let its first line name them, "
@@ -200,12 +202,12 @@ def _as_labels(name: str, rows: Sequence[tuple[int, list[str]]]) -> Labels:
         label = _label(header[1:], cells[1:])
         key = comparable(cells[0]).removeprefix("./")
         if found.setdefault(key, label) != label:
-            raise UsageError(f"{name}, line {line} says something else of {shown(cells[0])!r}")
+            raise UsageError(f"{name}, line {line} says something else of {printable(cells[0])!r}")
     return Labels(name, comparable(rows[0][1][0]), _with_ages_grouped(found))
 
 
 def _label(columns: Sequence[str], cells: Sequence[str]) -> Label:
-    values = {column: shown(cell) for column, cell in zip(columns, cells, strict=False) if cell}
+    values = {column: printable(cell) for column, cell in zip(columns, cells, strict=False) if cell}
     return Label(values.pop("speaker", ""), tuple(sorted(values.items())))
 
 

@@ -41,7 +41,7 @@ from membrane.evaluation.judging import (
 from membrane.evaluation.keeping import Kept, Progress
 from membrane.evaluation.labels import counted
 from membrane.evaluation.transcripts import Said
-from membrane.evaluation.wording import MISSING, percent, shown
+from membrane.evaluation.wording import MISSING, as_text, percent
 from membrane.settings import Settings
 
 RESAMPLES = 1000
@@ -185,8 +185,8 @@ class PhraseEvaluation:
                 rates.condition,
                 KINDS[kind],
                 f"{error.errors:,} of {error.claims:,}",
-                shown("fmr", error.exact),
-                shown("fmr", error.resampled),
+                as_text("fmr", error.exact),
+                as_text("fmr", error.resampled),
             )
             for rates in self.rates
             if rates.words is None

@@ -20,10 +20,10 @@ from membrane.evaluation.folders import Sound, find_sounds
 from membrane.evaluation.labels import (
     comparable,
     counted,
+    printable,
     read_labels,
     read_text,
     reason,
-    shown,
 )
 
 NAMED = 3
@@ -60,7 +60,7 @@ class Recording:
     @property
     def name(self) -> str:
         """What a person calls it in a message: the first file, and how many more."""
-        name = shown(self.files[0])
+        name = printable(self.files[0])
         if len(self.files) > 1:
             name += f" and {len(self.files) - 1} more"
         if self.start_s or self.stop_s is not None:
@@ -169,14 +169,16 @@ def find_recordings(
             for sound, label in zip(sounds, found, strict=True)
         ]
     kept = _chosen([sound for sound in sounds if sound.speaker], only, without, notes)
-    strays = [shown(sound.path) for sound in sounds if not sound.speaker]
+    strays = [printable(sound.path) for sound in sounds if not sound.speaker]
     if strays:
         notes.append(
             f"Left out: {counted(len(strays), 'recording')} beside the folders of the speakers, "
             f"such as {strays[0]}."
         )
     recordings = [
-        Recording((sound.path,), shown(sound.full_speaker), shown(sound.corpus), sound.labels)
+        Recording(
+            (sound.path,), printable(sound.full_speaker), printable(sound.corpus), sound.labels
+        )
         for sound in kept
     ]
     if pieces_s is not None:
@@ -202,7 +204,7 @@ def duplicates(recordings: Iterable[Recording]) -> list[tuple[str, str]]:
     for key in (lambda path: path.stat().st_size, _middle, _digest):
         groups = [part for group in groups for part in _alike(group, key)]
     return [
-        (shown(first), shown(other))
+        (printable(first), printable(other))
         for first, *others in groups
         for other in others
         if speakers[other] != speakers[first]
@@ -231,7 +233,7 @@ def _chosen(
         sounds = [sound for sound in sounds if not listed.isdisjoint(sound.listed_as)]
     sounds = without_listed(sounds, without, notes)
     if not sounds:
-        lists = " and ".join(shown(path) for path in (only, without) if path is not None)
+        lists = " and ".join(printable(path) for path in (only, without) if path is not None)
         raise UsageError(
             f"no recording is left by {lists}: "
             "list speakers, corpus/speaker or corpus/file.flac, one a line"
@@ -262,7 +264,7 @@ def without_listed(
     listed = listed_in(without)
     kept = [sound for sound in sounds if listed.isdisjoint(sound.listed_as)]
     if notes is not None and len(kept) == len(sounds):
-        notes.append(f"{shown(without)} leaves nothing out: it names none of the recordings.")
+        notes.append(f"{printable(without)} leaves nothing out: it names none of the recordings.")
     return kept
 
 
@@ -377,4 +379,4 @@ def _digest(path: Path) -> bytes:
         with path.open("rb") as file:
             return file_digest(file, "sha256").digest()
     except (OSError, ValueError) as error:
-        raise NoSuchFile(f"{shown(path)} cannot be read: {reason(error)}") from None
+        raise NoSuchFile(f"{printable(path)} cannot be read: {reason(error)}") from None

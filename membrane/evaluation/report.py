@@ -12,7 +12,7 @@ from membrane.evaluation.canvas import as_bytes, drawing, printable
 from membrane.evaluation.evaluation import Evaluation, Outcome
 from membrane.evaluation.metrics import MEASURES
 from membrane.evaluation.plots import Plot, drawn
-from membrane.evaluation.wording import MISSING, of_a_thousand, shown
+from membrane.evaluation.wording import MISSING, as_text, of_a_thousand
 
 
 def write_report(evaluation: Evaluation, path: Path) -> None:
@@ -62,7 +62,7 @@ def page(evaluation: Evaluation) -> str:
         first=next((one for one in everybody if one.measures), None),
         groups=[outcome for outcome in evaluation.outcomes if outcome.group],
         figures=_figures(evaluation),
-        shown=shown,
+        as_text=as_text,
         of_a_thousand=of_a_thousand,
         name_of=_name,
         spoken=lambda key: str(key).replace("_", " "),

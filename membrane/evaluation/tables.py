@@ -10,7 +10,7 @@ from membrane.evaluation.evaluation import Evaluation, Outcome, measures_as_json
 from membrane.evaluation.intervals import Estimate
 from membrane.evaluation.labels import csv_text
 from membrane.evaluation.metrics import MEASURES
-from membrane.evaluation.wording import MISSING, percent, shown
+from membrane.evaluation.wording import MISSING, as_text, percent
 from membrane.voice.levels import COUNTED, LEVELS, supported
 from membrane.voice.ratio import ratio_as_number
 
@@ -41,7 +41,8 @@ def counts(outcome: Outcome) -> list[tuple[str, str]]:
 def measured(outcome: Outcome) -> list[tuple[str, str]]:
     """Return every measure of one outcome with its interval, a row each."""
     return [
-        (MEASURES[name].title, shown(name, estimate)) for name, estimate in outcome.measures.items()
+        (MEASURES[name].title, as_text(name, estimate))
+        for name, estimate in outcome.measures.items()
     ]
 
 
@@ -62,7 +63,7 @@ def _rate(outcome: Outcome, name: str, *, intervals: bool) -> str:
     if not outcome.measures:
         return MISSING
     estimate = outcome.measures[name]
-    return shown(name, estimate if intervals else Estimate(estimate.value))
+    return as_text(name, estimate if intervals else Estimate(estimate.value))
 
 
 def as_csv(evaluation: Evaluation) -> str:
@@ -115,7 +116,7 @@ def levels(calibrated: Calibrated) -> list[tuple[str, ...]]:
 def compared(calibrated: Calibrated) -> list[tuple[str, str, str]]:
     """Return the measures before and after, a row each."""
     return [
-        (MEASURES[name].title, shown(name, calibrated.before[name]), shown(name, estimate))
+        (MEASURES[name].title, as_text(name, calibrated.before[name]), as_text(name, estimate))
         for name, estimate in calibrated.after.items()
         if name in BEFORE_AND_AFTER
     ]

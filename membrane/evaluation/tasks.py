@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from membrane import __version__, models
-from membrane.console import View, sentence
+from membrane.console import View
 from membrane.errors import MembraneError, ModelUnavailable, OutputUnwritable, UsageError
 from membrane.evaluation import phrases, tables
 from membrane.evaluation.calibrating import Calibrated, Goal, HeardTrials, calibrate
@@ -42,6 +42,7 @@ from membrane.models import sha256_of
 from membrane.settings import Settings, calibration_file
 from membrane.store.joblib_store import JoblibStore
 from membrane.tasks import require_writable
+from membrane.terminal.text import sentence
 from membrane.voice.calibration import require_place
 from membrane.voice.judge import COHORT, Judge, cohort_beside
 from membrane.voice.normalisation import Cohort, normalisation_named, save_cohort

@@ -14,7 +14,7 @@ import numpy as np
 
 from membrane.audio.utterance import SAMPLE_RATE, Samples, Utterance
 from membrane.errors import UsageError
-from membrane.evaluation.labels import comparable, read_text, shown
+from membrane.evaluation.labels import comparable, printable, read_text
 from membrane.evaluation.recordings import Recording
 from membrane.phrase.matching import normalise
 
@@ -67,8 +67,8 @@ def read_transcripts(path: Path, recordings: Sequence[Recording]) -> list[Said]:
     known = [said for said in found if said.words]
     if not known:
         raise UsageError(
-            f"{shown(path)} tells the words of none of the recordings: let each line begin with "
-            "the name of a file, then a tab and what is said in it"
+            f"{printable(path)} tells the words of none of the recordings: let each line begin "
+            "with the name of a file, then a tab and what is said in it"
         )
     return known
 
@@ -81,7 +81,7 @@ def _words(path: Path) -> dict[str, str]:
             said = normalise(text)
             if words.setdefault(name, said) != said:
                 raise UsageError(
-                    f"{shown(file)}, line {number} says something else of {shown(name)}: "
+                    f"{printable(file)}, line {number} says something else of {printable(name)}: "
                     "name the recording with its folder"
                 )
     return words

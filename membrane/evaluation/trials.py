@@ -16,9 +16,9 @@ from membrane.evaluation.labels import (
     comparable,
     counted,
     file_names,
+    printable,
     read_labels,
     read_text,
-    shown,
 )
 from membrane.evaluation.recordings import NAMED, Recording, duplicate_notes
 from membrane.store.gallery import Gallery
@@ -186,7 +186,7 @@ def read_trial_list(path: Path, root: Path, *, labels: Path | None = None) -> Tr
     known = [label or Label() for label in found]
     speakers = _speakers(listed, known)
     recordings = [
-        Recording((file,), shown(speaker), labels=label.labels)
+        Recording((file,), printable(speaker), labels=label.labels)
         for file, speaker, label in zip(files, speakers, known, strict=True)
     ]
     notes += _contradictions(listed, speakers)
@@ -298,7 +298,7 @@ def _parsed(path: Path) -> _Listed:
         )
         same.append(is_same)
     if not same:
-        raise UsageError(f"{shown(path)} holds no trial: write one a line, as {VOXCELEB_FORM}")
+        raise UsageError(f"{printable(path)} holds no trial: write one a line, as {VOXCELEB_FORM}")
     _check_number(len(same))
     return _Listed(tuple(numbers), np.reshape(pairs, (-1, 2)), np.array(same, np.bool_))
 
@@ -322,20 +322,22 @@ def _trial(fields: Sequence[str], form: str) -> tuple[str, str, bool] | None:
 
 def _malformed(path: Path, line: int, text: str, form: str) -> str:
     wanted = f"{form}, as the lines before" if form else f"{VOXCELEB_FORM} or {KALDI_FORM}"
-    begin = shown(text.strip()[:LONGEST_QUOTE])
-    return f"{shown(path)}, line {line} is not a trial: {begin!r} should be {wanted}"
+    begin = printable(text.strip()[:LONGEST_QUOTE])
+    return f"{printable(path)}, line {line} is not a trial: {begin!r} should be {wanted}"
 
 
 def _existing(names: Sequence[str], root: Path, path: Path) -> list[Path]:
     """Return the files of these names."""
     files = [_file(root, name) for name in names]
     missing = [
-        shown(name[:LONGEST_QUOTE]) for name, file in zip(names, files, strict=True) if file is None
+        printable(name[:LONGEST_QUOTE])
+        for name, file in zip(names, files, strict=True)
+        if file is None
     ]
     if missing:
         raise NoSuchFile(
-            f"{shown(path)} names {counted(len(missing), 'file')} not to be found below "
-            f"{shown(root)}: {', '.join(missing[:NAMED])}{' …' * (len(missing) > NAMED)}"
+            f"{printable(path)} names {counted(len(missing), 'file')} not to be found below "
+            f"{printable(root)}: {', '.join(missing[:NAMED])}{' …' * (len(missing) > NAMED)}"
         )
     return [file for file in files if file is not None]
 
@@ -416,7 +418,7 @@ def _contradictions(listed: _Listed, speakers: Sequence[str]) -> list[str]:
     return [
         f"Error rates are falsified by {counted(int(wrong.sum()), 'trial')} {what}, "
         "such as "
-        f"{' and '.join(shown(listed.names[place]) for place in listed.pairs[wrong.argmax()])}."
+        f"{' and '.join(printable(listed.names[place]) for place in listed.pairs[wrong.argmax()])}."
         for what, wrong in wrong_ones.items()
         if wrong.any()
     ]

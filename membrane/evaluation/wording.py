@@ -26,7 +26,7 @@ BOUND_STEPS = (0.01, 0.0001)
 """The same for the ends of an interval, which need one digit less."""
 
 
-def shown(key: str, estimate: Estimate) -> str:
+def as_text(key: str, estimate: Estimate) -> str:
     """Return a measure as a person reads it, such as ``"3.42 % (1.2 to 6.8)"``.
 
     Parameters

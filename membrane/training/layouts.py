@@ -12,7 +12,7 @@ from pathlib import Path, PurePath
 
 from membrane.errors import UsageError
 from membrane.evaluation.folders import Sound, find_sounds
-from membrane.evaluation.labels import counted, read_text, shown
+from membrane.evaluation.labels import counted, printable, read_text
 from membrane.evaluation.recordings import Recording, duplicate_notes, without_listed
 
 COMMON_VOICE_TABLES = ("validated.tsv", "train.tsv")
@@ -75,7 +75,7 @@ def find_speech(
     if strays:
         notes.append(
             f"Left out: {counted(len(strays), 'recording')} that no speaker is known of, "
-            f"such as {shown(strays[0].path)}."
+            f"such as {printable(strays[0].path)}."
         )
     speech = [sound for sound in sounds if sound.speaker]
     kept = without_listed(speech, without, notes)
@@ -84,7 +84,7 @@ def find_speech(
             "no recording of a known speaker is left: give a folder with a folder for each speaker"
         )
     recordings = tuple(
-        Recording((sound.path,), shown(f"{_corpus(sound)}/{sound.speaker}"), _corpus(sound))
+        Recording((sound.path,), printable(f"{_corpus(sound)}/{sound.speaker}"), _corpus(sound))
         for sound in kept
     )
     notes += duplicate_notes(recordings)
@@ -93,7 +93,7 @@ def find_speech(
 
 def _corpus(sound: Sound) -> str:
     """Return what a corpus is called, also where it is the only one."""
-    return shown(sound.corpus or _root(sound).resolve().name or "speech")
+    return printable(sound.corpus or _root(sound).resolve().name or "speech")
 
 
 def _root(sound: Sound) -> Path:
@@ -157,7 +157,8 @@ def _clips(table: Path) -> Iterator[tuple[Path, str]]:
     rows = csv.DictReader(lines, dialect=csv.excel_tab, quoting=csv.QUOTE_NONE)
     if not {"client_id", "path"} <= set(rows.fieldnames or ()):
         raise UsageError(
-            f"{shown(table)} is no table of Common Voice: it needs the columns client_id and path"
+            f"{printable(table)} is no table of Common Voice: it needs the columns client_id and "
+            "path"
         )
     for row in rows:
         if row["client_id"] and row["path"]:

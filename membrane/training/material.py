@@ -19,7 +19,7 @@ from membrane.audio.utterance import SAMPLE_RATE, Samples
 from membrane.errors import NoSuchFile, UnusableRecording, UsageError
 from membrane.evaluation.folders import find_sounds
 from membrane.evaluation.keeping import Kept, Progress, results_of, source_hash
-from membrane.evaluation.labels import counted, shown
+from membrane.evaluation.labels import counted, printable
 from membrane.evaluation.recordings import Recording, without_listed
 from membrane.evaluation.voices import cache_folder
 from membrane.models import registry
@@ -211,7 +211,8 @@ def _paths(folders: Sequence[Path], without: Path | None, notes: list[str]) -> l
     kept = without_listed(find_sounds(folders, notes), without)
     if not kept:
         raise UsageError(
-            f"{shown(without or '')} leaves nothing of {shown(folders[0])}: give another folder"
+            f"{printable(without or '')} leaves nothing of {printable(folders[0])}: "
+            "give another folder"
         )
     return [sound.path for sound in kept]
 
@@ -233,7 +234,7 @@ def _audible(path: Path, problems: list[str]) -> Samples | None:
         problems.append(str(error))
         return None
     if not samples.any():
-        problems.append(f"{shown(path)} is silent")
+        problems.append(f"{printable(path)} is silent")
         return None
     return samples
 

@@ -34,7 +34,7 @@ ESTIMATE_S = 600.0
 
 
 @contextmanager
-def shown(view: View, *, first: int, last: int) -> Iterator[Bar | Lines]:
+def following(view: View, *, first: int, last: int) -> Iterator[Bar | Lines]:
     """Show the progress of a training: a bar on a terminal, else a line now and then.
 
     Parameters

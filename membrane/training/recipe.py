@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 import tomli_w
 
 from membrane.errors import UsageError
-from membrane.evaluation.labels import read_text, shown
+from membrane.evaluation.labels import printable, read_text
 
 PRECISIONS = ("bfloat16", "float32")
 
@@ -313,11 +313,11 @@ def read_recipe(path: Path) -> Recipe:
     try:
         tables = tomllib.loads(read_text(path))
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"the recipe {shown(path)} cannot be read: {error}") from None
+        raise UsageError(f"the recipe {printable(path)} cannot be read: {error}") from None
     try:
         return _filled(Recipe(), tables, "").check()
     except UsageError as error:
-        raise UsageError(f"the recipe {shown(path)}: {error}") from None
+        raise UsageError(f"the recipe {printable(path)}: {error}") from None
 
 
 def _filled(defaults: Kind, table: Mapping[str, Any], path: str) -> Kind:
@@ -327,7 +327,7 @@ def _filled(defaults: Kind, table: Mapping[str, Any], path: str) -> Kind:
     for name, value in table.items():
         if name not in known:
             raise UsageError(
-                f"{shown(path + name):.60} is not known: choose from {', '.join(known)}"
+                f"{printable(path + name):.60} is not known: choose from {', '.join(known)}"
             )
         values[name] = _converted(value, known[name], path + name)
     return type(defaults)(**{**known, **values})

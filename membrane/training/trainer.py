@@ -14,7 +14,7 @@ from membrane.training.batches import Batch, Batches
 from membrane.training.finishing import blended, heard_by, shares_of, whitened
 from membrane.training.learner import Learner, Losses
 from membrane.training.network import Network
-from membrane.training.progress import Bar, Lines, Table, TensorBoard, shown
+from membrane.training.progress import Bar, Lines, Table, TensorBoard, following
 from membrane.training.run_folder import (
     RECIPE,
     SPEAKERS,
@@ -105,7 +105,7 @@ class Trainer:
         try:
             self._ask_teacher()
             last = self.learner.recipe.steps
-            with shown(self.view, first=self.learner.step, last=last) as progress:
+            with following(self.view, first=self.learner.step, last=last) as progress:
                 self._learn(progress)
         except (KeyboardInterrupt, SystemExit):
             self._keep()

@@ -15,7 +15,7 @@ from membrane.training.progress import (
     LINE_EVERY,
     Table,
     TensorBoard,
-    shown,
+    following,
 )
 
 
@@ -26,7 +26,7 @@ def told():
     def run(*, quiet=False, first=0, **console):
         screen = io.StringIO()
         view = View(notes=Console(file=screen, **console), quiet=quiet)
-        with shown(view, first=first, last=200) as progress:
+        with following(view, first=first, last=200) as progress:
             for step in range(first + 1, 201):
                 progress.step(step, loss=1 / step)
                 if step == 150:
