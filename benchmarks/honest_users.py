@@ -24,9 +24,9 @@ import numpy as np
 from benchmarks.phrases import SPEAKERS, SPEECH, interval, joined_digits, spoken_lines
 from membrane.audio.files import read_utterance
 from membrane.audio.utterance import Utterance
-from membrane.login.membrane import Membrane
 from membrane.errors import Disagreement, PoorQuality
 from membrane.login.examine import Examined
+from membrane.login.membrane import Membrane
 from membrane.phrase.matching import is_digits
 from membrane.settings import EVALUATING, SECURITY_LEVELS, load_settings
 

@@ -24,9 +24,9 @@ import numpy as np
 
 from membrane.audio.files import read_utterance
 from membrane.audio.utterance import SAMPLE_RATE, Samples, Utterance
-from membrane.login.membrane import Membrane
 from membrane.errors import PoorQuality
 from membrane.evaluation.intervals import clopper_pearson
+from membrane.login.membrane import Membrane
 from membrane.settings import EVALUATING, Settings
 
 SOUNDS = 1000

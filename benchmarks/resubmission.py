@@ -35,11 +35,11 @@ from membrane.audio.fingerprint import SAME, Fingerprint, fingerprint_of
 from membrane.audio.level import at_level
 from membrane.audio.preparation import prepare
 from membrane.audio.utterance import SAMPLE_RATE, Samples, Utterance
-from membrane.login.membrane import Membrane
 from membrane.errors import PoorQuality
 from membrane.evaluation.codecs import coded
 from membrane.evaluation.disturbances import in_room, pink_noise, power
 from membrane.evaluation.intervals import clopper_pearson
+from membrane.login.membrane import Membrane
 from membrane.phrase.matching import DIGIT_WORDS, normalise
 from membrane.settings import EVALUATING, load_settings
 

@@ -37,8 +37,8 @@ import numpy as np
 from benchmarks.honest_users import ENROLMENT_TAKES, LOGIN_TAKES, strings_of
 from membrane.audio.files import read_utterance
 from membrane.audio.utterance import SAMPLE_RATE, Utterance
-from membrane.login.membrane import Membrane
 from membrane.errors import MembraneError
+from membrane.login.membrane import Membrane
 from membrane.phrase.workers import WordProcesses
 from membrane.settings import EVALUATING, Settings
 
@@ -202,7 +202,7 @@ def repeatedly(harm: Callable[[], None], every_s: float) -> Iterator[None]:
 
 def kill_a_process(membrane: Membrane) -> None:
     """Kill one of the processes that check words."""
-    for worker in list(membrane.recognizer._workers)[:1]:  # type: ignore[attr-defined]
+    for worker in list(membrane.words.recognizer._workers)[:1]:  # type: ignore[attr-defined]
         os.kill(worker.process.pid, signal.SIGKILL)
 
 

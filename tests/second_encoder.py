@@ -50,7 +50,9 @@ class TurnedEncoder(DVectorEncoder):
 
     def embed(self, samples):
         heard = super().embed(samples)
-        return replace(heard, vector=heard.vector @ rotation(), partials=heard.partials @ rotation())
+        return replace(
+            heard, vector=heard.vector @ rotation(), partials=heard.partials @ rotation()
+        )
 
 
 @cache

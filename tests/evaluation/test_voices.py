@@ -19,7 +19,6 @@ from membrane.evaluation import voices
 from membrane.evaluation.conditions import conditions
 from membrane.evaluation.recordings import Recording, find_recordings
 from membrane.evaluation.voices import Heard, Job, VoiceCache, cache_folder, hear
-from membrane.evidence import Examiner
 from membrane.settings import Settings
 from membrane.voice.encoder import Embedding
 from tests import second_encoder
@@ -111,8 +110,7 @@ def computed(monkeypatch):
     return keys
 
 
-def test_a_job_is_heard_as_a_login_is(jobs):
-    examiner = Examiner(Settings())
+def test_a_job_is_heard_as_a_login_is(jobs, examiner):
     for job, heard in zip(jobs, here(jobs), strict=True):
         examined = examiner.examine(job.recording.read(), enrolling=job.enrolling)
         np.testing.assert_array_equal(heard.embedding.vector, examined.embedding.vector)
