@@ -25,9 +25,6 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from membrane.comparison import Comparer
-from membrane.enrolment import enrolled_from
-from membrane.evidence import Examined
 
 from benchmarks.honest_users import strings_of
 from benchmarks.phrases import SPEAKERS, SPEECH, heldback, interval
@@ -41,13 +38,16 @@ from membrane.adaptation import (
 )
 from membrane.audio.files import read_utterance
 from membrane.audio.utterance import SAMPLE_RATE, Utterance
-from membrane.decision import Decision, VoiceMatch
+from membrane.decision import Decision
 from membrane.errors import PoorQuality
-from membrane.explanation import Compared
+from membrane.login.compare import Compared
+from membrane.login.examine import Examined, Examiner
+from membrane.login.voices import Voices
 from membrane.phrase.recognizer import PhraseMatch
 from membrane.settings import Settings, load_settings
 from membrane.store.voiceprint import Voiceprint
 from membrane.voice.scoring import similarity
+from membrane.voice.voice import VoiceMatch
 
 ENROLMENT = 3
 ROUNDS = 10
@@ -86,39 +86,39 @@ class Rates:
         )
 
 
-class Referee(Comparer):
+class Referee(Examiner):
     """Compares, and lets voiceprints be renewed."""
 
     def match(self, voiceprint: Voiceprint, probe: Examined) -> VoiceMatch:
         """Return how alike a voiceprint and a probe are."""
-        return self._voice_match(Compared.of(voiceprint), probe)
+        return Compared.of(voiceprint).match(probe, self.voice)
 
     def login(self, voiceprint: Voiceprint, probe: Examined) -> Login:
         """Return what a recording shows, the words taken to be right."""
         match = self.match(voiceprint, probe)
         decision = Decision(
             "verify", match.accepted, "", match, probe.prepared.quality, words=RIGHT,
-            encoder=self.encoder.name,
+            encoder=self.voice.name,
         )  # fmt: skip
         anchored = self.match(without_adaptation(voiceprint), probe)
-        return Login(decision, anchored, self.judge.calibration.threshold("strict").llr)
+        return Login(decision, anchored, self.voice.judge.calibration.threshold("strict").llr)
 
     def renewed(self, voiceprint: Voiceprint, probe: Examined) -> Voiceprint | None:
         """Return a voiceprint two weeks later, renewed if the rules let it be."""
         login = self.login(voiceprint, probe)
         if not may_adapt(voiceprint, login, datetime.now(UTC) + AGEING):
             return None
-        return adapted(voiceprint, enrolled_from(probe))
+        return adapted(voiceprint, probe.enrolled())
 
     def mixed_in(self, voiceprint: Voiceprint, probe: Examined) -> Voiceprint | None:
         """Return a voiceprint with the rules' weights, of whoever is accepted by luck."""
         accepted = self.login(voiceprint, probe).anchored.accepted
-        return adapted(voiceprint, enrolled_from(probe)) if accepted else None
+        return adapted(voiceprint, probe.enrolled()) if accepted else None
 
     def added(self, voiceprint: Voiceprint, probe: Examined) -> Voiceprint | None:
         """Return a voiceprint as it would be without the rules."""
         accepted = self.match(voiceprint, probe).accepted
-        return voiceprint.with_utterance(enrolled_from(probe)) if accepted else None
+        return voiceprint.with_utterance(probe.enrolled()) if accepted else None
 
 
 Renewal = Callable[[Voiceprint, Examined], Voiceprint | None]
@@ -167,8 +167,8 @@ def enrolled(referee: Referee, corpus: Iterable[tuple[list[Utterance], ...]]) ->
         logins = list(judged(referee, second, enrolling=False))
         probes = list(judged(referee, third, enrolling=False))
         if len(phrases) == ENROLMENT and logins and probes:
-            utterances = [enrolled_from(phrase) for phrase in phrases]
-            voiceprint = Voiceprint.of(f"person {number}", referee.encoder.name, utterances)
+            utterances = [phrase.enrolled() for phrase in phrases]
+            voiceprint = Voiceprint.of(f"person {number}", referee.voice.name, utterances)
             people.append(Person(voiceprint, logins, probes))
     return people
 
@@ -284,7 +284,8 @@ def main() -> None:
     options = parser.parse_args()
     if not SPEECH.is_dir():
         parser.exit(2, f"{SPEECH} is missing\n")
-    referee = Referee(load_settings(encoder=options.encoder, security="balanced"))
+    settings = load_settings(encoder=options.encoder, security="balanced")
+    referee = Referee(Voices(settings).own, settings.denoise)
     print(f"{options.encoder}, balanced: per cent (exact 95 % interval)")
     for name, corpus in (
         ("six digits joined from fsdd", digits(options.part)),

@@ -202,7 +202,7 @@ def repeatedly(harm: Callable[[], None], every_s: float) -> Iterator[None]:
 
 def kill_a_process(membrane: Membrane) -> None:
     """Kill one of the processes that check words."""
-    for worker in list(membrane.recognizer._workers)[:1]:  # type: ignore[attr-defined]
+    for worker in list(membrane.words.recognizer._workers)[:1]:  # type: ignore[attr-defined]
         os.kill(worker.process.pid, signal.SIGKILL)
 
 

@@ -33,7 +33,6 @@ from typing import Any
 import numpy as np
 import tomli_w
 from joblib import Parallel, delayed
-from membrane.evidence import Examiner
 
 from membrane.audio.files import read_utterance
 from membrane.audio.preparation import prepare
@@ -41,6 +40,8 @@ from membrane.audio.quality import Quality
 from membrane.audio.utterance import SAMPLE_RATE, Samples, Utterance
 from membrane.errors import ModelUnavailable, PoorQuality
 from membrane.evaluation.intervals import clopper_pearson
+from membrane.login.examine import Examiner
+from membrane.login.voices import Voices
 from membrane.settings import Settings
 from membrane.voice.encoder import Embedding, Vector
 from membrane.voice.judge import Judge
@@ -123,7 +124,7 @@ def heard(examiner: Examiner, sound: Samples, *, enrolling: bool) -> Heard | Non
 
 def speaker_of(encoder: str, corpus: str, name: str, files: list[Path]) -> Speaker | None:
     """Enrol one speaker and embed their probes; None where too little is left of them."""
-    examiner = Examiner(Settings(encoder=encoder))
+    examiner = Examiner(Voices(Settings(encoder=encoder)).own)
     sounds = sounds_of(corpus, files)
     phrases = (heard(examiner, sound, enrolling=True) for sound in sounds)
     enrolled = list(islice((phrase for phrase in phrases if phrase), ENROLMENT))

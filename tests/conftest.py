@@ -71,14 +71,13 @@ def utterance_of(recording):
 
 
 @pytest.fixture(scope="session")
-def engines():
-    """Return an examiner whose engines are loaded once and shared."""
-    from membrane.evidence import Examiner
+def examiner():
+    """Return what looks at utterances as a Membrane with the usual settings does."""
+    from membrane.login.examine import Examiner
+    from membrane.login.voices import Voices, words_of
     from membrane.settings import Settings
 
-    examiner = Examiner(Settings())
-    examiner.preload()
-    return examiner
+    return Examiner(Voices(Settings()).own, words=words_of(Settings()))
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from membrane import models
 from membrane.voice import calibration, normalisation, thresholds
 from membrane.voice.calibration import load_calibration
 from membrane.voice.dvector import DVectorEncoder
-from membrane.voice.encoder import ENCODERS, Embedding, load_encoder
+from membrane.voice.encoder import ENCODERS, load_encoder
 from membrane.voice.normalisation import Cohort, load_cohort, save_cohort
 
 NAME = "turned"
@@ -50,8 +50,9 @@ class TurnedEncoder(DVectorEncoder):
 
     def embed(self, samples):
         heard = super().embed(samples)
-        turned = (one @ rotation() for one in (heard.vector, heard.partials))
-        return Embedding(*turned, heard.spans_s)
+        return replace(
+            heard, vector=heard.vector @ rotation(), partials=heard.partials @ rotation()
+        )
 
 
 @cache

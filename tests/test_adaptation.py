@@ -20,11 +20,12 @@ from membrane.adaptation import (
     without_adaptation,
 )
 from membrane.audio.quality import Quality
-from membrane.decision import Decision, VoiceMatch
+from membrane.decision import Decision
 from membrane.errors import UsageError
 from membrane.phrase.recognizer import PhraseMatch
 from membrane.store.joblib_store import JoblibStore
 from membrane.store.voiceprint import EnrolledUtterance, RecordedQuality, Voiceprint
+from membrane.voice.voice import VoiceMatch
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 STRICT = 7.0

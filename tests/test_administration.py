@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from membrane.authenticator import Membrane
 
 from membrane import administration
 from membrane.__main__ import run
@@ -15,10 +14,11 @@ from membrane.adaptation import MARGIN
 from membrane.audio.fingerprint import fingerprint_of
 from membrane.audio.utterance import SAMPLE_RATE
 from membrane.claim import Claim
-from membrane.decision import VoiceMatch
 from membrane.errors import InvalidName, LockedOut, NotTheOwner, UnknownName
 from membrane.guard import ANYONE
+from membrane.login.membrane import Membrane
 from membrane.settings import Settings
+from membrane.voice.voice import Voice, VoiceMatch
 
 MAKERS = runpy.run_path(str(Path(__file__).parent / "store" / "writer.py"))
 PASSPHRASE = "the river runs quietly past the old mill"
@@ -59,6 +59,10 @@ def events(membrane):
     return [(one["event"], one["who"]) for one in membrane.guard.log.entries()]
 
 
+def delete(membrane, name):
+    administration.delete(membrane, administration.erasable(membrane, name))
+
+
 NOTHING = {"failures": [], "locked": False, "recent_prompts": [], "recent_recordings": []}
 
 
@@ -67,7 +71,7 @@ NOTHING = {"failures": [], "locked": False, "recent_prompts": [], "recent_record
 
 def test_nothing_is_left_of_the_logins_of_somebody_who_is_deleted(membrane):
     ada, boris = (membrane.store.get(name) for name in ("Ada", "boris"))
-    administration.delete(membrane, "ADA")
+    delete(membrane, "ADA")
     assert membrane.store.get("ada") is None
     assert membrane.guard.attempts.state_of("Ada") == NOTHING
     assert (remembered(membrane, "ada"), remembered(membrane, "boris")) == (0, 1)
@@ -89,7 +93,7 @@ def test_lines_of_somebody_who_is_deleted_are_nobodys(membrane, answer, plain):
 
 def test_somebody_who_enrols_anew_is_not_who_was_deleted(membrane):
     before = membrane.store.get("ada").id
-    administration.delete(membrane, "ada")
+    delete(membrane, "ada")
     membrane.store.add(MAKERS["person"]("ada", 5))
     assert membrane.store.get("ada").id != before
     assert administration.exported(membrane, "ada")["log"] == []
@@ -108,7 +112,7 @@ def test_nothing_is_left_when_everybody_is_deleted(membrane):
 @pytest.mark.parametrize(
     "change",
     [
-        lambda membrane: administration.delete(membrane, "ada"),
+        lambda membrane: administration.erasable(membrane, "ada"),
         administration.clear,
         lambda membrane: administration.unlock(membrane, "ada"),
         lambda membrane: administration.unlock(membrane, None),
@@ -199,7 +203,7 @@ def test_an_export_holds_all_that_is_kept_of_one_person_and_nothing_of_another(m
 
 
 def test_nobody_is_exported_deleted_or_reverted_who_is_not_there(membrane):
-    for ask in (administration.exported, administration.delete, administration.revert):
+    for ask in (administration.exported, administration.erasable, administration.revert):
         with pytest.raises(UnknownName, match="see `membrane list`"):
             ask(membrane, "zoe")
         with pytest.raises(InvalidName):
@@ -210,26 +214,25 @@ def test_nobody_is_exported_deleted_or_reverted_who_is_not_there(membrane):
 
 
 @pytest.fixture(scope="module")
-def login(engines, utterance_of, recording, words_of):
+def login(examiner, utterance_of, recording, words_of):
     """Return a login of ada, and the evidence of it."""
     utterance = utterance_of("ada", "login", 1)
     words = words_of(recording("ada", "login", 1))
-    return utterance, words, engines.examine(utterance, expected=words)
+    return utterance, words, examiner.examine(utterance, expected=words)
 
 
 @pytest.fixture
-def ageing(engines, membrane_home, login):
+def ageing(membrane_home, login, monkeypatch):
     """Return a Membrane that knows ada, enrolled three weeks ago: ``ageing(adapt="on")``."""
 
     def make(margin=MARGIN + 1, **settings):
         membrane = Membrane(Settings(**{"replay": "allow", "adapt": "on", **settings}))
-        membrane.encoder, membrane.recognizer = engines.encoder, engines.recognizer
         membrane.examine = lambda *_, **__: login[2]
-        strict = membrane.judge.calibration.threshold("strict").llr
-        membrane._voice_match = lambda *_: match(strict + margin)
+        strict = membrane.voice.judge.calibration.threshold("strict").llr
+        monkeypatch.setattr(Voice, "match", lambda *_: match(strict + margin))
         if membrane.store.get("ada") is None:
             before = (datetime.now(UTC) - timedelta(days=21)).isoformat()
-            ada = MAKERS["person"]("ada", 1, utterances=2, encoder=engines.encoder.name)
+            ada = MAKERS["person"]("ada", 1, utterances=2, encoder=membrane.voice.name)
             membrane.store.add(replace(ada, updated_at=before))
         return membrane
 

@@ -7,8 +7,8 @@ from benchmarks.attacks import espeak
 from benchmarks.attacks.logins import enrolment_of, pasted, recorded_logins, said_by
 from benchmarks.attacks.mixtures import spliced
 from membrane.audio.utterance import SAMPLE_RATE, Utterance
-from membrane.authenticator import Membrane
 from membrane.errors import PoorQuality
+from membrane.login.membrane import Membrane
 from membrane.settings import Settings
 
 VICTIM, IMPOSTOR = "jackson", "nicolas"

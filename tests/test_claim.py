@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from membrane.authenticator import Membrane
 from membrane.claim import Claim, claim_of
 from membrane.errors import InvalidName
+from membrane.login.membrane import Membrane
 from membrane.settings import Settings
 from membrane.store.columns import Columns
 from membrane.store.gallery import Gallery
@@ -134,12 +134,12 @@ def test_only_recordings_that_have_a_fingerprint_are_known():
 
 
 @pytest.fixture(scope="module")
-def clara(engines, utterance_of, tmp_path_factory):
+def clara(examiner, utterance_of, tmp_path_factory):
     """Return a Membrane that knows clara alone, with her passphrase: all names are led like her."""
     database = tmp_path_factory.mktemp("clara") / "voiceprints.joblib"
-    membrane = Membrane(Settings(database=database, **{**UNGUARDED, "replay": "refuse"}))
-    membrane.encoder, membrane.recognizer = engines.encoder, engines.recognizer
-    phrases = [engines.examine(utterance_of("clara", "enrol", 0), enrolling=True)]
+    settings = Settings(database=database, **{**UNGUARDED, "replay": "refuse"})
+    membrane = Membrane(settings, processes=0)
+    phrases = [examiner.examine(utterance_of("clara", "enrol", 0), enrolling=True)]
     membrane.enroll("clara", phrases, passphrase=PASSPHRASE)
     return membrane
 

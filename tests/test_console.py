@@ -13,12 +13,13 @@ from membrane import console
 from membrane.audio.devices import InputDevice
 from membrane.audio.quality import Quality
 from membrane.console import View
-from membrane.decision import Candidate, Decision, VoiceMatch, explain
+from membrane.decision import Candidate, Decision, reason_of
 from membrane.errors import Declined, OutputUnwritable, PoorQuality
 from membrane.phrase.recognizer import PhraseMatch
 from membrane.protection import Protection
 from membrane.record.check import LogCheck
 from membrane.terminal.text import escaped, sentence
+from membrane.voice.voice import VoiceMatch
 
 QUALITY = Quality(speech_s=2.3, snr_db=31.0, level_dbfs=-30.0, clipped=0.0)
 COSINE = VoiceMatch("cosine", 0.91, 0.91, 0.78, accepted=True, stretch=0.8, stretch_threshold=0.65)
@@ -49,10 +50,10 @@ def said(screen):
 
 
 def decision(command="verify", *, voice=COSINE, words=None, accepted=True, **options):
-    made = Decision(
-        command, accepted, "", voice, QUALITY, claimed="ada", person="ada", words=words, **options
-    )
-    return Decision(**{**vars(made), "reason": explain(made)})
+    replayed = options.get("replayed", False)
+    reason = reason_of(command, voice, words, replayed=replayed, whose="ada")
+    facts = {"claimed": "ada", "person": "ada", "words": words, **options}
+    return Decision(command, accepted, reason, voice, QUALITY, **facts)
 
 
 def enrolled(name, *, encoder="old", keep_until=""):

@@ -9,9 +9,10 @@ from rich.text import Text
 
 from membrane.audio.quality import Quality
 from membrane.console import View
-from membrane.decision import Decision, VoiceMatch
+from membrane.decision import Decision
 from membrane.explaining_view import BAR, MOST_STRETCHES, sections
 from membrane.explanation import Cost, Explanation, Gain, OwnSpread, Strangers, Stretch
+from membrane.voice.voice import VoiceMatch
 
 QUALITY = Quality(speech_s=2.1, snr_db=12.0, level_dbfs=-30.0, clipped=0.0)
 MATCH = VoiceMatch(

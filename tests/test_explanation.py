@@ -7,15 +7,16 @@ import numpy as np
 import pytest
 
 from membrane.audio.utterance import SAMPLE_RATE, Utterance
-from membrane.authenticator import Membrane
 from membrane.errors import ModelUnavailable, UnknownName
-from membrane.explanation import Compared, Stretch, explanation_of
+from membrane.explanation import Stretch, explanation_of
+from membrane.login.compare import Compared
+from membrane.login.membrane import Membrane
 from membrane.settings import EVALUATING, Settings
 from membrane.voice.calibration import Calibration
 from membrane.voice.judge import Judge
 from membrane.voice.levels import Threshold
 from membrane.voice.normalisation import Cohort
-from membrane.voice.partials import partial_starts
+from membrane.voice.partials import PARTIALS_PER_SECOND, partial_starts
 from membrane.voice.ratio import Influence, Line
 from membrane.voice.scoring import similarity
 
@@ -34,10 +35,10 @@ def calibration(*influences, gains=(), normalisation="centre"):
 
 
 @pytest.fixture(scope="module")
-def examined(engines, utterance_of):
+def examined(examiner, utterance_of):
     @cache
     def examine(person, purpose="enrol", number=0):
-        return engines.examine(utterance_of(person, purpose, number))
+        return examiner.examine(utterance_of(person, purpose, number))
 
     return examine
 
@@ -52,31 +53,46 @@ def cohort(examined):
 
 
 @pytest.fixture(scope="module")
-def database(engines, examined, tmp_path_factory):
+def database(examined, tmp_path_factory):
     """Return a database of ada and boris, with three phrases each, and clara, with one."""
     path = tmp_path_factory.mktemp("known") / "voiceprints.joblib"
-    membrane = Membrane(Settings(database=path, **EVALUATING))
-    membrane.encoder = engines.encoder
+    membrane = Membrane(Settings(database=path, **EVALUATING), processes=0)
     for name, phrases in (("ada", 3), ("boris", 3), ("clara", 1)):
         membrane.enroll(name, [examined(name, "enrol", number) for number in range(phrases)])
     return path
 
 
 @pytest.fixture
-def knowing(engines, database, cohort):
+def knowing(database, cohort):
     """Return a Membrane that knows them and explains: ``knowing(NOISE, gains=GAINS)``."""
 
     def make(*influences, settings=None, **calibrated):
-        membrane = Membrane(
-            Settings(database=database, **EVALUATING, **(settings or {})), explains=True
-        )
-        membrane.encoder, membrane.recognizer = engines.encoder, engines.recognizer
+        chosen = Settings(database=database, **EVALUATING, **(settings or {}))
         given = calibration(*influences, **calibrated)
-        cosine = membrane.settings.threshold
-        membrane.judge = Judge(Settings.encoder, given=given, cohort=cohort, cosine=cosine)
-        return membrane
+        judge = Judge(Settings.encoder, given=given, cohort=cohort, cosine=chosen.threshold)
+        return judged_by(judge, Membrane(chosen, explains=True, processes=0))
 
     return make
+
+
+class OneVoice:
+    """Stands for `Voices` where there is one voice for everybody."""
+
+    projection = None
+
+    def __init__(self, own):
+        self.own = own
+
+    def of(self, *_, **__):
+        return self.own
+
+    of_claim = native = of
+
+
+def judged_by(judge, membrane):
+    """Let a Membrane decide as a judge says."""
+    membrane.voices = OneVoice(replace(membrane.voice, judge=judge))
+    return membrane
 
 
 def noisy(utterance, snr_db):
@@ -154,8 +170,8 @@ def test_a_phrase_that_does_not_count_is_no_part_of_the_spread(knowing, examined
     spread = {}
     for voiceprint in (person, person.reweighted(1, 0.0), person.reweighted(1, 0).reweighted(2, 0)):
         probe, compared = examined("ada", "login"), Compared.of(voiceprint)
-        match = membrane._voice_match(compared, probe)
-        own = explanation_of(match, compared, probe, judge=membrane.judge).own
+        match = compared.match(probe, membrane.voice)
+        own = explanation_of(match, compared, probe, voice=membrane.voice).own
         spread[own and own.phrases] = own
     assert set(spread) == {3, 2, None}
     assert spread[2].least == pytest.approx(spread[2].most, abs=1e-5)
@@ -209,8 +225,8 @@ def test_without_a_cohort_strangers_are_left_out(knowing, utterance_of, monkeypa
         raise ModelUnavailable("no cohort: reinstall")
 
     monkeypatch.setattr("membrane.voice.judge.load_cohort", missing)
-    membrane = knowing()
-    membrane.judge = Judge(Settings.encoder, given=calibration(normalisation="none"))
+    judge = Judge(Settings.encoder, given=calibration(normalisation="none"))
+    membrane = judged_by(judge, knowing())
     explained = membrane.explain("ada", utterance_of("ada", "login")).explanation
     assert explained.strangers is explained.strangers_of_person is None
     assert explained.own is not None
@@ -226,7 +242,7 @@ def test_stretches_are_the_partials_at_their_time_in_the_speech(knowing, examine
     vector = membrane.store.get("ada").vector
     alike = [similarity(vector, one) for one in probe.embedding.partials]
     assert [one.similarity for one in explained.stretches] == pytest.approx(alike, abs=1e-5)
-    starts = partial_starts(5 * SAMPLE_RATE, membrane.encoder.partials_per_second)[:3]
+    starts = partial_starts(5 * SAMPLE_RATE, PARTIALS_PER_SECOND)[:3]
     assert [100 * one.start_s for one in explained.stretches[:3]] == pytest.approx(starts)
     assert all(one.stop_s - one.start_s == pytest.approx(1.6) for one in explained.stretches)
 
@@ -234,9 +250,10 @@ def test_stretches_are_the_partials_at_their_time_in_the_speech(knowing, examine
 def test_a_part_that_is_another_voice_is_pointed_at(knowing, utterance_of):
     logins = [utterance_of("ada", "login", number) for number in (0, 1)]
     heard = joined(*logins, utterance_of("ada", "enrol"), utterance_of("boris", "login"))
+    lenient = replace(calibration(), line=Line(30.0, 1.0, ()))
     membrane = knowing()
-    membrane.judge = replace(membrane.judge, given=replace(calibration(), line=Line(30.0, 1.0, ())))
-    decision = membrane.verify("ada", heard)
+    judge = replace(membrane.voice.judge, given=lenient)
+    decision = judged_by(judge, membrane).verify("ada", heard)
     assert decision.voice.mixed
     stretches = decision.explanation.stretches
     unlike = [one for one in stretches if not one.enough]

@@ -18,7 +18,7 @@ from membrane.audio.fingerprint import fingerprint_of
 from membrane.audio.quality import Quality
 from membrane.audio.utterance import SAMPLE_RATE
 from membrane.claim import Claim
-from membrane.decision import Decision, VoiceMatch
+from membrane.decision import Decision
 from membrane.errors import (
     Disagreement,
     EngineUnavailable,
@@ -37,6 +37,7 @@ from membrane.settings import Settings
 from membrane.store.joblib_store import JoblibStore
 from membrane.store.lockout import FREE_FAILURES, FREE_UNJUDGED
 from membrane.store.login_record import REMEMBERED
+from membrane.voice.voice import VoiceMatch
 from tests.conftest import UNGUARDED
 
 MAKERS = runpy.run_path(str(Path(__file__).parent / "store" / "writer.py"))

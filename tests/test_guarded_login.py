@@ -8,24 +8,16 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
-from membrane.authenticator import Membrane
 
-from membrane import evidence
 from membrane.__main__ import run
 from membrane.audio.utterance import SAMPLE_RATE
+from membrane.login.membrane import Membrane
 from membrane.settings import Settings
 from membrane.store import sqlite_file
 
 PASSPHRASE = "the river runs quietly past the old mill"
 HEARD_BEFORE = "This recording was heard before: speak, do not play one."
 NUMBERS = ("similarity", "distance", "likel", "alike", "threshold", "needed", "0.")
-
-
-@pytest.fixture(autouse=True)
-def loaded_once(engines, monkeypatch):
-    """Let no command load its engines anew."""
-    monkeypatch.setattr(evidence, "load_encoder", lambda _name: engines.encoder)
-    monkeypatch.setattr(evidence, "load_recognizer", lambda *_, **__: engines.recognizer)
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks.not_speech import MAKERS, at_level, outcome, sounds, upper_bound
-from membrane.authenticator import Membrane
+from membrane.login.membrane import Membrane
 from membrane.settings import EVALUATING, Settings
 
 FEW = 30

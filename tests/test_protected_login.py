@@ -5,9 +5,8 @@ import re
 
 import pytest
 
-from membrane import evidence
 from membrane.__main__ import run
-from membrane.authenticator import Membrane
+from membrane.login.membrane import Membrane
 from membrane.settings import Settings
 from membrane.store import keys
 
@@ -19,13 +18,6 @@ CHANGES = {
     "rekey": ("protect", "--rekey", "--key", "environment"),
     "off": ("protect", "--off"),
 }
-
-
-@pytest.fixture(autouse=True)
-def loaded_once(engines, monkeypatch):
-    """Let no command load its engines anew."""
-    monkeypatch.setattr(evidence, "load_encoder", lambda _name: engines.encoder)
-    monkeypatch.setattr(evidence, "load_recognizer", lambda *_, **__: engines.recognizer)
 
 
 @pytest.fixture(autouse=True)

@@ -28,7 +28,7 @@ def test_the_public_names_are_these_and_no_others():
 @pytest.mark.parametrize(
     ("name", "home"),
     [
-        ("Membrane", "membrane.authenticator"),
+        ("Membrane", "membrane.login.membrane"),
         ("Utterance", "membrane.audio.utterance"),
         ("Decision", "membrane.decision"),
         ("PoorQuality", "membrane.errors"),

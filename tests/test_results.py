@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from membrane.audio.quality import Quality
-from membrane.decision import Candidate, Decision, VoiceMatch
+from membrane.decision import Candidate, Decision
 from membrane.errors import OutputUnwritable
 from membrane.results import COLUMNS, append_decision
+from membrane.voice.voice import VoiceMatch
 
 QUALITY = Quality(speech_s=2.5, snr_db=30.0, level_dbfs=-24.0, clipped=0.0)
 NEAR = VoiceMatch("cosine", 0.9123456, 0.9123456, 0.78, True, stretch=0.8, stretch_threshold=0.65)

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from membrane import session
 from membrane.audio.utterance import SAMPLE_RATE, Utterance
-from membrane.claim import claim_of
+from membrane.claim import Claim, claim_of
 from membrane.console import View
 from membrane.errors import (
     Disagreement,
@@ -37,6 +37,7 @@ from tests.terminal import CTRL_C
 MAKERS = runpy.run_path(str(Path(__file__).parent / "store" / "writer.py"))
 DIGITS = r"Please say:\s+((?:\d )*\d)\s*\n"
 WRONG = "1 1 1 1"
+ADA = Claim("ada", person=None, model=None)
 HEARD = Utterance(np.full(SAMPLE_RATE, 0.1, dtype=np.float32))
 
 
@@ -69,14 +70,13 @@ class FakeRecorder:
 
 
 class FakeMembrane:
-    """Judges as the list says; everybody is enrolled without a passphrase, but for owners."""
+    """Judges as the list says."""
 
-    def __init__(self, decisions=(), *, owners=(), **settings):
+    def __init__(self, decisions=(), **settings):
         self.settings = Settings(**settings)
         self.decisions = list(decisions)
         self.asked = []
         self.outliers = []
-        self.claim = lambda name: SimpleNamespace(passphrase="a b c" if name in owners else "")
         self.guard = SimpleNamespace(fresh_prompt=self._fresh_prompt)
         self.prompted = []
         self.begun = 0
@@ -85,11 +85,12 @@ class FakeMembrane:
         self.prompted.append(name)
         return draw()
 
-    def preload(self):
+    def preload(self, voice):
+        self.preloaded = voice
         time.sleep(0.01)
 
     @contextmanager
-    def attempting(self, _name):
+    def attempting(self, _claim):
         self.begun += 1
         yield lambda _heard, expected: self._judge(expected)
 
@@ -141,7 +142,7 @@ def test_an_attempt_begins_before_its_prompt_is_shown(talk):
     membrane._fresh_prompt = lambda _name, draw: begun.append(membrane.begun) or draw()
     membrane.guard.fresh_prompt = membrane._fresh_prompt
     with talk(membrane, [HEARD] * 3) as talking:
-        talking.verify("ada", on_decision=id)
+        talking.verify(ADA, on_decision=id)
     assert begun == [1, 2, 3]
 
 
@@ -149,7 +150,7 @@ def test_refused_login_tries_again_with_a_fresh_prompt(talk):
     membrane = FakeMembrane([decided(False), decided(True)])
     told = []
     with talk(membrane, [HEARD] * 2) as talking:
-        decision = talking.verify("ada", on_decision=told.append)
+        decision = talking.verify(ADA, on_decision=told.append)
     assert decision.accepted
     assert [one.accepted for one in told] == [False, True]
     assert re.findall(DIGITS, talking.shown.getvalue()) == membrane.asked
@@ -160,27 +161,27 @@ def test_refused_login_tries_again_with_a_fresh_prompt(talk):
 def test_login_ends_refused_when_no_attempt_is_left(talk):
     membrane = FakeMembrane([decided(False)] * 2, attempts=2)
     with talk(membrane, [HEARD] * 2) as talking:
-        assert not talking.verify("ada", on_decision=id).accepted
+        assert not talking.verify(ADA, on_decision=id).accepted
     assert not talking.recorder.open
 
 
 def test_attempt_that_cannot_be_judged_may_be_made_again(talk):
     membrane = FakeMembrane([PoorQuality("too short: say it all"), decided(True)])
     with talk(membrane, [HEARD] * 2) as talking:
-        assert talking.verify("ada", on_decision=id).accepted
+        assert talking.verify(ADA, on_decision=id).accepted
     assert "Too short: say it all. Please try again." in talking.shown.getvalue()
 
 
 def test_last_attempt_that_cannot_be_judged_is_an_error(talk):
     membrane = FakeMembrane([PoorQuality("too short")], attempts=1)
     with pytest.raises(PoorQuality), talk(membrane, [HEARD]) as talking:
-        talking.verify("ada", on_decision=id)
+        talking.verify(ADA, on_decision=id)
 
 
 def test_nobody_who_speaks_ends_a_login_at_once(talk):
     membrane = FakeMembrane(attempts=3)
     with pytest.raises(PoorQuality, match="nobody"), talk(membrane, [PoorQuality("nobody")]) as one:
-        one.verify("ada", on_decision=id)
+        one.verify(ADA, on_decision=id)
 
 
 def test_nobody_is_let_in_whose_decision_cannot_be_recorded(talk):
@@ -189,13 +190,14 @@ def test_nobody_is_let_in_whose_decision_cannot_be_recorded(talk):
 
     membrane = FakeMembrane([decided(True)])
     with pytest.raises(OutputUnwritable), talk(membrane, [HEARD]) as talking:
-        talking.verify("ada", on_decision=fail)
+        talking.verify(ADA, on_decision=fail)
 
 
 def test_owner_of_a_passphrase_is_asked_for_it_but_not_shown_it(talk):
-    membrane = FakeMembrane([decided(True)], owners={"ada"})
+    owner = Claim.to_be(MAKERS["person"]("ada", passphrase="a b c"))
+    membrane = FakeMembrane([decided(True)])
     with talk(membrane, [HEARD]) as talking:
-        talking.verify("ada", on_decision=id)
+        talking.verify(owner, on_decision=id)
     assert membrane.asked == [""]
     assert "Please say your passphrase." in talking.shown.getvalue()
     assert "a b c" not in talking.shown.getvalue()
@@ -208,9 +210,8 @@ def test_an_unknown_name_is_asked_for_what_somebody_enrolled_is(talk, tmp_path, 
     told = []
     for name in ("ada", "zoe"):
         membrane = FakeMembrane([decided(False)] * 2, attempts=2)
-        membrane.claim = lambda name: claim_of(name, gallery, secret=bytes(32))
         with talk(membrane, [HEARD] * 2) as talking:
-            talking.verify(name, on_decision=id)
+            talking.verify(claim_of(name, gallery, secret=bytes(32)), on_decision=id)
         text = talking.shown.getvalue()
         talking.shown.truncate(0)
         talking.shown.seek(0)
@@ -225,7 +226,7 @@ def test_an_unknown_name_is_asked_for_what_somebody_enrolled_is(talk, tmp_path, 
 def test_whoever_must_wait_is_not_asked_again(talk):
     membrane = FakeMembrane([decided(False), LockedOut("too many failed logins")])
     with pytest.raises(LockedOut), talk(membrane, [HEARD] * 2) as talking:
-        talking.verify("ada", on_decision=id)
+        talking.verify(ADA, on_decision=id)
     assert not talking.recorder.open
 
 
@@ -233,7 +234,7 @@ def test_every_prompt_of_a_login_and_of_an_enrolment_is_unlike_the_last_ones(tal
     membrane = FakeMembrane([decided(False)] * 3 + [True] * 3)
     membrane.guard = Guard(JoblibStore(tmp_path / "voiceprints.joblib"), membrane.settings)
     with talk(membrane, [HEARD] * 6) as talking:
-        talking.verify("ada", on_decision=id)
+        talking.verify(ADA, on_decision=id)
         talking.enrolment_phrases("ada", 3)
     asked = list(membrane.asked)
     assert len(asked) == 6
@@ -273,12 +274,22 @@ def test_room_that_is_never_quiet_ends_the_session_and_closes_the_microphone(tal
 @pytest.mark.parametrize("error", [EngineUnavailable("gone"), ImportError("gone"), MemoryError()])
 def test_engine_that_fails_to_load_neither_hangs_nor_prints(talk, error, capfd):
     class Failing(FakeMembrane):
-        def preload(self):
+        def preload(self, voice):
             raise error
 
     with talk(Failing([decided(True)]), [HEARD]) as talking:
-        assert talking.verify("ada", on_decision=id).accepted
+        assert talking.verify(ADA, on_decision=id).accepted
     assert capfd.readouterr().err == ""
+
+
+def test_the_voice_that_is_needed_is_loaded_while_the_room_is_listened_to(talk):
+    for voice in (None, object()):
+        membrane = FakeMembrane([decided(True)])
+        talking = talk(membrane, [HEARD])
+        talking.voice = voice
+        with talking:
+            talking.verify(ADA, on_decision=id)
+        assert membrane.preloaded is voice
 
 
 def test_enrolment_asks_for_as_many_fresh_phrases_as_wanted(talk):

@@ -1,5 +1,6 @@
 import io
 import os
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,7 +9,6 @@ import pytest
 from rich.console import Console
 
 from membrane import session, tasks
-from membrane.authenticator import Membrane
 from membrane.console import View
 from membrane.errors import (
     Declined,
@@ -23,6 +23,7 @@ from membrane.errors import (
     UsageError,
 )
 from membrane.guard import ANYONE
+from membrane.login.membrane import Membrane
 from membrane.settings import load_settings
 from membrane.tasks import Tasks, require_writable
 
@@ -104,19 +105,23 @@ def test_an_encoder_that_cannot_run_here_is_refused_before_anybody_speaks(enroll
 
 def test_a_login_is_heard_by_the_encoder_of_the_voiceprint(enrolled, tasks_of, monkeypatch):
     made = tasks_of(Person())
-    another = tasks_of(Person()).membrane
-    monkeypatch.setattr(made.membrane, "serving", {"ada": another, "zoe": made.membrane}.get)
+    voices = {"ada": object(), "zoe": object()}
+    monkeypatch.setattr(made.membrane.voices, "of_claim", lambda claim: voices[claim.name])
     preloaded = []
 
-    def begin(membrane, _view, **_options):
-        preloaded.append(membrane)
-        raise Declined("enough")
+    class Leaving(nullcontext):
+        def __init__(self, *_arguments, **_options):
+            super().__init__()
 
-    monkeypatch.setattr(session, "Session", begin)
-    for name in ("ada", "zoe"):
+        def __enter__(self):
+            preloaded.append(self.voice)
+            raise Declined("enough")
+
+    monkeypatch.setattr(session, "Session", Leaving)
+    for name in voices:
         with pytest.raises(Declined):
             made.verify(name)
-    assert preloaded == [another, made.membrane]
+    assert preloaded == list(voices.values())
 
 
 def test_adding_to_nobody_is_refused_before_anybody_speaks(enrolled, tasks_of):

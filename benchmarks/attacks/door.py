@@ -15,9 +15,7 @@ from membrane.decision import Decision
 from membrane.errors import Disagreement, PoorQuality
 from membrane.login.examine import Examined
 from membrane.login.membrane import Membrane
-from membrane.phrase.recognizer import Recognizer, load_recognizer
 from membrane.settings import EVALUATING, SECURITY_LEVELS, Settings, load_settings
-from membrane.voice.encoder import Encoder, load_encoder
 
 ENROLMENT = 3
 """Phrases that a voiceprint is made of."""
@@ -164,7 +162,7 @@ def _worded(door: Door, heard: Examined | None, asked: str, strict: bool) -> Exa
     """Return the evidence with the words that are asked for, as `verify` takes it."""
     if heard is None or not asked:
         return heard
-    recognizer = door.at(SECURITY_LEVELS[0]).recognizer
+    recognizer = door.at(SECURITY_LEVELS[0]).words.recognizer
     return replace(heard, words=recognizer.match(heard.prepared.samples, asked, strict=strict))
 
 
@@ -190,25 +188,12 @@ def refused_by(decision: Decision) -> str:
 
 @cache
 def _membrane(door: Door, level: str) -> Membrane:
-    membrane = Membrane(
+    return Membrane(
         load_settings(
             database=door.folder / f"{door.encoder}.joblib",
             encoder=door.encoder,
             security=level,
             **EVALUATING,
-        )
+        ),
+        processes=0,
     )
-    # Shared, so that a sound is listened to once for all levels and encoders.
-    membrane.encoder = _encoder(door.encoder)
-    membrane.recognizer = _recognizer(membrane.settings.recognizer)
-    return membrane
-
-
-@cache
-def _encoder(name: str) -> Encoder:
-    return load_encoder(name)
-
-
-@cache
-def _recognizer(name: str) -> Recognizer:
-    return load_recognizer(name)

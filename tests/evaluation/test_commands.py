@@ -65,7 +65,7 @@ def test_a_folder_of_speakers_gives_error_rates(evaluated):
 def test_the_second_run_hears_nothing_again(evaluated, monkeypatch):
     first = evaluated()
     monkeypatch.setattr(
-        "membrane.evidence.Examiner.examine", lambda *_, **__: pytest.fail("heard again")
+        "membrane.login.examine.Examiner.examine", lambda *_, **__: pytest.fail("heard again")
     )
     assert evaluated()["outcomes"] == first["outcomes"]
 

@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 
 from membrane.audio.quality import Quality
-from membrane.enrolment import enrolled_from
 from membrane.evaluation.recordings import Recording
 from membrane.evaluation.scoring import Voices
 from membrane.evaluation.trials import enrol_and_probe
 from membrane.evaluation.voices import Heard, Job
-from membrane.evidence import Examined
+from membrane.login.examine import Examined
 from membrane.store.voiceprint import mean_vector
 from membrane.voice.encoder import Embedding
 from tests.evaluation.synthetic_speakers import unit
@@ -22,7 +21,7 @@ def weighed_voice(seed, partials):
     return Embedding(unit(chance.random(partials) @ heard), heard)
 
 
-def test_a_voiceprint_is_made_as_an_enrolment_makes_it(engines, utterance_of):
+def test_a_voiceprint_is_made_as_an_enrolment_makes_it(examiner, utterance_of):
     recordings = [
         Recording((Path(f"{who}{number}.wav"),), who)
         for who in ("ada", "boris")
@@ -33,13 +32,13 @@ def test_a_voiceprint_is_made_as_an_enrolment_makes_it(engines, utterance_of):
     voices = {one: weighed_voice(number, 2 + number) for number, one in enumerate(recordings)}
     heard = {Job(one, enrolling=True): Heard(voices[one], quality) for one in recordings}
     made = Voices.of(trials, heard, enrolling=True)
-    prepared = engines.examine(utterance_of("ada", "enrol")).prepared
+    prepared = examiner.examine(utterance_of("ada", "enrol")).prepared
     for person, vector in zip(trials.enrolled, made.vectors, strict=True):
         phrases = [
-            Examined(utterance_of("ada", "enrol"), prepared, None, voices[one], {})
+            Examined(utterance_of("ada", "enrol"), prepared, None, voices[one], "any", {})
             for one in person.recordings
         ]
-        stored = mean_vector([enrolled_from(phrase) for phrase in phrases])
+        stored = mean_vector([phrase.enrolled() for phrase in phrases])
         np.testing.assert_allclose(vector, stored, atol=1e-6)
         plain = unit(np.concatenate([voices[one].partials for one in person.recordings]).sum(0))
         assert vector @ plain < 0.9999

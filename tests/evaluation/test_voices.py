@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from membrane.evidence import Examiner
 
 from membrane.audio.files import save_recording
 from membrane.audio.quality import Quality
@@ -109,8 +108,7 @@ def computed(monkeypatch):
     return keys
 
 
-def test_a_job_is_heard_as_a_login_is(jobs):
-    examiner = Examiner(Settings())
+def test_a_job_is_heard_as_a_login_is(jobs, examiner):
     for job, heard in zip(jobs, here(jobs), strict=True):
         examined = examiner.examine(job.recording.read(), enrolling=job.enrolling)
         np.testing.assert_array_equal(heard.embedding.vector, examined.embedding.vector)

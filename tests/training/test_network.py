@@ -21,6 +21,7 @@ from membrane.training.network import (
 from membrane.training.recipe import NetworkRecipe
 from membrane.voice import robust
 from membrane.voice.dvector import DVectorEncoder
+from membrane.voice.partials import PARTIALS_PER_SECOND
 
 RECORDINGS = Path(__file__).resolve().parents[1] / "recordings"
 BARE = NetworkRecipe(front=False, side=False, attention=False, projection=False)
@@ -50,7 +51,7 @@ def shaken(network):
     ("recipe", "least"), [(BARE, 1 - 1e-6), (WHOLE, 0.999)], ids=["bare", "whole"]
 )
 def test_a_new_network_gives_the_vectors_of_resemblyzer(recipe, least, monkeypatch):
-    monkeypatch.setattr(robust, "PARTIALS_PER_SECOND", DVectorEncoder.partials_per_second)
+    monkeypatch.setattr(robust, "PARTIALS_PER_SECOND", PARTIALS_PER_SECOND)
     encoder, teacher = encoder_of(from_resemblyzer(recipe).eval()), DVectorEncoder()
     for path in sorted(RECORDINGS.rglob("*.flac"))[::5]:
         samples = read_utterance(path).samples

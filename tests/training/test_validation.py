@@ -192,10 +192,10 @@ def test_patience_counts_from_the_best_validation():
 def test_a_network_hears_each_utterance_as_if_it_were_alone(utterance_of, monkeypatch):
     torch = pytest.importorskip("torch")
     from membrane.voice import robust
-    from membrane.voice.dvector import DVectorEncoder
+    from membrane.voice.partials import PARTIALS_PER_SECOND
 
     # Validation gives the network the same partials as its teacher.
-    monkeypatch.setattr(robust, "PARTIALS_PER_SECOND", DVectorEncoder.partials_per_second)
+    monkeypatch.setattr(robust, "PARTIALS_PER_SECOND", PARTIALS_PER_SECOND)
     from membrane.training.network import encoder_of, from_resemblyzer
     from membrane.training.validation import NetworkVoices
     from membrane.voice.partials import speech_of

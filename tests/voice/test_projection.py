@@ -21,7 +21,6 @@ class Deaf:
     name = "deaf"
     dimension = 256
     denoise_below_db = 20.0
-    partials_per_second = 1.3
 
     def __init__(self, embedding):
         self.embedding = embedding
@@ -107,13 +106,15 @@ def test_turning_over_to_another_epoch_is_turning_anew(projection):
 
 
 def test_a_projected_encoder_turns_the_voice_and_its_parts(projection):
-    heard = Embedding(voices(1)[0], voices(4, seed=1))
+    spans_s = np.array([[start, start + 1.6] for start in range(4)])
+    heard = Embedding(voices(1)[0], voices(4, seed=1), spans_s)
     encoder = Deaf(heard)
     projected = Projected(encoder, projection)
     turned = projected.embed(np.zeros(16_000, np.float32))
     np.testing.assert_allclose(projection.back(turned.vector), heard.vector, atol=1e-6)
     np.testing.assert_allclose(projection.back(turned.partials), heard.partials, atol=1e-6)
-    for member in ("name", "dimension", "denoise_below_db", "partials_per_second"):
+    np.testing.assert_array_equal(turned.spans_s, spans_s)
+    for member in ("name", "dimension", "denoise_below_db"):
         assert getattr(projected, member) == getattr(encoder, member)
 
 

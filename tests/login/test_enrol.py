@@ -1,50 +1,44 @@
 import json
 import os
 import shutil
-from functools import cache
 
 import numpy as np
 import pytest
-from membrane.authenticator import Membrane
 
 from membrane import session, tasks
 from membrane.__main__ import run
 from membrane.console import View
-from membrane.errors import Disagreement, LockedOut, NotTheOwner, StoreDamaged
+from membrane.errors import (
+    Disagreement,
+    LockedOut,
+    NameTaken,
+    NotTheOwner,
+    StoreDamaged,
+    UnknownName,
+    UsageError,
+)
+from membrane.login.membrane import Membrane
 from membrane.settings import Settings
 from membrane.tasks import Tasks
+from membrane.voice.scoring import similarity
 
 DAY = "2999-12-31"
 
 
 @pytest.fixture(scope="module")
-def phrases(engines, utterance_of):
-    """Return somebody's phrase as it is examined for an enrolment, once."""
-
-    @cache
-    def examine(person, number=0, purpose="enrol"):
-        return engines.examine(utterance_of(person, purpose, number), enrolling=True)
-
-    return examine
-
-
-@pytest.fixture(scope="module")
-def known(engines, phrases, tmp_path_factory):
+def known(phrases, tmp_path_factory):
     """Return the folder of a database of ada, who was enrolled by two phrases."""
     database = tmp_path_factory.mktemp("known") / "voiceprints.joblib"
-    membrane = Membrane(Settings(database=database))
-    membrane.encoder, membrane.recognizer = engines.encoder, engines.recognizer
+    membrane = Membrane(Settings(database=database), processes=0)
     membrane.enroll("ada", [phrases("ada", 0), phrases("ada", 1)])
     return database.parent
 
 
 @pytest.fixture
-def membrane(engines, known, tmp_path):
+def membrane(known, tmp_path):
     """Return a Membrane that knows ada."""
     folder = shutil.copytree(known, tmp_path / "known")
-    membrane = Membrane(Settings(database=folder / "voiceprints.joblib"))
-    membrane.encoder, membrane.recognizer = engines.encoder, engines.recognizer
-    return membrane
+    return Membrane(Settings(database=folder / "voiceprints.joblib"), processes=0)
 
 
 @pytest.fixture
@@ -70,7 +64,121 @@ def told(membrane):
     return [(one["event"], one["who"]) for one in membrane.guard.log.entries()]
 
 
-# ---- Who is new
+# ---- Who is enrolled
+
+
+def test_somebody_enrolled_is_stored_with_all_that_is_known_of_each_phrase(
+    empty, three_phrases, recording
+):
+    enrolment = empty.enroll("Ada", three_phrases("ada"))
+    stored = empty.store.get("ada")
+    assert (stored.name, stored.encoder, stored.passphrase) == ("Ada", Settings.encoder, "")
+    assert len(stored.id) == 32
+    assert len(stored.utterances) == 3
+    first = stored.utterances[0]
+    assert first.source == str(recording("ada", "enrol", 0))
+    assert first.source_rate == 16_000
+    assert first.quality.speech_s > 1.5
+    assert enrolment.also_known_as == ""
+    np.testing.assert_array_equal(enrolment.voiceprint.vector, stored.vector)
+
+
+def test_a_voiceprint_by_resemblyzer_is_the_mean_of_the_partials_of_all_phrases(
+    tmp_path, utterance_of
+):
+    membrane = Membrane(Settings(encoder="resemblyzer", database=tmp_path / "voiceprints.joblib"))
+    said = [utterance_of("ada", "enrol", number) for number in range(3)]
+    phrases = [membrane.examine(one, enrolling=True) for one in said]
+    voiceprint = membrane.enroll("ada", phrases).voiceprint
+    mean = np.concatenate([phrase.embedding.partials for phrase in phrases]).mean(axis=0)
+    np.testing.assert_allclose(voiceprint.vector, mean / np.linalg.norm(mean), atol=1e-6)
+
+
+def test_consent_is_dated_now(empty, three_phrases):
+    voiceprint = empty.enroll("ada", three_phrases("ada")).voiceprint
+    assert voiceprint.consent_at[:13] == voiceprint.created_at[:13]
+
+
+def test_a_name_is_taken_whatever_its_case(empty, three_phrases):
+    assert empty.check_name_is_free(" Ada ") == "Ada"
+    empty.enroll("Ada", three_phrases("ada"))
+    with pytest.raises(NameTaken, match="is enrolled already"):
+        empty.enroll("ADA", three_phrases("boris"))
+    with pytest.raises(NameTaken, match="--replace"):
+        empty.check_name_is_free("ada")
+    ada = three_phrases("ada")[0].embedding.vector
+    assert similarity(empty.store.get("ada").vector, ada) > 0.9
+
+
+def test_somebody_may_be_replaced_and_nobody_else_is(empty, three_phrases):
+    empty.enroll("ada", three_phrases("ada"))
+    empty.enroll("clara", three_phrases("clara"))
+    empty.enroll("ada", three_phrases("boris"), replace_existing=True)
+    boris = three_phrases("boris")[0].embedding.vector
+    assert similarity(empty.store.get("ada").vector, boris) > 0.9
+    assert similarity(empty.store.get("clara").vector, boris) < 0.7
+    empty.enroll("new", three_phrases("edgar"), replace_existing=True)
+    assert len(empty.store.gallery()) == 3
+
+
+def test_one_phrase_is_enough(empty, phrases, utterance_of):
+    empty.enroll("edgar", [phrases("edgar")])
+    assert empty.verify("edgar", utterance_of("edgar", "login")).accepted
+
+
+def test_nobody_is_enrolled_without_a_phrase(empty):
+    with pytest.raises(UsageError, match="without a recording"):
+        empty.enroll("ada", [])
+
+
+@pytest.mark.parametrize("place", [0, 1, 2, 3])
+def test_another_speaker_among_the_phrases_is_refused_by_file(
+    empty, three_phrases, phrases, recording, place
+):
+    given = three_phrases("ada")
+    given.insert(place, phrases("boris"))
+    assert empty.find_outlier(given) == place
+    with pytest.raises(Disagreement, match="does not sound like the other phrases") as refused:
+        empty.enroll("ada", given)
+    assert str(recording("boris", "enrol")) in str(refused.value)
+    assert empty.store.get("ada") is None
+
+
+def test_two_people_in_two_phrases_are_refused(empty, phrases):
+    with pytest.raises(Disagreement):
+        empty.enroll("ada", [phrases("ada"), phrases("edgar")])
+
+
+@pytest.mark.parametrize("person", ["ada", "boris", "clara", "edgar", "farid"])
+def test_phrases_of_one_person_agree(empty, three_phrases, person):
+    assert empty.find_outlier(three_phrases(person)) is None
+    assert empty.find_outlier(three_phrases(person)[:1]) is None
+
+
+def test_a_voice_that_is_enrolled_under_another_name_is_warned_of(empty, three_phrases):
+    empty.enroll("boris", three_phrases("boris"))
+    empty.enroll("ada", three_phrases("ada"))
+    assert empty.enroll("alias", three_phrases("ada")[:2]).also_known_as == "ada"
+    assert empty.enroll("clara", three_phrases("clara")).also_known_as == ""
+
+
+def test_phrases_can_be_added_later(empty, phrases, three_phrases):
+    empty.enroll("ada", three_phrases("ada")[:1], passphrase="one two three")
+    enrolment = empty.add_phrases("ADA", three_phrases("ada")[1:])
+    assert enrolment.also_known_as == ""
+    stored = empty.store.get("ada")
+    assert len(stored.utterances) == 3
+    assert stored.passphrase == "one two three"
+    together = empty.enroll("other", three_phrases("ada")).voiceprint
+    np.testing.assert_allclose(stored.vector, together.vector, atol=1e-6)
+
+
+def test_nothing_is_added_to_somebody_unknown(empty, phrases):
+    with pytest.raises(UnknownName):
+        empty.add_phrases("ada", [phrases("ada")])
+
+
+# ---- What is kept of it
 
 
 def test_somebody_enrolled_is_written_down_as_a_number(membrane, phrases):

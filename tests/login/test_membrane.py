@@ -1,23 +1,17 @@
 import json
 import shutil
 from dataclasses import fields
-from functools import cache
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from membrane.audio.utterance import SAMPLE_RATE, Utterance
-from membrane.authenticator import NOBODY, Membrane
-from membrane.errors import (
-    Disagreement,
-    InvalidName,
-    NameTaken,
-    PoorQuality,
-    UnknownName,
-    UsageError,
-)
+from membrane.errors import InvalidName, PoorQuality, UsageError
+from membrane.login.membrane import NOBODY, Membrane
 from membrane.settings import Settings
-from membrane.voice.scoring import cosine_to_distance, similarity
+from membrane.voice.encoder import load_encoder
+from membrane.voice.scoring import cosine_to_distance
 from tests.conftest import UNGUARDED
 
 PASSPHRASES = {
@@ -26,48 +20,24 @@ PASSPHRASES = {
 }
 
 
-@pytest.fixture(scope="module")
-def examined(engines, utterance_of):
-    """Return a recording as it is examined for an enrolment, once."""
-
-    @cache
-    def examine(person, purpose="enrol", number=0):
-        return engines.examine(utterance_of(person, purpose, number), enrolling=True)
-
-    return examine
+def membrane_with(**settings):
+    return Membrane(Settings(**{**UNGUARDED, **settings}), processes=0)
 
 
 @pytest.fixture(scope="module")
-def three_phrases(examined):
-    return lambda person: [examined(person, "enrol", number) for number in range(3)]
-
-
-def membrane_with(engines, **settings):
-    membrane = Membrane(Settings(**{**UNGUARDED, **settings}))
-    membrane.encoder, membrane.recognizer = engines.encoder, engines.recognizer
-    return membrane
-
-
-@pytest.fixture
-def membrane(engines, tmp_path):
-    """Return a Membrane that knows nobody."""
-    return membrane_with(engines, database=tmp_path / "voiceprints.joblib")
-
-
-@pytest.fixture(scope="module")
-def known(engines, three_phrases, tmp_path_factory):
+def known(three_phrases, tmp_path_factory):
     """Return the database of ada and clara, who have passphrases, and boris, who has none."""
     database = tmp_path_factory.mktemp("known") / "voiceprints.joblib"
-    membrane = membrane_with(engines, database=database)
+    membrane = membrane_with(database=database)
     for person in ("ada", "boris", "clara"):
         membrane.enroll(person, three_phrases(person), passphrase=PASSPHRASES.get(person, ""))
     return database
 
 
 @pytest.fixture
-def knowing(engines, known):
+def knowing(known):
     """Return a Membrane that knows ada, boris and clara: ``knowing(metric="euclidean")``."""
-    return lambda **settings: membrane_with(engines, database=known, **settings)
+    return lambda **settings: membrane_with(database=known, **settings)
 
 
 @pytest.fixture
@@ -80,140 +50,19 @@ def nearly_silent(seconds=3):
     return Utterance(hiss.astype(np.float32), source="hiss.wav")
 
 
-# ---- Enrolment
-
-
-def test_somebody_enrolled_is_stored_with_all_that_is_known_of_each_phrase(
-    membrane, three_phrases, recording
-):
-    enrolment = membrane.enroll("Ada", three_phrases("ada"))
-    stored = membrane.store.get("ada")
-    assert (stored.name, stored.encoder, stored.passphrase) == ("Ada", Settings.encoder, "")
-    assert len(stored.id) == 32
-    assert len(stored.utterances) == 3
-    first = stored.utterances[0]
-    assert first.source == str(recording("ada", "enrol", 0))
-    assert first.source_rate == 16_000
-    assert first.quality.speech_s > 1.5
-    assert enrolment.also_known_as == ""
-    np.testing.assert_array_equal(enrolment.voiceprint.vector, stored.vector)
-
-
-def test_a_voiceprint_by_resemblyzer_is_the_mean_of_the_partials_of_all_phrases(
-    tmp_path, utterance_of
-):
-    membrane = Membrane(Settings(encoder="resemblyzer", database=tmp_path / "voiceprints.joblib"))
-    said = [utterance_of("ada", "enrol", number) for number in range(3)]
-    phrases = [membrane.examine(one, enrolling=True) for one in said]
-    voiceprint = membrane.enroll("ada", phrases).voiceprint
-    mean = np.concatenate([phrase.embedding.partials for phrase in phrases]).mean(axis=0)
-    np.testing.assert_allclose(voiceprint.vector, mean / np.linalg.norm(mean), atol=1e-6)
-
-
-def test_consent_is_dated_now(membrane, three_phrases):
-    voiceprint = membrane.enroll("ada", three_phrases("ada")).voiceprint
-    assert voiceprint.consent_at[:13] == voiceprint.created_at[:13]
-
-
-def test_a_name_is_taken_whatever_its_case(membrane, three_phrases):
-    assert membrane.check_name_is_free(" Ada ") == "Ada"
-    membrane.enroll("Ada", three_phrases("ada"))
-    with pytest.raises(NameTaken, match="is enrolled already"):
-        membrane.enroll("ADA", three_phrases("boris"))
-    with pytest.raises(NameTaken, match="--replace"):
-        membrane.check_name_is_free("ada")
-    ada = three_phrases("ada")[0].embedding.vector
-    assert similarity(membrane.store.get("ada").vector, ada) > 0.9
+# ---- Verification
 
 
 @pytest.mark.parametrize("name", ["", " ", "a/b", "a\nb", "x" * 65])
-def test_a_name_that_nobody_may_have_is_refused(membrane, three_phrases, name):
+def test_a_name_that_nobody_may_have_is_refused(empty, three_phrases, name):
     for refuse in (
-        membrane.check_name_is_free,
-        lambda name: membrane.enroll(name, three_phrases("ada")),
-        lambda name: membrane.verify(name, nearly_silent()),
+        empty.check_name_is_free,
+        lambda name: empty.enroll(name, three_phrases("ada")),
+        lambda name: empty.verify(name, nearly_silent()),
     ):
         with pytest.raises(InvalidName):
             refuse(name)
-    assert not membrane.store.path.exists()
-
-
-def test_somebody_may_be_replaced_and_nobody_else_is(membrane, three_phrases):
-    membrane.enroll("ada", three_phrases("ada"))
-    membrane.enroll("clara", three_phrases("clara"))
-    membrane.enroll("ada", three_phrases("boris"), replace_existing=True)
-    boris = three_phrases("boris")[0].embedding.vector
-    assert similarity(membrane.store.get("ada").vector, boris) > 0.9
-    assert similarity(membrane.store.get("clara").vector, boris) < 0.7
-    membrane.enroll("new", three_phrases("edgar"), replace_existing=True)
-    assert len(membrane.store.gallery()) == 3
-
-
-def test_one_phrase_is_enough(membrane, examined, utterance_of):
-    membrane.enroll("edgar", [examined("edgar")])
-    assert membrane.verify("edgar", utterance_of("edgar", "login")).accepted
-
-
-def test_nobody_is_enrolled_without_a_phrase(membrane):
-    with pytest.raises(UsageError, match="without a recording"):
-        membrane.enroll("ada", [])
-
-
-@pytest.mark.parametrize("place", [0, 1, 2, 3])
-def test_another_speaker_among_the_phrases_is_refused_by_file(
-    membrane, three_phrases, examined, recording, place
-):
-    phrases = three_phrases("ada")
-    phrases.insert(place, examined("boris"))
-    assert membrane.find_outlier(phrases) == place
-    with pytest.raises(Disagreement, match="does not sound like the other phrases") as refused:
-        membrane.enroll("ada", phrases)
-    assert str(recording("boris", "enrol")) in str(refused.value)
-    assert membrane.store.get("ada") is None
-
-
-def test_two_people_in_two_phrases_are_refused(membrane, examined):
-    with pytest.raises(Disagreement):
-        membrane.enroll("ada", [examined("ada"), examined("edgar")])
-
-
-@pytest.mark.parametrize("person", ["ada", "boris", "clara", "edgar", "farid"])
-def test_phrases_of_one_person_agree(membrane, three_phrases, person):
-    assert membrane.find_outlier(three_phrases(person)) is None
-    assert membrane.find_outlier(three_phrases(person)[:1]) is None
-
-
-def test_a_voice_that_is_enrolled_under_another_name_is_warned_of(membrane, three_phrases):
-    membrane.enroll("boris", three_phrases("boris"))
-    membrane.enroll("ada", three_phrases("ada"))
-    assert membrane.enroll("alias", three_phrases("ada")[:2]).also_known_as == "ada"
-    assert membrane.enroll("clara", three_phrases("clara")).also_known_as == ""
-
-
-def test_phrases_can_be_added_later(membrane, examined, three_phrases):
-    membrane.enroll("ada", three_phrases("ada")[:1], passphrase="one two three")
-    enrolment = membrane.add_phrases("ADA", three_phrases("ada")[1:])
-    assert enrolment.also_known_as == ""
-    stored = membrane.store.get("ada")
-    assert len(stored.utterances) == 3
-    assert stored.passphrase == "one two three"
-    together = membrane.enroll("other", three_phrases("ada")).voiceprint
-    np.testing.assert_allclose(stored.vector, together.vector, atol=1e-6)
-
-
-def test_phrases_of_somebody_else_are_not_added(membrane, examined, three_phrases):
-    membrane.enroll("ada", three_phrases("ada"))
-    with pytest.raises(Disagreement, match="does not sound like ada"):
-        membrane.add_phrases("ada", [examined("ada", "login"), examined("boris")])
-    assert len(membrane.store.get("ada").utterances) == 3
-
-
-def test_nothing_is_added_to_somebody_unknown(membrane, examined):
-    with pytest.raises(UnknownName):
-        membrane.add_phrases("ada", [examined("ada")])
-
-
-# ---- Verification
+    assert not empty.store.path.exists()
 
 
 @pytest.mark.parametrize("person", ["ada", "boris", "clara"])
@@ -310,12 +159,12 @@ def shape_of(plain):
     return type(plain).__name__
 
 
-def test_a_refusal_does_not_tell_how_a_name_is_stored(membrane, three_phrases, utterance_of):
-    membrane.enroll("Boris", three_phrases("boris"))
-    refused = membrane.verify("BORIS", utterance_of("edgar", "login"))
+def test_a_refusal_does_not_tell_how_a_name_is_stored(empty, three_phrases, utterance_of):
+    empty.enroll("Boris", three_phrases("boris"))
+    refused = empty.verify("BORIS", utterance_of("edgar", "login"))
     assert refused.claimed == "BORIS"
     assert "BORIS's" in refused.reason
-    assert membrane.verify("BORIS", utterance_of("boris", "login")).person == "Boris"
+    assert empty.verify("BORIS", utterance_of("boris", "login")).person == "Boris"
 
 
 def test_an_unknown_name_is_nobody_however_often_it_is_asked_for(knowing, utterance_of):
@@ -332,10 +181,10 @@ def test_an_unknown_name_lets_nobody_in(knowing, utterance_of, name):
         assert not membrane.verify(name, utterance_of(person, "login")).accepted
 
 
-def test_somebody_is_verified_in_an_empty_database_as_nobody(membrane, utterance_of):
-    decision = membrane.verify("ada", utterance_of("ada", "login"))
+def test_somebody_is_verified_in_an_empty_database_as_nobody(empty, utterance_of):
+    decision = empty.verify("ada", utterance_of("ada", "login"))
     assert not decision.accepted
-    assert not membrane.store.path.exists()
+    assert not empty.store.path.exists()
 
 
 @pytest.mark.parametrize("name", ["ada", "boris", "zoe"])
@@ -399,19 +248,19 @@ def test_what_is_nobodys_passphrase_finds_nobody(knowing, utterance_of):
     assert decision.voice is None
 
 
-def test_somebody_elses_passphrase_does_not_let_in(engines, membrane, three_phrases, utterance_of):
-    membrane.enroll("boris", three_phrases("boris"), passphrase=PASSPHRASES["clara"])
-    decision = membrane.verify_anyone(utterance_of("clara", "passphrase1"))
+def test_somebody_elses_passphrase_does_not_let_in(empty, three_phrases, utterance_of):
+    empty.enroll("boris", three_phrases("boris"), passphrase=PASSPHRASES["clara"])
+    decision = empty.verify_anyone(utterance_of("clara", "passphrase1"))
     assert not decision.accepted
     assert decision.claimed == "boris"
     assert not decision.voice.accepted
 
 
 def test_whose_passphrase_was_said_is_not_told_to_another_voice(
-    engines, three_phrases, utterance_of, tmp_path
+    three_phrases, utterance_of, tmp_path
 ):
     hiding = {"scores": "hide", "lockout": "on", "log": "on"}
-    membrane = membrane_with(engines, database=tmp_path / "voiceprints.joblib", **hiding)
+    membrane = membrane_with(database=tmp_path / "voiceprints.joblib", **hiding)
     membrane.enroll("boris", three_phrases("boris"), passphrase=PASSPHRASES["clara"])
     waiting = membrane.guard.attempts
     told = [membrane.verify_anyone(utterance_of("clara", "passphrase1"))]
@@ -431,16 +280,16 @@ def test_whose_passphrase_was_said_is_not_told_to_another_voice(
     assert wrong_voice["who"] == locked["who"] == membrane.store.get("boris").id != nobody["who"]
 
 
-def test_of_two_people_with_one_passphrase_the_voice_decides(membrane, three_phrases, utterance_of):
+def test_of_two_people_with_one_passphrase_the_voice_decides(empty, three_phrases, utterance_of):
     for person in ("boris", "clara"):
-        membrane.enroll(person, three_phrases(person), passphrase=PASSPHRASES["clara"])
-    assert membrane.verify_anyone(utterance_of("clara", "passphrase1")).person == "clara"
+        empty.enroll(person, three_phrases(person), passphrase=PASSPHRASES["clara"])
+    assert empty.verify_anyone(utterance_of("clara", "passphrase1")).person == "clara"
 
 
-def test_where_nobody_has_a_passphrase_that_is_said(membrane, three_phrases, utterance_of):
-    membrane.enroll("boris", three_phrases("boris"))
+def test_where_nobody_has_a_passphrase_that_is_said(empty, three_phrases, utterance_of):
+    empty.enroll("boris", three_phrases("boris"))
     with pytest.raises(UsageError, match="nobody has a passphrase"):
-        membrane.verify_anyone(utterance_of("boris", "login"))
+        empty.verify_anyone(utterance_of("boris", "login"))
 
 
 # ---- Identification
@@ -474,8 +323,8 @@ def test_as_many_are_named_as_asked_for(knowing, utterance_of, top_n, named):
     assert decision.candidates[0].name == "ada"
 
 
-def test_where_nobody_is_enrolled_nobody_is_identified(membrane, utterance_of):
-    decision = membrane.identify(utterance_of("ada", "login"))
+def test_where_nobody_is_enrolled_nobody_is_identified(empty, utterance_of):
+    decision = empty.identify(utterance_of("ada", "login"))
     assert not decision.accepted
     assert decision.reason == "Nobody is enrolled yet."
     assert (decision.candidates, decision.voice) == ((), None)
@@ -484,54 +333,81 @@ def test_where_nobody_is_enrolled_nobody_is_identified(membrane, utterance_of):
 # ---- Comparison
 
 
-def test_two_recordings_of_one_person_sound_alike(membrane, utterance_of):
+def test_two_recordings_of_one_person_sound_alike(empty, utterance_of):
     one, other = utterance_of("farid", "login", 0), utterance_of("farid", "login", 1)
-    decision = membrane.compare(one, other)
+    decision = empty.compare(one, other)
     assert decision.accepted
     assert decision.reason == "They sound like one person."
     assert decision.source == f"{one.source} {other.source}"
-    assert membrane.compare(other, one).voice.similarity == pytest.approx(
+    assert empty.compare(other, one).voice.similarity == pytest.approx(
         decision.voice.similarity, abs=1e-6
     )
-    assert not membrane.store.path.exists()
+    assert not empty.store.path.exists()
 
 
-def test_two_people_do_not(membrane, utterance_of):
-    decision = membrane.compare(utterance_of("farid", "login"), utterance_of("ada", "login"))
+def test_two_people_do_not(empty, utterance_of):
+    decision = empty.compare(utterance_of("farid", "login"), utterance_of("ada", "login"))
     assert not decision.accepted
     assert decision.reason == "They sound like two people."
 
 
-def test_each_recording_of_a_comparison_must_be_good_enough(membrane, utterance_of):
+def test_each_recording_of_a_comparison_must_be_good_enough(empty, utterance_of):
     for pair in ((0, 1), (1, 0)):
         both = (utterance_of("farid", "login"), nearly_silent())
         with pytest.raises(PoorQuality, match=r"hiss\.wav"):
-            membrane.compare(*(both[place] for place in pair))
+            empty.compare(*(both[place] for place in pair))
 
 
 # ---- All of them
 
 
-def test_every_decision_is_plain_json(knowing, membrane, utterance_of):
+def test_every_decision_is_plain_json(knowing, empty, utterance_of):
     login = utterance_of("ada", "login")
     for decision in (
         knowing().verify("ada", login),
         knowing().verify("zoe", login, expected="1 2 3 4 5 6"),
         knowing().verify_anyone(utterance_of("ada", "passphrase1")),
         knowing().identify(login),
-        membrane.identify(login),
-        membrane.compare(login, login),
+        empty.identify(login),
+        empty.compare(login, login),
     ):
         plain = decision.as_json()
         assert json.loads(json.dumps(plain, allow_nan=False)) == plain
 
 
-def test_a_decision_changes_nothing_in_the_database(engines, known, tmp_path, utterance_of):
+def test_a_decision_changes_nothing_in_the_database(known, tmp_path, utterance_of):
     database = tmp_path / "voiceprints.joblib"
     shutil.copy(known, database)
     before = database.read_bytes()
-    membrane = membrane_with(engines, database=database)
+    membrane = membrane_with(database=database)
     membrane.verify("ada", utterance_of("boris", "login"))
     membrane.identify(utterance_of("boris", "login"))
     assert database.read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["voiceprints.joblib"]
+
+
+@pytest.mark.parametrize("encoder", ["resemblyzer", "membrane"])
+def test_engines_can_be_loaded_beforehand(encoder):
+    load_encoder.cache_clear()
+    membrane = Membrane(Settings(encoder=encoder), processes=0)
+    membrane.preload()
+    assert "recognizer" in vars(membrane.words)
+    assert "session" in vars(membrane.voice.encoder)
+
+
+def test_the_voice_of_another_encoder_is_loaded_instead_where_it_is_needed(empty):
+    heard = []
+    empty.preload(SimpleNamespace(embed=heard.append))
+    assert len(heard) == 1
+
+
+def test_a_transcript_has_the_words_that_were_said(empty, utterance_of):
+    heard = empty.transcribe(utterance_of("clara", "passphrase1")).split()
+    said = ["the", "river", "runs", "quietly", "past", "old", "mill"]
+    assert len(set(heard) & set(said)) >= 3
+
+
+def test_settings_come_from_the_environment_unless_given(monkeypatch):
+    monkeypatch.setenv("MEMBRANE_SECURITY", "strict")
+    assert Membrane().settings.strict
+    assert not Membrane(Settings()).settings.strict

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from membrane import models
-from membrane.authenticator import Membrane
 from membrane.errors import Disagreement, EncoderMismatch, UnknownName, UsageError
-from membrane.evidence import Examiner
+from membrane.login.examine import Examiner
+from membrane.login.membrane import Membrane
+from membrane.login.voices import Voices
 from membrane.settings import Settings
 from membrane.voice.encoder import ENCODERS
 from membrane.voice.judge import Judge
@@ -30,25 +31,23 @@ def both(tmp_path_factory):
 
 
 @pytest.fixture
-def by(engines, unguarded, tmp_path):
+def by(unguarded, tmp_path):
     """Return a Membrane of an encoder, all with one database: ``by("turned")``."""
 
     def make(encoder="resemblyzer", **settings):
         database = tmp_path / "voiceprints.joblib"
         options = {**unguarded, **settings}
-        membrane = Membrane(Settings(database=database, encoder=encoder, **options))
-        membrane.recognizer = engines.recognizer
-        if encoder == engines.encoder.name:
-            membrane.encoder = engines.encoder
-        return membrane
+        return Membrane(Settings(database=database, encoder=encoder, **options), processes=0)
 
     return make
 
 
 @pytest.fixture(scope="module")
-def phrases(both, utterance_of):
+def phrases_by(both, utterance_of):
     """Return somebody's three phrases as an encoder heard them, once."""
-    examiners = {name: Examiner(Settings(encoder=name)) for name in ("resemblyzer", TURNED)}
+    examiners = {
+        name: Examiner(Voices(Settings(encoder=name)).own) for name in ("resemblyzer", TURNED)
+    }
 
     @cache
     def examine(person, encoder):
@@ -59,9 +58,9 @@ def phrases(both, utterance_of):
 
 
 @pytest.fixture
-def enrol(by, phrases):
+def enrol(by, phrases_by):
     def enrol(person, encoder="resemblyzer", *, name=None, **options):
-        return by(encoder).enroll(name or person, phrases(person, encoder), **options)
+        return by(encoder).enroll(name or person, phrases_by(person, encoder), **options)
 
     return enrol
 
@@ -173,8 +172,9 @@ def test_an_unknown_name_is_judged_by_the_encoder_of_somebody_enrolled(
 def test_unknown_names_are_judged_by_either_encoder_that_somebody_was_enrolled_with(by, mixed):
     names = [f"nobody {number}" for number in range(40)]
     for encoder in ("resemblyzer", TURNED):
-        served = {by(encoder).serving(name).encoder.name for name in names}
-        assert served == {"resemblyzer", TURNED}
+        membrane = by(encoder)
+        judging = {membrane.voices.of_claim(membrane.claim(name)).name for name in names}
+        assert judging == {"resemblyzer", TURNED}
 
 
 def test_where_nobody_is_enrolled_the_default_encoder_judges(by, utterance_of):
@@ -320,7 +320,7 @@ def test_an_encoder_that_is_not_here_is_refused_with_the_way_to_migrate(by, enro
         lambda: membrane.verify("ada", login),
         lambda: membrane.explain("ada", login),
         lambda: membrane.identify(login),
-        lambda: membrane.serving("ada"),
+        lambda: membrane.voices.of_claim(membrane.claim("ada")),
         lambda: membrane.reencode("ada", [login]),
         lambda: membrane.add_phrases("ada", [membrane.examine(login)]),
     ):
