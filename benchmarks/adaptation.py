@@ -28,7 +28,10 @@ import numpy as np
 
 from benchmarks.honest_users import strings_of
 from benchmarks.phrases import SPEAKERS, SPEECH, heldback, interval
-from membrane.adaptation import (
+from membrane.audio.files import read_utterance
+from membrane.audio.utterance import SAMPLE_RATE, Utterance
+from membrane.errors import PoorQuality
+from membrane.login.adapt import (
     AGEING,
     MOST_ADAPTED,
     Login,
@@ -36,11 +39,8 @@ from membrane.adaptation import (
     may_adapt,
     without_adaptation,
 )
-from membrane.audio.files import read_utterance
-from membrane.audio.utterance import SAMPLE_RATE, Utterance
-from membrane.decision import Decision
-from membrane.errors import PoorQuality
 from membrane.login.compare import Compared
+from membrane.login.decision import Decision
 from membrane.login.examine import Examined, Examiner
 from membrane.login.voices import Voices
 from membrane.phrase.recognizer import PhraseMatch

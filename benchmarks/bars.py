@@ -36,7 +36,7 @@ from membrane.errors import MembraneError
 from membrane.evaluation.conditions import Condition
 from membrane.evaluation.metrics import ScoredTrials
 from membrane.evaluation.voices import cache_folder
-from membrane.models import registry
+from membrane.models.registry import registry
 from membrane.voice.encoder import ENCODERS, load_encoder
 
 TABLE = Path(__file__).with_name("BARS.md")

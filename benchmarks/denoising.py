@@ -53,9 +53,9 @@ from benchmarks.accuracy.verdicts import ratio_shown
 from membrane.errors import MembraneError
 from membrane.evaluation.claims import RIGHT, Claim, claims_about
 from membrane.evaluation.conditions import Condition
+from membrane.evaluation.corpora.transcripts import Said, digit_strings
 from membrane.evaluation.intervals import clopper_pearson
 from membrane.evaluation.parallel import as_they_finish
-from membrane.evaluation.transcripts import Said, digit_strings
 from membrane.evaluation.trials import enrol_and_probe
 from membrane.phrase.matching import DIGIT_WORDS
 from membrane.settings import Settings

@@ -51,21 +51,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from membrane import console, errors, models, protection
+from membrane import errors
 from membrane.audio import files, fingerprint, preparation, quality, utterance
-from membrane.evaluation import labels, recordings, transcripts, trials
-from membrane.record import decision_log, lines
+from membrane.evaluation import trials
+from membrane.evaluation.corpora import labels, recordings, transcripts
+from membrane.login import protect as protection
+from membrane.models import registry as models
+from membrane.protection import keys
 from membrane.settings import load_settings
-from membrane.store import (
-    columns,
-    database_file,
-    guarded_bytes,
-    keys,
-    sqlite_login_state,
-    voiceprint,
-)
+from membrane.store import columns, database_file, guarded_bytes, sqlite_login_state, voiceprint
 from membrane.store.joblib_store import JoblibStore
+from membrane.store.log import decision_log, lines
 from membrane.store.unpickling import load_plain
+from membrane.terminal import console
 from membrane.training import recipe
 from membrane.voice import calibration, normalisation
 

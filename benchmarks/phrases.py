@@ -31,8 +31,8 @@ from joblib import Parallel, delayed
 from membrane.audio.utterance import SAMPLE_RATE, Samples
 from membrane.evaluation.intervals import clopper_pearson
 from membrane.phrase.matching import DIGIT_WORDS, is_digits, normalise
-from membrane.phrase.pocketsphinx import PocketSphinxRecognizer, pronunciations
 from membrane.phrase.prompts import prompt_words
+from membrane.phrase.recognizers.pocketsphinx import PocketSphinxRecognizer, pronunciations
 
 SPEECH = Path(__file__).resolve().parents[2] / "shared" / "speech"
 SPEAKERS = {"choose": ("jackson", "nicolas", "yweweler"), "report": ("george", "lucas", "theo")}

@@ -38,7 +38,6 @@ import numpy as np
 from benchmarks.accuracy.corpora import CORPORA
 from benchmarks.accuracy.systems import Corpus
 from benchmarks.gallery import milliseconds, unit_vectors
-from membrane import protection
 from membrane.errors import WrongKey
 from membrane.evaluation.intervals import clopper_pearson
 from membrane.evaluation.metrics import (
@@ -51,12 +50,13 @@ from membrane.evaluation.metrics import (
 )
 from membrane.evaluation.scoring import Comparisons, Voices, compare, score
 from membrane.evaluation.voices import Heard, Job, VoiceCache, hear
+from membrane.login import protect as protection
+from membrane.protection import keys
+from membrane.protection.keys import new_key
+from membrane.protection.sealing import Seal
 from membrane.settings import Settings
-from membrane.store import keys
 from membrane.store.columns import Columns
 from membrane.store.joblib_store import JoblibStore
-from membrane.store.keys import new_key
-from membrane.store.sealing import Seal
 from membrane.store.voiceprint import EnrolledUtterance, RecordedQuality, Voiceprint
 from membrane.voice.encoder import Embedding
 from membrane.voice.judge import Judge

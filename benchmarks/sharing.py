@@ -39,7 +39,7 @@ from membrane.audio.files import read_utterance
 from membrane.audio.utterance import SAMPLE_RATE, Utterance
 from membrane.errors import MembraneError
 from membrane.login.membrane import Membrane
-from membrane.phrase.workers import WordProcesses
+from membrane.phrase.recognizers.word_processes import WordProcesses
 from membrane.settings import EVALUATING, Settings
 
 SPEAKER, PERSON = "jackson", "ada"

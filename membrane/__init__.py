@@ -43,7 +43,7 @@ from membrane.errors import (
 
 if TYPE_CHECKING:
     from membrane.audio.utterance import Utterance
-    from membrane.decision import Decision
+    from membrane.login.decision import Decision
     from membrane.login.membrane import Membrane
 
 __version__ = "0.1.0"
@@ -84,7 +84,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Decision": "membrane.decision",
+    "Decision": "membrane.login.decision",
     "Membrane": "membrane.login.membrane",
     "Utterance": "membrane.audio.utterance",
 }

@@ -122,7 +122,7 @@ def _explain_unforeseen(error: BaseException) -> tuple[str, int]:
 
 def _failed(message: str, code: int) -> int:
     """Show why a command ends and return its exit code, even if nobody can be told."""
-    from membrane.console import View
+    from membrane.terminal.console import View
 
     try:
         if message:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from membrane import __version__
-from membrane.console import View, at_terminal
 from membrane.errors import StoreDamaged, UsageError
 from membrane.evaluation import commands as evaluation
-from membrane.options import (
+from membrane.terminal.console import View, at_terminal
+from membrane.terminal.options import (
     Adapt,
     AsJson,
     Database,
@@ -40,7 +40,7 @@ from membrane.training import commands as training
 
 if TYPE_CHECKING:
     from membrane.login.membrane import Membrane
-    from membrane.tasks import Tasks
+    from membrane.terminal.tasks import Tasks
 
 app = typer.Typer(
     name="membrane",
@@ -69,7 +69,7 @@ def _membrane(*, denoise: bool | None = None, explain: bool = False, **options: 
 
 
 def _tasks(membrane: Membrane, view: View, **sound: Any) -> Tasks:
-    from membrane.tasks import Tasks
+    from membrane.terminal.tasks import Tasks
 
     return Tasks(membrane, view, **sound)
 
@@ -108,7 +108,7 @@ def membrane(
         return
     if not at_terminal():
         raise UsageError("without a terminal a command is needed: see membrane --help")
-    from membrane.interactive import Interactive
+    from membrane.terminal.interactive import Interactive
 
     raise typer.Exit(Interactive(_membrane(), View()).run())
 
@@ -152,7 +152,7 @@ def enroll(
     if keep_until is not None:
         if reencode:
             raise UsageError("--keep-until does not go with --reencode: use it with --add")
-        from membrane.retention import parse_date
+        from membrane.login.retention import parse_date
 
         keep_until = parse_date(keep_until)
     name = _name(username, "--username")
@@ -398,7 +398,7 @@ def export(
     name: Annotated[str, typer.Argument(help="A person.")], database: Database = None
 ) -> None:
     """Show all that is stored of a person."""
-    from membrane.administration import exported
+    from membrane.login.administer import exported
 
     View(as_json=True).json(exported(_membrane(database=database), name))
 
@@ -429,7 +429,7 @@ def protect(
         raise UsageError("choose one of --rekey, --renew, --off and --status")
     membrane, view = _membrane(database=database), View(as_json=as_json)
     if status:
-        from membrane.protection import status as protection_of
+        from membrane.login.protect import status as protection_of
 
         view.protection(protection_of(membrane.store))
         return
@@ -491,7 +491,7 @@ def show_log(database: Database = None, as_json: AsJson = False) -> None:
 @log.command("verify")
 def verify_log(database: Database = None, as_json: AsJson = False) -> None:
     """Find lines removed, edited or cut off."""
-    from membrane.administration import checked_log
+    from membrane.login.administer import checked_log
 
     check = checked_log(_membrane(database=database))
     View(as_json=as_json).log_check(check)
@@ -502,7 +502,7 @@ def verify_log(database: Database = None, as_json: AsJson = False) -> None:
 @weights.command("list")
 def list_weights(as_json: AsJson = False) -> None:
     """Show which model files are here."""
-    from membrane.models import statuses
+    from membrane.models.registry import statuses
 
     View(as_json=as_json).models(statuses())
 
@@ -513,7 +513,7 @@ def fetch_weights(
     quiet: Quiet = False,
 ) -> None:
     """Fetch the model files of an engine."""
-    from membrane.fetching import fetch
+    from membrane.models.fetching import fetch
 
     view = View(quiet=quiet)
     with view.progress(f"Fetching {engine}") as progress:
@@ -525,7 +525,7 @@ def fetch_weights(
 @weights.command("verify")
 def verify_weights(as_json: AsJson = False) -> None:
     """Check size and hash of the model files here."""
-    from membrane.models import require_undamaged, statuses
+    from membrane.models.registry import require_undamaged, statuses
 
     found = statuses()
     View(as_json=as_json).models(found)

@@ -1,4 +1,4 @@
-"""Write tests/voice/reference_vectors.npz: what the Resemblyzer package makes of tests/recordings.
+"""Write tests/voice/encoders/reference_vectors.npz: what the Resemblyzer package makes of tests/recordings.
 
 Runs where requirements-reference.txt is installed, after the recordings have changed::
 
@@ -20,7 +20,7 @@ from resemblyzer import VoiceEncoder, preprocess_wav
 
 TESTS = Path(__file__).resolve().parents[1] / "tests"
 RECORDINGS = TESTS / "recordings"
-VECTORS = TESTS / "voice" / "reference_vectors.npz"
+VECTORS = TESTS / "voice" / "encoders" / "reference_vectors.npz"
 RATES = (8_000, 44_100)
 
 

@@ -155,7 +155,7 @@ def program(environment):
 @pytest.fixture
 def terminal(environment):
     """Run Membrane in a terminal: ``terminal("verify", columns=40)``; see `Terminal`."""
-    from tests.terminal import Terminal
+    from tests.pseudo_terminal import Terminal
 
     with ExitStack() as running:
 

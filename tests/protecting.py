@@ -19,10 +19,10 @@ from pathlib import Path
 import joblib  # noqa: F401 (or every child would import it)
 import numpy as np
 
-from membrane import protection
-from membrane.store import keys
+from membrane.login import protect as protection
+from membrane.protection import keys
+from membrane.protection.sealing import Seal, is_sealed
 from membrane.store.joblib_store import JoblibStore
-from membrane.store.sealing import Seal, is_sealed
 
 EVENTS = {"open", "os.rename", "os.remove", "os.link", "os.chmod", "os.truncate"}
 """What Python tells before it happens to a file."""

@@ -12,11 +12,11 @@ from functools import cache
 import numpy as np
 import tomli_w
 
-from membrane import models
+from membrane.models import registry as models
 from membrane.voice import calibration, normalisation, thresholds
 from membrane.voice.calibration import load_calibration
-from membrane.voice.dvector import DVectorEncoder
 from membrane.voice.encoder import ENCODERS, load_encoder
+from membrane.voice.encoders.resemblyzer import DVectorEncoder
 from membrane.voice.normalisation import Cohort, load_cohort, save_cohort
 
 NAME = "turned"

@@ -10,8 +10,8 @@ import pytest
 from rich.console import Console
 
 from membrane.__main__ import run
-from membrane.console import View
 from membrane.store.joblib_store import JoblibStore
+from membrane.terminal.console import View
 
 REFUSED = {
     "a path": "../../x",

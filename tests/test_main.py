@@ -10,7 +10,7 @@ import pytest
 from membrane import cli
 from membrane.__main__ import run
 from membrane.errors import ModelUnavailable
-from tests.terminal import CTRL_C
+from tests.pseudo_terminal import CTRL_C
 
 KILLED_BY_CTRL_C = -2
 """Python ends itself so if Ctrl-C came inside an `eval`; a shell shows both as 130."""

@@ -7,8 +7,8 @@ import pytest
 
 from membrane.__main__ import run
 from membrane.login.membrane import Membrane
+from membrane.protection import keys
 from membrane.settings import Settings
-from membrane.store import keys
 
 KEY, NEXT = "ab" * 32, "cd" * 32
 PROTECT = ("protect", "--key", "environment")

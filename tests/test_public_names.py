@@ -30,7 +30,7 @@ def test_the_public_names_are_these_and_no_others():
     [
         ("Membrane", "membrane.login.membrane"),
         ("Utterance", "membrane.audio.utterance"),
-        ("Decision", "membrane.decision"),
+        ("Decision", "membrane.login.decision"),
         ("PoorQuality", "membrane.errors"),
     ],
 )

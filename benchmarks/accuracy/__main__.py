@@ -32,7 +32,7 @@ from membrane.errors import EngineUnavailable, MembraneError
 from membrane.evaluation.parallel import as_they_finish
 from membrane.evaluation.voices import cache_folder
 from membrane.settings import Settings
-from membrane.tasks import require_writable
+from membrane.terminal.tasks import require_writable
 from membrane.voice.encoder import ENCODERS
 
 RESULTS = Path(__file__).with_name("RESULTS.md")

@@ -14,7 +14,7 @@ from membrane.audio.utterance import Samples
 SOURCES = (
     "benchmarks/accuracy/cepstral.py",
     "benchmarks/accuracy/mfcc.py",
-    "membrane/voice/mels.py",
+    "membrane/voice/frontends/mels.py",
 )
 """The files that decide the scores."""
 

@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks.accuracy.systems import Corpus
 from membrane.evaluation.codecs import CODECS, check_codec
 from membrane.evaluation.conditions import CLEAN, Condition
-from membrane.evaluation.recordings import Recording, find_recordings
+from membrane.evaluation.corpora.recordings import Recording, find_recordings
 from membrane.evaluation.trials import enrol_and_probe
 
 SPEECH = Path(__file__).resolve().parents[3] / "shared" / "speech"

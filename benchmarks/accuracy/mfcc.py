@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from membrane.audio.utterance import Samples
-from membrane.voice.mels import mel_spectrogram
+from membrane.voice.frontends.mels import mel_spectrogram
 
 Floats = npt.NDArray[np.float64]
 

@@ -13,7 +13,7 @@ from membrane.audio.quality import find_problem
 from membrane.errors import MembraneError
 from membrane.evaluation.scoring import Voices, compare
 from membrane.evaluation.voices import Heard, Job, VoiceCache, hear
-from membrane.models import path_of
+from membrane.models.registry import path_of
 from membrane.settings import Settings
 from membrane.voice.judge import Judge
 

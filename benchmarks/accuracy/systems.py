@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from membrane.audio.utterance import Samples
 from membrane.evaluation.conditions import Condition
-from membrane.evaluation.recordings import Recording
+from membrane.evaluation.corpora.recordings import Recording
 from membrane.evaluation.trials import Trials
 
 Floats = npt.NDArray[np.float64]

@@ -17,8 +17,8 @@ from membrane.audio.utterance import Samples
 from membrane.errors import PoorQuality
 from membrane.evaluation.claims import RIGHT, Claim
 from membrane.evaluation.conditions import CLEAN, MADE, Condition
-from membrane.evaluation.recordings import Recording
-from membrane.evaluation.transcripts import Said
+from membrane.evaluation.corpora.recordings import Recording
+from membrane.evaluation.corpora.transcripts import Said
 from membrane.evaluation.trials import Enrolled
 from membrane.phrase.recognizer import Recognizer, load_recognizer
 from membrane.settings import Settings

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from membrane.audio.utterance import Utterance
-from membrane.decision import Decision
 from membrane.errors import Disagreement, PoorQuality
+from membrane.login.decision import Decision
 from membrane.login.examine import Examined
 from membrane.login.membrane import Membrane
 from membrane.settings import EVALUATING, SECURITY_LEVELS, Settings, load_settings

@@ -13,11 +13,11 @@ from benchmarks.attacks.door import DIGITS, ENROLMENT, LONG, SHORT, Door
 from benchmarks.attacks.logins import enrolment_of, recorded_logins
 from benchmarks.phrases import SPEECH, heldback
 from membrane.audio.utterance import Utterance
-from membrane.evaluation.recordings import Recording, find_recordings
-from membrane.evaluation.transcripts import read_transcripts
+from membrane.evaluation.corpora.recordings import Recording, find_recordings
+from membrane.evaluation.corpora.transcripts import read_transcripts
 from membrane.evaluation.trials import enrol_and_probe
 from membrane.phrase.matching import normalise
-from membrane.phrase.pocketsphinx import PocketSphinxRecognizer
+from membrane.phrase.recognizers.pocketsphinx import PocketSphinxRecognizer
 from membrane.settings import SECURITY_LEVELS
 
 DIGIT_LOGINS = 21

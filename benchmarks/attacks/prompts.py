@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks.attacks.tally import percentage, table
 from membrane.phrase.matching import DIGIT_WORDS
 from membrane.phrase.prompts import LENGTHS, prompt_words
-from membrane.session import STRICT_LENGTHS
+from membrane.terminal.conversation import STRICT_LENGTHS
 
 RECORDED = (1, 2, 3, 5, 10, 20, 50, 100, 200)
 """Recordings of earlier logins that an attacker may have."""

@@ -1,7 +1,7 @@
 """Voice activity: where in a signal somebody speaks.
 
 The detector is Silero VAD's network run on ONNX Runtime. It ends recordings and refuses silence
-and noise; the WebRTC detector in `membrane.voice.dvector` belongs to that encoder alone.
+and noise; the WebRTC detector in `membrane.voice.frontends.trimming` belongs to encoders alone.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from membrane.audio.level import at_level
 from membrane.audio.utterance import SAMPLE_RATE, Samples, no_samples
-from membrane.inference import Network
-from membrane.models import path_of
+from membrane.models.inference import Network
+from membrane.models.registry import path_of
 
 CHUNK = 512
 """Samples per decision, 32 ms: what the 16 kHz network was trained on."""

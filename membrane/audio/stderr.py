@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 
-from membrane.forks import unforked
+from membrane.system.forks import unforked
 
 _silenced: list[int] = []
 """What ``stderr`` was before, once for each `quiet` that lasts."""

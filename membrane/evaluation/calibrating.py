@@ -11,9 +11,9 @@ import numpy as np
 
 from membrane.errors import UsageError
 from membrane.evaluation.conditions import Condition
+from membrane.evaluation.corpora.labels import counted
 from membrane.evaluation.evaluation import Listen, hear_trials, probes_in
 from membrane.evaluation.intervals import Estimate, estimates
-from membrane.evaluation.labels import counted
 from membrane.evaluation.metrics import Floats, ScoredTrials
 from membrane.evaluation.scoring import Comparisons, Voices, compare, score
 from membrane.evaluation.trials import Trials

@@ -112,6 +112,6 @@ def _another(words: Sequence[str], word: str, chance: np.random.Generator) -> li
 
 def _sound_alike(one: str, other: str) -> bool:
     """Return whether two words share a pronunciation, so that no ear could tell them apart."""
-    from membrane.phrase.pocketsphinx import pronunciations
+    from membrane.phrase.recognizers.pocketsphinx import pronunciations
 
     return not set(pronunciations(one)).isdisjoint(pronunciations(other))

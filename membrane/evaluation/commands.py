@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from typer.core import TyperCommand, TyperOption
 
-from membrane.console import View
 from membrane.errors import UsageError
-from membrane.options import AsJson, Database, Denoise, Encoder, Quiet, Security
+from membrane.terminal.console import View
+from membrane.terminal.options import AsJson, Database, Denoise, Encoder, Quiet, Security
 
 if TYPE_CHECKING:
     from membrane.evaluation.conditions import Condition
-    from membrane.evaluation.tasks import Evaluations
+    from membrane.evaluation.runs import Evaluations
     from membrane.settings import Settings
 
 Given = Mapping[str, Any]
@@ -192,7 +192,7 @@ def evaluate(
 
     Options that take several numbers take them at once: --snr 20 10 5 0.
     """
-    from membrane.evaluation.tasks import Outputs
+    from membrane.evaluation.runs import Outputs
 
     given = locals()
     _require_use(given)
@@ -289,7 +289,7 @@ def _require_use(given: Given) -> None:
 
 
 def _evaluations(given: Given) -> Evaluations:
-    from membrane.evaluation.tasks import Evaluations, Material, Work
+    from membrane.evaluation.runs import Evaluations, Material, Work
 
     material = Material(
         # Absolute, because the workers of a cluster run elsewhere.

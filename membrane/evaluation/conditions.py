@@ -20,6 +20,7 @@ from membrane.audio.files import LONGEST_S
 from membrane.audio.utterance import Samples, Utterance
 from membrane.errors import NoSuchFile, UsageError
 from membrane.evaluation.codecs import check_codec, coded
+from membrane.evaluation.corpora.folders import find_sounds
 from membrane.evaluation.disturbances import (
     AMBIENT,
     babble_from,
@@ -31,8 +32,7 @@ from membrane.evaluation.disturbances import (
     white_noise,
     with_noise,
 )
-from membrane.evaluation.folders import find_sounds
-from membrane.models import sha256_of
+from membrane.models.registry import sha256_of
 
 DEFAULT_SNRS_DB = (20.0, 10.0, 5.0, 0.0)
 """Signal-to-noise ratios where none is given."""

@@ -16,8 +16,8 @@ import numpy as np
 
 from membrane.errors import UsageError
 from membrane.evaluation.conditions import Condition
+from membrane.evaluation.corpora.labels import counted
 from membrane.evaluation.intervals import Estimate, estimates
-from membrane.evaluation.labels import counted
 from membrane.evaluation.metrics import ScoredTrials
 from membrane.evaluation.scoring import Voices, compare, score
 from membrane.evaluation.trials import Trials

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import membrane
-from membrane.atomic import write_whole
 from membrane.evaluation.parallel import as_they_finish
+from membrane.system.atomic import write_whole
 
 PACKAGE = "membrane"
 DATA = (".txt", ".dict", ".npz")

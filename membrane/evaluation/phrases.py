@@ -31,17 +31,17 @@ import numpy.typing as npt
 from membrane.errors import UsageError
 from membrane.evaluation.claims import FALSE, RIGHT, candidates, claims_about
 from membrane.evaluation.conditions import Condition
+from membrane.evaluation.corpora.labels import counted
+from membrane.evaluation.corpora.transcripts import Said
 from membrane.evaluation.intervals import Estimate, clopper_pearson, estimate_of
-from membrane.evaluation.judging import (
+from membrane.evaluation.keeping import Kept, Progress
+from membrane.evaluation.report.wording import MISSING, as_text, percent
+from membrane.evaluation.word_checks import (
     Judged,
     Task,
     judge_tasks,
     recognizer_named,
 )
-from membrane.evaluation.keeping import Kept, Progress
-from membrane.evaluation.labels import counted
-from membrane.evaluation.transcripts import Said
-from membrane.evaluation.wording import MISSING, as_text, percent
 from membrane.settings import Settings
 
 RESAMPLES = 1000

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from membrane.evaluation.corpora.recordings import Recording
 from membrane.evaluation.metrics import Flags, Floats, Indices, ScoredTrials
-from membrane.evaluation.recordings import Recording
 from membrane.evaluation.trials import Enrolled, Trials
 from membrane.evaluation.voices import Heard, Job
 from membrane.store.voiceprint import VECTOR_SIZE

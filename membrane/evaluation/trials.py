@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from membrane.errors import EncoderMismatch, NoSuchFile, UsageError
-from membrane.evaluation.folders import SOUND_ENDINGS
-from membrane.evaluation.labels import (
+from membrane.evaluation.corpora.folders import SOUND_ENDINGS
+from membrane.evaluation.corpora.labels import (
     Label,
     comparable,
     counted,
@@ -20,7 +20,7 @@ from membrane.evaluation.labels import (
     read_labels,
     read_text,
 )
-from membrane.evaluation.recordings import NAMED, Recording, duplicate_notes
+from membrane.evaluation.corpora.recordings import NAMED, Recording, duplicate_notes
 from membrane.store.gallery import Gallery
 from membrane.store.names import name_key
 from membrane.voice.encoder import Vector
@@ -167,7 +167,7 @@ def read_trial_list(path: Path, root: Path, *, labels: Path | None = None) -> Tr
     root : Path
         The folder that the names are relative to; a name may lack the ending of its file.
     labels : Path or None
-        As `membrane.evaluation.labels.read_labels` reads it. Who speaks is the column
+        As `membrane.evaluation.corpora.labels.read_labels` reads it. Who speaks is the column
         ``speaker``, else the first folder in which the names differ, else what the trials of one
         speaker join.
 

@@ -19,11 +19,11 @@ from membrane.audio.quality import Quality, find_problem
 from membrane.audio.utterance import Utterance
 from membrane.errors import EngineUnavailable, NoSuchFile, PoorQuality, UnusableRecording
 from membrane.evaluation.conditions import CLEAN, Condition
+from membrane.evaluation.corpora.recordings import Recording
 from membrane.evaluation.keeping import Kept, Progress, results_of, source_hash
-from membrane.evaluation.recordings import Recording
 from membrane.login.examine import Examiner
 from membrane.login.voices import Voices
-from membrane.models import registry
+from membrane.models.registry import registry
 from membrane.settings import Settings, home
 from membrane.voice.encoder import Embedding, load_encoder
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from membrane.audio.utterance import Utterance
-from membrane.claim import Claim
 from membrane.errors import Disagreement, EncoderMismatch, PoorQuality, Unavailable, UsageError
+from membrane.login.claim import Claim
 from membrane.login.compare import Compared
 from membrane.login.examine import Examined
 from membrane.store.gallery import Gallery, Rows

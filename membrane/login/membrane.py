@@ -13,26 +13,26 @@ from typing import Any
 
 import numpy as np
 
-from membrane.adaptation import Login, adapted, may_adapt, without_adaptation
 from membrane.audio.utterance import SAMPLE_RATE, Utterance
-from membrane.claim import Claim, claim_of
-from membrane.decision import Candidate, Decision, reason_of
-from membrane.decoy import decoy
 from membrane.errors import LockedOut, NameTaken, PoorQuality, StoreError, UnknownName, UsageError
-from membrane.explanation import Explanation, explanation_of
-from membrane.guard import ANYONE, Attempt, Guard
 from membrane.login import enrol
+from membrane.login.adapt import Login, adapted, may_adapt, without_adaptation
+from membrane.login.claim import Claim, claim_of
 from membrane.login.compare import Compared, Likeness, most_alike
+from membrane.login.decision import Candidate, Decision, reason_of
+from membrane.login.decoy import decoy
 from membrane.login.enrol import Enrolment
 from membrane.login.examine import Examined, Examiner, prepared_for_judging
+from membrane.login.explain import Explanation, explanation_of
+from membrane.login.guard import ANYONE, Attempt, Guard
+from membrane.login.protect import projection_of
 from membrane.login.voices import Voices, words_of
 from membrane.phrase.recognizer import MOST_PROCESSES
 from membrane.phrase.words import Words
-from membrane.protection import projection_of
+from membrane.protection.keys import Ask
 from membrane.settings import Settings, load_settings
 from membrane.store.gallery import Gallery
 from membrane.store.joblib_store import JoblibStore
-from membrane.store.keys import Ask
 from membrane.store.names import canonical_name
 from membrane.store.voiceprint import Voiceprint
 from membrane.voice.voice import Voice, VoiceMatch
@@ -55,8 +55,8 @@ class Membrane:
     words or voice are taken for another's, and a child leaves nothing of its parent's changed.
     Several programs may work on the same database at once. A Membrane that is pickled
     (`multiprocessing` with "spawn") loads its engines anew; one with `ask` is pickled if `ask` can
-    be. What is not shared is a microphone: `membrane.session.Session` belongs to the thread that
-    opened it.
+    be. What is not shared is a microphone: a `Session` (`membrane.terminal.conversation`) belongs
+    to the thread that opened it.
 
     Where the database is encrypted, every voice that it is compared with, and every stranger's, is
     turned into the space of its voiceprints (`membrane.voice.projection`).

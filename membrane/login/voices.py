@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shlex
 
-from membrane import models
-from membrane.claim import Claim
 from membrane.errors import EncoderMismatch, Unavailable, UsageError
+from membrane.login.claim import Claim
+from membrane.models import registry as models
 from membrane.phrase.words import Words
 from membrane.settings import Settings, calibration_file
 from membrane.store.gallery import Gallery

@@ -85,12 +85,12 @@ MOST_PROCESSES = 4
 """Processes that check words, where nothing else is asked for: each takes about 70 MB."""
 
 ENGINES = {
-    "pocketsphinx": ("membrane.phrase.pocketsphinx", "PocketSphinxRecognizer"),
-    "deepspeech": ("membrane.phrase.deepspeech", "DeepSpeechRecognizer"),
+    "pocketsphinx": ("membrane.phrase.recognizers.pocketsphinx", "PocketSphinxRecognizer"),
+    "deepspeech": ("membrane.phrase.recognizers.deepspeech", "DeepSpeechRecognizer"),
 }
 """Engine name to the module and class that implement it (imported only when asked for)."""
 
-IN_PROCESSES = {"pocketsphinx": ("membrane.phrase.workers", "WordProcesses")}
+IN_PROCESSES = {"pocketsphinx": ("membrane.phrase.recognizers.word_processes", "WordProcesses")}
 """The same for engines that hold Python's lock and can run in processes of their own."""
 
 

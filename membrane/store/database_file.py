@@ -21,12 +21,12 @@ from membrane.errors import (
     UsageError,
     WrongKey,
 )
+from membrane.protection.keys import master_key
+from membrane.protection.sealed_database import Unlock, is_sealed_database, sealing, unsealed
+from membrane.protection.sealing import Seal
 from membrane.store.columns import Columns, NewerVersion
-from membrane.store.keys import master_key
-from membrane.store.safe_files import created, keep_owner, sync_folder
-from membrane.store.sealed_database import Unlock, is_sealed_database, sealing, unsealed
-from membrane.store.sealing import Seal
 from membrane.store.unpickling import MALFORMED, load_plain
+from membrane.system.safe_files import created, keep_owner, sync_folder
 
 MAPS_FILES = os.name != "nt"
 """Windows cannot replace a file that is mapped: there it is read into memory instead."""

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from membrane.store.guarded_bytes import KeptFile, Seals
 from membrane.store.login_record import SECRET, Floor, Record, parsed
-from membrane.store.safe_files import opened
+from membrane.system.safe_files import opened
 
 KEY = re.compile(r"[0-9a-f]{32}")
 """What stands for a name, at the beginning of a line and as the name of a file."""

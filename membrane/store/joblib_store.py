@@ -9,18 +9,18 @@ from functools import partial
 from pathlib import Path
 
 from membrane.errors import NameTaken, UnknownName, WrongKey
+from membrane.protection.keys import Ask, master_key
+from membrane.protection.sealing import Seal
 from membrane.store import database_file
 from membrane.store.columns import Columns
 from membrane.store.database_file import Content, damage_explained, previous_of
 from membrane.store.gallery import Gallery
 from membrane.store.guarded_bytes import Seals
-from membrane.store.keys import Ask, master_key
 from membrane.store.login_state import LoginState
 from membrane.store.names import name_key
-from membrane.store.safe_files import locked
-from membrane.store.sealing import Seal
 from membrane.store.sqlite_login_state import SqliteLoginState
 from membrane.store.voiceprint import Voiceprint
+from membrane.system.safe_files import locked
 
 
 class JoblibStore:

@@ -15,9 +15,9 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 from membrane.errors import MembraneError, StoreLocked
-from membrane.forks import unforked
 from membrane.store.guarded_bytes import KeptFile
-from membrane.store.safe_files import POLL_S, created, keep_owner, opened, sync_folder
+from membrane.system.forks import unforked
+from membrane.system.safe_files import POLL_S, created, keep_owner, opened, sync_folder
 
 Trouble = Callable[[str], MembraneError]
 

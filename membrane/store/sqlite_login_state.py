@@ -20,8 +20,8 @@ from membrane.store.former_logins import FormerLogins
 from membrane.store.guarded_bytes import KeptFile, Seals, guarded
 from membrane.store.login_record import REMEMBERED, SECRET, Failure, Floor, Record, parsed
 from membrane.store.login_state import Turn
-from membrane.store.safe_files import locked
 from membrane.store.sqlite_file import SqliteFile
+from membrane.system.safe_files import locked
 
 Found = TypeVar("Found")
 

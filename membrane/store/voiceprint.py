@@ -84,7 +84,7 @@ class EnrolledUtterance:
     fingerprint : bytes
         Acoustic fingerprint of the recording, to know it again; empty where there is none.
     adapted : bool
-        Whether a login added it (`membrane.adaptation`).
+        Whether a login added it (`membrane.login.adapt`).
 
     Raises
     ------

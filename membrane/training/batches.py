@@ -27,7 +27,7 @@ from membrane.evaluation.parallel import deaf_to_interrupts
 from membrane.training.augmentation import Augmentation, at_speed
 from membrane.training.material import HalfSamples, Material, Voice
 from membrane.training.recipe import Recipe
-from membrane.voice.mels import STEP, mel_spectrogram
+from membrane.voice.frontends.mels import STEP, mel_spectrogram
 
 MOST_JOINED = 6
 """Utterances that a stretch is made of at most."""

@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from membrane.console import View
 from membrane.errors import EngineUnavailable, UsageError
-from membrane.options import Quiet
+from membrane.terminal.console import View
+from membrane.terminal.options import Quiet
 
 
 def register(app: typer.Typer) -> None:
@@ -78,7 +78,7 @@ def train(  # noqa: PLR0913, PLR0917 (each is an option)
     if find_spec("torch") is None:
         raise EngineUnavailable("training needs torch: pip install 'membrane-voice-login[train]'")
     from membrane.training.material import Sources
-    from membrane.training.tasks import Plan, train_and_export
+    from membrane.training.runs import Plan, train_and_export
 
     plan = Plan(
         output=output,

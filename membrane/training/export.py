@@ -40,9 +40,9 @@ from membrane.training.network import (
 )
 from membrane.training.onnx_lstm import State, lstm_nodes, lstm_weights, require_onnx
 from membrane.training.run_folder import write
-from membrane.voice.mels import CHANNELS
-from membrane.voice.partials import PARTIAL_FRAMES
-from membrane.voice.robust import RobustEncoder
+from membrane.voice.encoders.membrane import RobustEncoder
+from membrane.voice.frontends.mels import CHANNELS
+from membrane.voice.frontends.partials import PARTIAL_FRAMES
 
 OPSET = 17
 IR_VERSION = 8

@@ -11,9 +11,9 @@ from itertools import groupby
 from pathlib import Path, PurePath
 
 from membrane.errors import UsageError
-from membrane.evaluation.folders import Sound, find_sounds
-from membrane.evaluation.labels import counted, printable, read_text
-from membrane.evaluation.recordings import Recording, duplicate_notes, without_listed
+from membrane.evaluation.corpora.folders import Sound, find_sounds
+from membrane.evaluation.corpora.labels import counted, printable, read_text
+from membrane.evaluation.corpora.recordings import Recording, duplicate_notes, without_listed
 
 COMMON_VOICE_TABLES = ("validated.tsv", "train.tsv")
 """The first that is there is taken: ``validated`` holds all clips that listeners confirmed."""

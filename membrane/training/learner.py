@@ -25,8 +25,8 @@ from membrane.training.distributed import Processes
 from membrane.training.network import Network, Voiced
 from membrane.training.objectives import Loss, Objective, Rows, mask_distance
 from membrane.training.recipe import Recipe
-from membrane.voice.mels import STEP
-from membrane.voice.partials import partial_starts
+from membrane.voice.frontends.mels import STEP
+from membrane.voice.frontends.partials import partial_starts
 
 OLD_LAYERS = ("lstm", "linear")
 """Parts of the network that come from the teacher; all others are new."""

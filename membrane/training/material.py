@@ -17,15 +17,15 @@ from membrane.audio.level import at_level
 from membrane.audio.preparation import VOICE_LEVEL_DBFS, at_voice_level, prepare
 from membrane.audio.utterance import SAMPLE_RATE, Samples
 from membrane.errors import NoSuchFile, UnusableRecording, UsageError
-from membrane.evaluation.folders import find_sounds
+from membrane.evaluation.corpora.folders import find_sounds
+from membrane.evaluation.corpora.labels import counted, printable
+from membrane.evaluation.corpora.recordings import Recording, without_listed
 from membrane.evaluation.keeping import Kept, Progress, results_of, source_hash
-from membrane.evaluation.labels import counted, printable
-from membrane.evaluation.recordings import Recording, without_listed
 from membrane.evaluation.voices import cache_folder
-from membrane.models import registry
+from membrane.models.registry import registry
 from membrane.training.layouts import find_speech
 from membrane.training.synthesis import measured_response
-from membrane.voice.trimming import raise_volume, trim_silences
+from membrane.voice.frontends.trimming import raise_volume, trim_silences
 
 SHORTEST_S = 0.25
 """Seconds of speech below which an utterance is left out: less than a syllable or two."""

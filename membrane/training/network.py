@@ -18,12 +18,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from membrane import models
+from membrane.models import registry as models
 from membrane.training.onnx_lstm import HIDDEN, LAYERS, read_tensors, torch_lstm
 from membrane.training.recipe import NetworkRecipe
-from membrane.voice.mels import CHANNELS
-from membrane.voice.partials import PARTIAL_FRAMES
-from membrane.voice.robust import RobustEncoder
+from membrane.voice.encoders.membrane import RobustEncoder
+from membrane.voice.frontends.mels import CHANNELS
+from membrane.voice.frontends.partials import PARTIAL_FRAMES
 
 DIMENSION = 256
 """Length of a vector: ``model_embedding_size`` (resemblyzer/hparams.py)."""

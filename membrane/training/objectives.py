@@ -35,7 +35,7 @@ from membrane.training.batches import Batch
 from membrane.training.network import LEAST_POWER, Voiced, sounding
 from membrane.training.recipe import ObjectiveRecipe
 from membrane.training.teacher import Targets
-from membrane.voice.partials import PARTIAL_FRAMES
+from membrane.voice.frontends.partials import PARTIAL_FRAMES
 
 LEAST_SOUND = 0.5
 """Share of a partial that must be sound for it to be held against the teacher's vector."""

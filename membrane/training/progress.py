@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from membrane.console import View
+from membrane.terminal.console import View
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from membrane.errors import EngineUnavailable
-from membrane.evaluation.labels import csv_text
+from membrane.evaluation.corpora.labels import csv_text
 from membrane.training.run_folder import unwritable_explained, write
 
 LINE_EVERY = 100

@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 import tomli_w
 
 from membrane.errors import UsageError
-from membrane.evaluation.labels import printable, read_text
+from membrane.evaluation.corpora.labels import printable, read_text
 
 PRECISIONS = ("bfloat16", "float32")
 

@@ -20,8 +20,8 @@ from typing import Any
 
 import torch
 
-from membrane.atomic import write_whole
 from membrane.errors import NoSuchFile, OutputUnwritable, UsageError
+from membrane.system.atomic import write_whole
 from membrane.training.recipe import Recipe
 
 RECIPE, SPEAKERS = "recipe", "speakers"
@@ -131,7 +131,7 @@ def unwritable_explained(path: Path) -> Iterator[None]:
 
 
 def write(path: Path, *parts: bytes) -> None:
-    """Write a file as `membrane.atomic.write_whole` does.
+    """Write a file as `membrane.system.atomic.write_whole` does.
 
     Raises
     ------

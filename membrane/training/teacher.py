@@ -11,12 +11,12 @@ import numpy as np
 
 from membrane.evaluation.keeping import Kept, Progress, results_of, source_hash
 from membrane.evaluation.voices import cache_folder
-from membrane.models import find, path_of
+from membrane.models.registry import find, path_of
 from membrane.training.augmentation import at_speed
 from membrane.training.material import HalfSamples, Voice
-from membrane.voice.dvector import DVectorEncoder, partials_of
 from membrane.voice.encoder import Vector
-from membrane.voice.trimming import raise_volume
+from membrane.voice.encoders.resemblyzer import DVectorEncoder, partials_of
+from membrane.voice.frontends.trimming import raise_volume
 
 LEAST_LENGTH = 1e-6
 """What the length of a vector is at least taken for, so that no voice is zero, not not-a-number."""

@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from membrane.console import View
+from membrane.terminal.console import View
 from membrane.training.batches import Batch, Batches
 from membrane.training.finishing import blended, heard_by, shares_of, whitened
 from membrane.training.learner import Learner, Losses

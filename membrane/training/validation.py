@@ -19,8 +19,8 @@ import numpy.typing as npt
 
 from membrane.errors import UsageError
 from membrane.evaluation.metrics import det_curve, equal_error_rate
-from membrane.voice.dvector import DVectorEncoder
-from membrane.voice.partials import PARTIAL_FRAMES
+from membrane.voice.encoders.resemblyzer import DVectorEncoder
+from membrane.voice.frontends.partials import PARTIAL_FRAMES
 
 if TYPE_CHECKING:
     from membrane.training.network import Network
@@ -33,9 +33,9 @@ from typing import TYPE_CHECKING
 from membrane.audio.utterance import SAMPLE_RATE, Samples
 from membrane.evaluation.disturbances import pink_noise, power
 from membrane.training.synthesis import in_room, simulated_response
-from membrane.voice.mels import CHANNELS, mel_spectrogram
-from membrane.voice.partials import partial_starts
-from membrane.voice.trimming import raise_volume, trim_silences
+from membrane.voice.frontends.mels import CHANNELS, mel_spectrogram
+from membrane.voice.frontends.partials import partial_starts
+from membrane.voice.frontends.trimming import raise_volume, trim_silences
 
 if TYPE_CHECKING:
     from membrane.training.material import HalfSamples, Material, Voice

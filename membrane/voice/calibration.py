@@ -21,9 +21,9 @@ import numpy as np
 import numpy.typing as npt
 import tomli_w
 
-from membrane import models
-from membrane.atomic import write_whole
 from membrane.errors import ModelUnavailable, OutputUnwritable, UsageError, in_one_line
+from membrane.models import registry as models
+from membrane.system.atomic import write_whole
 from membrane.voice.levels import Threshold
 from membrane.voice.ratio import LIMITS, Circumstances, Influence, Line
 

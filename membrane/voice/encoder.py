@@ -84,8 +84,8 @@ class Encoder(Protocol):
 
 
 ENCODERS = {
-    "membrane": ("membrane.voice.robust", "RobustEncoder"),
-    "resemblyzer": ("membrane.voice.dvector", "DVectorEncoder"),
+    "membrane": ("membrane.voice.encoders.membrane", "RobustEncoder"),
+    "resemblyzer": ("membrane.voice.encoders.resemblyzer", "DVectorEncoder"),
 }
 """Encoder name to the module and class that implement it (imported only when asked for)."""
 

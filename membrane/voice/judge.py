@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from membrane import models
 from membrane.errors import ModelUnavailable, UsageError
+from membrane.models import registry as models
 from membrane.voice.calibration import Calibration, Circumstances, load_calibration
 from membrane.voice.normalisation import (
     Cohort,

@@ -31,8 +31,6 @@ from zipfile import BadZipFile
 import numpy as np
 import numpy.typing as npt
 
-from membrane import models
-from membrane.atomic import write_whole
 from membrane.errors import (
     EncoderMismatch,
     ModelUnavailable,
@@ -40,6 +38,8 @@ from membrane.errors import (
     UsageError,
     in_one_line,
 )
+from membrane.models import registry as models
+from membrane.system.atomic import write_whole
 from membrane.voice.encoder import Vector
 from membrane.voice.scoring import similarities as raw_similarities
 

@@ -12,8 +12,8 @@ import tomllib
 from functools import cache
 from typing import Any
 
-from membrane import models
 from membrane.errors import ModelUnavailable, UsageError
+from membrane.models import registry as models
 
 
 @cache

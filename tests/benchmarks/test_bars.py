@@ -10,8 +10,8 @@ from benchmarks.accuracy.plain import Plain
 from benchmarks.accuracy.systems import Corpus
 from benchmarks.accuracy.verdicts import Line
 from membrane.evaluation.conditions import CLEAN, Condition
+from membrane.evaluation.corpora.recordings import find_recordings
 from membrane.evaluation.intervals import Estimate
-from membrane.evaluation.recordings import find_recordings
 from membrane.evaluation.trials import enrol_and_probe
 
 RECORDINGS = Path(__file__).resolve().parents[1] / "recordings"

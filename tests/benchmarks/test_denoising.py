@@ -16,7 +16,7 @@ from benchmarks.accuracy.treatments import (
 )
 from membrane.evaluation.claims import RIGHT
 from membrane.evaluation.conditions import CLEAN
-from membrane.evaluation.recordings import Recording
+from membrane.evaluation.corpora.recordings import Recording
 from membrane.evaluation.trials import enrol_and_probe
 
 SPEAKERS = ("ada", "boris", "clara")

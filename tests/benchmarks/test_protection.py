@@ -7,7 +7,7 @@ from benchmarks import protection
 from benchmarks.accuracy.systems import Corpus
 from benchmarks.protection import Spoken, judge_in, judged, turned, voiceprints_as_probes
 from membrane.audio.quality import Quality
-from membrane.evaluation.recordings import Recording
+from membrane.evaluation.corpora.recordings import Recording
 from membrane.evaluation.scoring import Voices
 from membrane.evaluation.trials import Enrolled, Trials
 from membrane.evaluation.voices import Heard

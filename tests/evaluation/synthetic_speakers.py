@@ -6,7 +6,7 @@ import numpy as np
 
 from membrane.audio.quality import Quality
 from membrane.evaluation.conditions import CLEAN
-from membrane.evaluation.recordings import Recording
+from membrane.evaluation.corpora.recordings import Recording
 from membrane.evaluation.voices import Heard
 from membrane.voice.encoder import Embedding
 

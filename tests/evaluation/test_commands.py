@@ -331,7 +331,7 @@ def test_an_output_that_cannot_be_written_is_refused_before_anything_is_heard(
     calibrated, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(
-        "membrane.evaluation.tasks.Evaluations.listen", lambda *_: pytest.fail("heard")
+        "membrane.evaluation.runs.Evaluations.listen", lambda *_: pytest.fail("heard")
     )
     code, out, told = calibrated("--output", tmp_path)
     assert (code, out) == (7, "")

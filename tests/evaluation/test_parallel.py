@@ -10,8 +10,8 @@ import pytest
 
 from membrane.errors import EngineUnavailable, NoSuchFile, UsageError
 from membrane.evaluation.conditions import conditions
+from membrane.evaluation.corpora.recordings import find_recordings
 from membrane.evaluation.parallel import SCHEDULER_VARIABLE, as_they_finish
-from membrane.evaluation.recordings import find_recordings
 from membrane.evaluation.voices import Job, hear
 from membrane.settings import Settings
 

@@ -8,18 +8,18 @@ from hypothesis import strategies as st
 
 from membrane.audio.files import save_recording
 from membrane.errors import EngineUnavailable, NoSuchFile, UndecodableAudio, UsageError
-from membrane.evaluation import judging
+from membrane.evaluation import word_checks as judging
 from membrane.evaluation.conditions import CLEAN, Condition, conditions
+from membrane.evaluation.corpora.recordings import Recording
+from membrane.evaluation.corpora.transcripts import Said
 from membrane.evaluation.intervals import clopper_pearson
-from membrane.evaluation.judging import kept_decisions
 from membrane.evaluation.phrases import (
     CSV_HEADS,
     HEADS,
     INTERVAL_HEADS,
     evaluate_phrases,
 )
-from membrane.evaluation.recordings import Recording
-from membrane.evaluation.transcripts import Said
+from membrane.evaluation.word_checks import kept_decisions
 from membrane.phrase.matching import normalise
 from membrane.phrase.prompts import prompt_words
 from membrane.settings import Settings

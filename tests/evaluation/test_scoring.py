@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from membrane.audio.quality import Quality
-from membrane.evaluation.recordings import Recording
+from membrane.evaluation.corpora.recordings import Recording
 from membrane.evaluation.scoring import Voices
 from membrane.evaluation.trials import enrol_and_probe
 from membrane.evaluation.voices import Heard, Job

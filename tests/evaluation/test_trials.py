@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from membrane.errors import EncoderMismatch, MembraneError, NoSuchFile, UsageError
 from membrane.evaluation import trials as module
-from membrane.evaluation.recordings import Recording
+from membrane.evaluation.corpora.recordings import Recording
 from membrane.evaluation.trials import (
     against_database,
     all_pairs,

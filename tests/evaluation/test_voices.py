@@ -14,8 +14,8 @@ from membrane.audio.quality import Quality
 from membrane.errors import NoSuchFile, UndecodableAudio
 from membrane.evaluation import keeping, voices
 from membrane.evaluation.conditions import conditions
+from membrane.evaluation.corpora.recordings import Recording, find_recordings
 from membrane.evaluation.keeping import sources_of
-from membrane.evaluation.recordings import Recording, find_recordings
 from membrane.evaluation.voices import Heard, Job, VoiceCache, cache_folder, hear
 from membrane.settings import Settings
 from membrane.voice.encoder import Embedding, load_encoder
@@ -120,7 +120,9 @@ def test_a_job_is_heard_as_a_login_is(jobs, examiner):
 
 @pytest.mark.parametrize(("below_db", "denoised"), [(np.inf, True), (-np.inf, False)])
 def test_what_is_told_of_denoising_is_told_of_the_voice(jobs, monkeypatch, below_db, denoised):
-    monkeypatch.setattr("membrane.voice.dvector.DVectorEncoder.denoise_below_db", below_db)
+    monkeypatch.setattr(
+        "membrane.voice.encoders.resemblyzer.DVectorEncoder.denoise_below_db", below_db
+    )
     monkeypatch.setattr("membrane.audio.preparation.DENOISE_BELOW_DB", -below_db)
     [heard] = hear(jobs[:1], Settings(encoder="resemblyzer"), backend="sequential")
     assert heard.denoised is denoised

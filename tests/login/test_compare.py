@@ -5,11 +5,11 @@ from functools import cache
 import numpy as np
 import pytest
 
-from membrane import models
 from membrane.errors import Disagreement, EncoderMismatch, UnknownName, UsageError
 from membrane.login.examine import Examiner
 from membrane.login.membrane import Membrane
 from membrane.login.voices import Voices
+from membrane.models import registry as models
 from membrane.settings import Settings
 from membrane.voice.encoder import ENCODERS
 from membrane.voice.judge import Judge

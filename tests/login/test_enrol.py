@@ -5,9 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
-from membrane import session, tasks
 from membrane.__main__ import run
-from membrane.console import View
 from membrane.errors import (
     Disagreement,
     LockedOut,
@@ -19,7 +17,10 @@ from membrane.errors import (
 )
 from membrane.login.membrane import Membrane
 from membrane.settings import Settings
-from membrane.tasks import Tasks
+from membrane.terminal import conversation as session
+from membrane.terminal import tasks
+from membrane.terminal.console import View
+from membrane.terminal.tasks import Tasks
 from membrane.voice.scoring import similarity
 
 DAY = "2999-12-31"
@@ -397,7 +398,7 @@ def late(monkeypatch):
     """Let it be the year 3000."""
     from datetime import date
 
-    from membrane import console
+    from membrane.terminal import console
 
     class Later(date):
         @classmethod

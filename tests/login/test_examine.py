@@ -11,8 +11,8 @@ from membrane.login.membrane import Membrane
 from membrane.login.voices import Voices
 from membrane.phrase.words import Words
 from membrane.settings import Settings
-from membrane.voice.dvector import DVectorEncoder
 from membrane.voice.encoder import ENCODERS, load_encoder
+from membrane.voice.encoders.resemblyzer import DVectorEncoder
 from membrane.voice.scoring import similarity
 
 

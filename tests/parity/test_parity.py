@@ -16,10 +16,10 @@ from resemblyzer.audio import normalize_volume, trim_long_silences, wav_to_mel_s
 
 from membrane.audio.files import read_utterance
 from membrane.errors import PoorQuality
-from membrane.voice.dvector import DVectorEncoder
-from membrane.voice.mels import mel_spectrogram
-from membrane.voice.partials import PARTIAL_FRAMES, partial_starts
-from membrane.voice.trimming import raise_volume, trim_silences
+from membrane.voice.encoders.resemblyzer import DVectorEncoder
+from membrane.voice.frontends.mels import mel_spectrogram
+from membrane.voice.frontends.partials import PARTIAL_FRAMES, partial_starts
+from membrane.voice.frontends.trimming import raise_volume, trim_silences
 
 pytestmark = pytest.mark.parity
 

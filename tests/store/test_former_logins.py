@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from membrane.errors import LockedOut, StoreDamaged, StoreError, WrongKey
+from membrane.protection.keys import Origin
+from membrane.protection.sealing import Seal
 from membrane.store import former_logins
-from membrane.store.keys import Origin
-from membrane.store.sealing import Seal
 from membrane.store.sqlite_login_state import SqliteLoginState
 
 FORMER = Path(__file__).with_name("former_logins")

@@ -15,7 +15,7 @@ from membrane.training import export as exporting
 from membrane.training.export import as_stored, export
 from membrane.training.network import Network, encoder_of
 from membrane.training.recipe import NetworkRecipe
-from membrane.voice.robust import RobustEncoder
+from membrane.voice.encoders.membrane import RobustEncoder
 
 RATE = 16_000
 

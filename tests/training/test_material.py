@@ -9,7 +9,7 @@ from membrane.audio.preparation import at_voice_level, prepare
 from membrane.errors import UsageError
 from membrane.training import material as module
 from membrane.training.material import Material, Sources, gather, kept_speech, split
-from membrane.voice.trimming import raise_volume, trim_silences
+from membrane.voice.frontends.trimming import raise_volume, trim_silences
 from tests.training.synthetic_material import voice
 
 

@@ -19,9 +19,9 @@ from membrane.training.network import (
     views_of,
 )
 from membrane.training.recipe import NetworkRecipe
-from membrane.voice import robust
-from membrane.voice.dvector import DVectorEncoder
-from membrane.voice.partials import PARTIALS_PER_SECOND
+from membrane.voice.encoders import membrane as robust
+from membrane.voice.encoders.resemblyzer import DVectorEncoder
+from membrane.voice.frontends.partials import PARTIALS_PER_SECOND
 
 RECORDINGS = Path(__file__).resolve().parents[1] / "recordings"
 BARE = NetworkRecipe(front=False, side=False, attention=False, projection=False)

@@ -6,8 +6,8 @@ from types import ModuleType
 import pytest
 from rich.console import Console
 
-from membrane.console import View
 from membrane.errors import EngineUnavailable, OutputUnwritable
+from membrane.terminal.console import View
 
 pytest.importorskip("torch")
 

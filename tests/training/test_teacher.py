@@ -7,8 +7,8 @@ from membrane.training import teacher
 from membrane.training.augmentation import at_speed
 from membrane.training.material import Spoken, Voice
 from membrane.training.teacher import Targets, targets_of
-from membrane.voice.dvector import DVectorEncoder, partials_of
-from membrane.voice.partials import speech_of
+from membrane.voice.encoders.resemblyzer import DVectorEncoder, partials_of
+from membrane.voice.frontends.partials import speech_of
 
 
 @pytest.fixture(autouse=True)

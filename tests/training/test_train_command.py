@@ -152,7 +152,7 @@ def test_the_recipe_that_is_kept_trains_the_same_again(whole, train, tmp_path, m
 def test_the_end_is_a_table_against_the_teacher_and_a_network_that_hears(
     whole, train, tmp_path, utterance_of
 ):
-    from membrane.voice.robust import RobustEncoder
+    from membrane.voice.encoders.membrane import RobustEncoder
 
     model = tmp_path / "own.onnx"
     code, answer, said = train(whole, "--resume", "--export", model, "--weights", "float16")

@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from membrane.console import View
 from membrane.errors import UsageError
+from membrane.terminal.console import View
 from membrane.training.recipe import AugmentationRecipe, NetworkRecipe, ObjectiveRecipe, Recipe
 from tests.training.synthetic_material import material
 

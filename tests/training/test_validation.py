@@ -165,8 +165,8 @@ def test_nobody_to_validate_on_is_refused():
 
 
 def test_the_teachers_voices_are_those_of_its_encoder(utterance_of):
-    from membrane.voice.dvector import DVectorEncoder
-    from membrane.voice.partials import speech_of
+    from membrane.voice.encoders.resemblyzer import DVectorEncoder
+    from membrane.voice.frontends.partials import speech_of
 
     samples = [utterance_of("ada", "login").samples, utterance_of("boris", "enrol").samples]
     voices = teacher_voices([Spectrum.of(speech_of(one)) for one in samples])
@@ -191,14 +191,14 @@ def test_patience_counts_from_the_best_validation():
 
 def test_a_network_hears_each_utterance_as_if_it_were_alone(utterance_of, monkeypatch):
     torch = pytest.importorskip("torch")
-    from membrane.voice import robust
-    from membrane.voice.partials import PARTIALS_PER_SECOND
+    from membrane.voice.encoders import membrane as robust
+    from membrane.voice.frontends.partials import PARTIALS_PER_SECOND
 
     # Validation gives the network the same partials as its teacher.
     monkeypatch.setattr(robust, "PARTIALS_PER_SECOND", PARTIALS_PER_SECOND)
     from membrane.training.network import encoder_of, from_resemblyzer
     from membrane.training.validation import NetworkVoices
-    from membrane.voice.partials import speech_of
+    from membrane.voice.frontends.partials import speech_of
 
     network = from_resemblyzer().eval()
     people = ("ada", "boris", "clara", "ada")

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from membrane import models
 from membrane.errors import ModelUnavailable, OutputUnwritable, UsageError
+from membrane.models import registry as models
 from membrane.voice import calibration
 from membrane.voice.calibration import Calibration, load_calibration
 from membrane.voice.levels import Threshold

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from membrane import models
 from membrane.errors import ModelUnavailable, UsageError
+from membrane.models import registry as models
 from membrane.voice.calibration import Calibration
 from membrane.voice.judge import COHORT, Judge, cohort_beside
 from membrane.voice.levels import Threshold

@@ -5,7 +5,6 @@ from zipfile import ZipFile
 import numpy as np
 import pytest
 
-from membrane import models
 from membrane.errors import (
     EncoderMismatch,
     ModelUnavailable,
@@ -14,6 +13,7 @@ from membrane.errors import (
     StoreDamaged,
     UsageError,
 )
+from membrane.models import registry as models
 from membrane.voice.normalisation import (
     NORMALISATIONS,
     AdaptiveSymmetric,

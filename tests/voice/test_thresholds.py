@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from membrane import models
 from membrane.errors import ModelUnavailable, UsageError
+from membrane.models import registry as models
 from membrane.voice import thresholds
 from membrane.voice.encoder import ENCODERS
 from membrane.voice.normalisation import load_cohort

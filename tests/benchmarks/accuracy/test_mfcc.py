@@ -1,7 +1,7 @@
 import numpy as np
 
 from benchmarks.accuracy.mfcc import COEFFICIENTS, mfcc
-from membrane.voice.mels import filterbank
+from membrane.voice.frontends.mels import filterbank
 
 
 def written_out(samples, window):

@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks.accuracy.systems import Corpus, Task, cosines
 from membrane.evaluation.conditions import Condition
-from membrane.evaluation.recordings import find_recordings
+from membrane.evaluation.corpora.recordings import find_recordings
 from membrane.evaluation.trials import enrol_and_probe
 from membrane.evaluation.voices import Job, hear
 from membrane.settings import Settings

@@ -9,8 +9,8 @@ from membrane.audio.preparation import Sound
 from membrane.audio.utterance import no_samples
 from membrane.evaluation.claims import RIGHT, Claim
 from membrane.evaluation.conditions import CLEAN, Condition
-from membrane.evaluation.recordings import Recording
-from membrane.evaluation.transcripts import Said
+from membrane.evaluation.corpora.recordings import Recording
+from membrane.evaluation.corpora.transcripts import Said
 from membrane.evaluation.trials import Enrolled
 
 PINK = Condition("pink 10 dB", "noise", made="pink", snr_db=10.0)

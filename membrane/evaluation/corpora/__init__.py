@@ -1,0 +1,1 @@
+"""Recordings of known speakers: files, folders, labels and what is said in them."""

@@ -1,0 +1,1 @@
+"""What is told of an evaluation: tables, plots and one page."""

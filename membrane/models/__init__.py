@@ -1,0 +1,1 @@
+"""Model files: registry, fetching, and running them."""

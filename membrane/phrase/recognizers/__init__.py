@@ -1,0 +1,1 @@
+"""The recognizers, a module for each engine, and what PocketSphinx needs."""

@@ -1,0 +1,1 @@
+"""The decision log: a file from which no line can be taken unnoticed."""

@@ -1,0 +1,1 @@
+"""What the operating system needs: files written whole, locks, and forks."""

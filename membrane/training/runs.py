@@ -1,0 +1,235 @@
+"""What is asked for by `train`: from folders of sound to a network that runs without torch."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from membrane.errors import Declined, MembraneError, UsageError
+from membrane.terminal.console import View
+from membrane.training.batches import Batches
+from membrane.training.distributed import Processes, joined
+from membrane.training.export import Weights, export
+from membrane.training.learner import Learner
+from membrane.training.material import Material, Sources, gather, split
+from membrane.training.network import Network, from_resemblyzer
+from membrane.training.objectives import Objective
+from membrane.training.progress import TensorBoard
+from membrane.training.recipe import Recipe, read_recipe
+from membrane.training.run_folder import RunFolder, load_checkpoint, require_same_speakers
+from membrane.training.teacher import targets_of
+from membrane.training.trainer import Trainer
+from membrane.training.validation import Validation, probes_of
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a training is to be.
+
+    Parameters
+    ----------
+    output : Path
+        The folder of the run.
+    sources : Sources
+    recipe : Path or None
+        None for the numbers of ``Recipe()``.
+    steps, seed : int or None
+        Instead of the recipe's.
+    initial : Path or None
+        A checkpoint whose network is trained further; by default it begins as Resemblyzer's.
+    resume : bool
+        Go on with what `output` holds.
+    workers : int
+        Processes that make batches.
+    tensorboard : bool
+    export : Path or None
+        Where the best network goes.
+    weights : {"float32", "float16", "int8"}
+    """
+
+    output: Path
+    sources: Sources
+    recipe: Path | None = None
+    steps: int | None = None
+    seed: int | None = None
+    initial: Path | None = None
+    resume: bool = False
+    workers: int = 1
+    tensorboard: bool = False
+    export: Path | None = None
+    weights: Weights = "float32"
+
+    @property
+    def chosen(self) -> Recipe:
+        """The recipe with what was given instead of its numbers.
+
+        Raises
+        ------
+        NoSuchFile, UsageError
+        """
+        recipe = Recipe() if self.recipe is None else read_recipe(self.recipe)
+        steps = recipe.steps if self.steps is None else self.steps
+        seed = recipe.seed if self.seed is None else self.seed
+        return replace(recipe, steps=steps, seed=seed).check()
+
+
+def train_and_export(plan: Plan, view: View) -> None:
+    """Train, show what came of it, and export the best network.
+
+    Parameters
+    ----------
+    plan : Plan
+    view : View
+
+    Raises
+    ------
+    MembraneError
+        If something that is needed is missing, damaged or cannot be written.
+    Declined
+        If it was interrupted: what was learnt is kept.
+    """
+    with joined() as processes:
+        if processes.first:
+            _train_and_export(plan, processes, view)
+            return
+        try:
+            _train_and_export(plan, processes, View(quiet=True))
+        except MembraneError as error:
+            raise SystemExit(error.exit_code) from None  # the first process says why
+
+
+def _train_and_export(plan: Plan, processes: Processes, view: View) -> None:
+    from membrane.terminal.tasks import require_writable
+
+    recipe, folder = plan.chosen, RunFolder(plan.output)
+    processes.rows(2 * recipe.speakers)
+    if plan.export is not None:
+        require_writable(plan.export)
+    state = folder.resumed(recipe) if plan.resume else None
+    if state is None:
+        folder.require_free()
+    trainer = _trainer(plan, recipe, processes, view, state)
+    if processes.first:
+        folder.keep(recipe)
+    if not _completed(trainer):  # told of here, or the interrupt behind it would be all one hears
+        raise Declined(
+            f"training was stopped at step {trainer.learner.step} and kept: go on with the same "
+            "command and --resume"
+        )
+    if processes.first:
+        _show(trainer, view)
+        _export(plan, recipe, folder, view)
+
+
+def _trainer(
+    plan: Plan, recipe: Recipe, processes: Processes, view: View, state: dict[str, Any] | None
+) -> Trainer:
+    """Return a training that is ready to begin, or to go on from a checkpoint."""
+    _use_cores(plan.workers, processes)
+    training, validating = _material(plan, recipe, view)
+    speakers = [voice.speaker for voice in training.voices]
+    if state is not None:
+        require_same_speakers(state, speakers)
+    charts = None
+    if plan.tensorboard and processes.first:
+        charts = TensorBoard(plan.output, after=0 if state is None else state["step"])
+    probes = probes_of(validating, recipe.seed) if processes.first else []
+    trainer = Trainer(
+        learner=_learner(plan, recipe, training, processes, view),
+        batches=Batches(training, recipe),
+        validation=Validation(probes) if processes.first else None,
+        folder=RunFolder(plan.output),
+        view=view,
+        workers=plan.workers,
+        speakers=speakers,
+        charts=charts,
+    )
+    if state is not None:
+        trainer.restore(state)
+    return trainer
+
+
+def _use_cores(workers: int, processes: Processes) -> None:
+    """Leave the workers their cores; ``OMP_NUM_THREADS`` says it, too, and has the last word."""
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    cores = (os.cpu_count() or 1) // processes.count - workers
+    torch.set_num_threads(int(given) if given.isdigit() and int(given) else max(1, cores))
+
+
+def _material(plan: Plan, recipe: Recipe, view: View) -> tuple[Material, Material]:
+    with view.counting("Reading", 0) as progress:
+        material = gather(plan.sources, progress=progress)
+    for note in material.notes:
+        view.warn(note)
+    training, validating = split(material, recipe.seed, recipe.validation_share)
+    view.note(
+        f"Learning from {len(training.voices):,} speakers ({training.seconds / 3600:.1f} hours), "
+        f"{len(training.noises):,} noises and {len(training.rooms):,} rooms; validating on "
+        f"{len(validating.voices):,} other speakers."
+    )
+    return training, validating
+
+
+def _learner(
+    plan: Plan, recipe: Recipe, material: Material, processes: Processes, view: View
+) -> Learner:
+    torch.manual_seed(recipe.seed)
+    network = from_resemblyzer(recipe.network)
+    if plan.initial is not None:
+        _fill(network, plan.initial)
+    changed = recipe.augmentation.speeds if recipe.augmentation.speed_share else ()
+    with view.counting("Asking the teacher", len(material.voices)) as progress:
+        targets = targets_of(material.voices, speeds=(1.0, *changed), progress=progress)
+    if network.projection is not None and network.projects:
+        layer = network.projection
+        targets = targets.projected(layer.weight.numpy(), layer.bias.numpy())
+    objective = Objective(recipe.objectives, targets)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return Learner(recipe, network, objective, device, processes)
+
+
+def _fill(network: Network, path: Path) -> None:
+    """Give a network the averaged weights of a checkpoint."""
+    try:
+        network.load_state_dict(load_checkpoint(path)["average"])
+    except (KeyError, RuntimeError):
+        raise UsageError(
+            f"{path} holds another kind of network than the recipe asks for: change its part "
+            "[network], or name another checkpoint"
+        ) from None
+
+
+def _completed(trainer: Trainer) -> bool:
+    """Train and finish; return whether nobody interrupted it."""
+    try:
+        trainer.run()
+        trainer.finish(from_resemblyzer(trainer.learner.recipe.network))
+    except KeyboardInterrupt:
+        return False
+    return True
+
+
+def _show(trainer: Trainer, view: View) -> None:
+    """Show the error rates of the best network beside the teacher's."""
+    rows = [
+        (corpus, condition, f"{error:.1f} %", f"{trainer.teachers[corpus, condition]:.1f} %")
+        for (corpus, condition), error in trainer.best_errors.items()
+    ]
+    view.table(("corpus", "condition", "EER", "teacher's"), rows)
+
+
+def _export(plan: Plan, recipe: Recipe, folder: RunFolder, view: View) -> None:
+    if plan.export is None:
+        return
+    network = Network(recipe.network)
+    _fill(network, folder.best)
+    about = {"recipe": recipe.as_toml(), "step": str(load_checkpoint(folder.best)["step"])}
+    exported = export(network, plan.export, weights=plan.weights, metadata=about)
+    view.note(
+        f"Written: {plan.export} ({exported.size / 1e6:.1f} MB; its vectors have a cosine of "
+        f"{exported.likeness:.5f} or more to those of the trained network)."
+    )

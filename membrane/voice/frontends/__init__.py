@@ -1,0 +1,1 @@
+"""What encoders do to sound before their network hears it."""
