@@ -54,9 +54,12 @@ class Voices:
         ------
         EncoderMismatch
             If that encoder cannot run here.
+        UsageError
+            If there is no encoder of the name in the settings.
         """
-        if encoder == self._settings.encoder:
-            return self.own
+        own = self.own  # a name in the settings that no encoder has is refused for everybody
+        if encoder == own.name:
+            return own
         try:
             models.path_of(encoder)
             return self._of(encoder)

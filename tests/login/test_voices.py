@@ -44,7 +44,9 @@ def test_each_encoder_has_one_voice_which_is_made_once(monkeypatch, tmp_path):
 
 
 def test_an_unknown_encoder_is_a_usage_error_and_of_a_voiceprint_a_mismatch():
-    with pytest.raises(UsageError, match="no encoder is called 'ecapa'"):
-        _ = Voices(Settings(encoder="ecapa")).own
+    unknown = Voices(Settings(encoder="ecapa"))
+    for ask in (lambda: unknown.own, lambda: unknown.of(Settings.encoder, whose="ada")):
+        with pytest.raises(UsageError, match="no encoder is called 'ecapa'"):
+            ask()
     with pytest.raises(EncoderMismatch, match="ada was enrolled with the encoder ecapa"):
         Voices(Settings()).of("ecapa", whose="ada")
