@@ -1,4 +1,4 @@
-"""Write tests/voice/encoders/reference_vectors.npz: what the Resemblyzer package makes of tests/recordings.
+"""Write tests/voice/encoders/reference_vectors.npz: the Resemblyzer package on tests/recordings.
 
 Runs where requirements-reference.txt is installed, after the recordings have changed::
 
