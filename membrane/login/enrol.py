@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,17 +12,18 @@ from membrane.audio.utterance import Utterance
 from membrane.errors import Disagreement, EncoderMismatch, PoorQuality, Unavailable, UsageError
 from membrane.login.claim import Claim
 from membrane.login.compare import Compared
-from membrane.login.examine import Examined
+from membrane.login.examine import Examined, Examiner
+from membrane.login.guard import Guard
+from membrane.login.voices import Voices
+from membrane.settings import Settings
 from membrane.store.gallery import Gallery, Rows
+from membrane.store.joblib_store import JoblibStore
 from membrane.store.ownership import require_owner
 from membrane.store.voiceprint import Voiceprint, mean_vector, utc_now
 from membrane.voice.calibration import Circumstances
 from membrane.voice.scoring import similarity
 from membrane.voice.thresholds import threshold_for
 from membrane.voice.voice import Voice
-
-if TYPE_CHECKING:
-    from membrane.login.membrane import Membrane
 
 AGREEMENT = "enrolment"
 """Name of the threshold that the phrases of one enrolment must reach; it is lower than a login's,
@@ -47,75 +47,127 @@ class Enrolment:
     also_known_as: str
 
 
-def enroll(
-    membrane: Membrane, made: Voiceprint, phrases: Sequence[Examined], *, replace_existing: bool
-) -> Enrolment:
-    """Store a new person, made of these phrases; see `Membrane.enroll`."""
-    _require_new(membrane, phrases)
-    projection = membrane.voices.projection
-    voiceprint = replace(made, consent_at=utc_now(), epoch=projection.epoch if projection else "")
-    replaced = membrane.store.get(voiceprint.name) if replace_existing else None
-    if replaced is None:
-        membrane.store.add(voiceprint)
-    else:
-        require_owner(membrane.store.path)
-        voiceprint = replace(voiceprint, keep_until=made.keep_until or replaced.keep_until)
-        membrane.store.replace(voiceprint)
-        membrane.guard.forget(voiceprint.name)
-        membrane.guard.record("replaced", replaced.id)
-    membrane.guard.record("enrolled", voiceprint.id)
-    return Enrolment(voiceprint, _sounds_like(membrane, voiceprint, phrases))
+@dataclass(frozen=True, eq=False)
+class Enroller:
+    """Stores people, and adds to their voiceprints.
 
+    Parameters
+    ----------
+    settings : Settings
+    store : JoblibStore
+    guard : Guard
+    voices : Voices
+    examiner : Examiner
+        By the encoder of the settings.
+    people : callable
+        Returns everybody who is enrolled, in the space of `voices`.
+    """
 
-def add_phrases(
-    membrane: Membrane, person: Voiceprint, phrases: Sequence[Examined], *, keep_until: str
-) -> Enrolment:
-    """Add phrases to somebody enrolled; see `Membrane.add_phrases`."""
-    voice = membrane.voices.of(person.encoder, whose=person.name)
-    heard = [phrase.by(voice) for phrase in phrases]
+    settings: Settings
+    store: JoblibStore
+    guard: Guard
+    voices: Voices
+    examiner: Examiner
+    people: Callable[[], Gallery]
 
-    def extended(voiceprint: Voiceprint) -> Voiceprint:
-        _require_encoder(voiceprint, person.encoder)
-        for phrase in heard:
-            _require_words(phrase, voiceprint)
-            _require_let_in(phrase, voiceprint, voice)
-        for phrase in heard:
-            voiceprint = voiceprint.with_utterance(phrase.enrolled())
-        return replace(voiceprint, keep_until=keep_until or voiceprint.keep_until)
-
-    claim = Claim.to_be(person)
-    with membrane.guard.attempt(claim, event="added") as attempt:
-        _require_new(membrane, heard, claim)
-        voiceprint = membrane.store.update(person.name, extended)
-        attempt.take_back()
-    membrane.guard.record("added", voiceprint.id, phrases=len(heard))
-    return Enrolment(voiceprint, _sounds_like(membrane, voiceprint, phrases))
-
-
-def reencode(membrane: Membrane, person: Voiceprint, recordings: Sequence[Utterance]) -> Enrolment:
-    """Make a voiceprint anew by the encoder in use; see `Membrane.reencode`."""
-    encoder = membrane.voice.name
-    if person.encoder == encoder:
-        raise UsageError(
-            f"{person.name} was enrolled with the encoder {person.encoder} already: "
-            "leave out --reencode"
+    def enroll(
+        self, made: Voiceprint, phrases: Sequence[Examined], *, replace_existing: bool
+    ) -> Enrolment:
+        """Store a new person, made of these phrases; see `Membrane.enroll`."""
+        self._require_new(phrases)
+        projection = self.voices.projection
+        voiceprint = replace(
+            made, consent_at=utc_now(), epoch=projection.epoch if projection else ""
         )
-    voice = membrane.voices.of(person.encoder, whose=person.name)
-    phrases = [membrane.examine(one, enrolling=True) for one in recordings]
-    probes = [replace(one, enrolling=False).by(voice) for one in phrases]
+        replaced = self.store.get(voiceprint.name) if replace_existing else None
+        if replaced is None:
+            self.store.add(voiceprint)
+        else:
+            require_owner(self.store.path)
+            voiceprint = replace(voiceprint, keep_until=made.keep_until or replaced.keep_until)
+            self.store.replace(voiceprint)
+            self.guard.forget(voiceprint.name)
+            self.guard.record("replaced", replaced.id)
+        self.guard.record("enrolled", voiceprint.id)
+        return Enrolment(voiceprint, self._sounds_like(voiceprint, phrases))
 
-    def made_anew(voiceprint: Voiceprint) -> Voiceprint:
-        _require_encoder(voiceprint, person.encoder)
-        for probe in probes:
-            _require_let_in(probe, voiceprint, voice)
-        require_agreement(encoder, phrases)
-        return voiceprint.reencoded(encoder, [one.enrolled() for one in phrases])
+    def add_phrases(
+        self, person: Voiceprint, phrases: Sequence[Examined], *, keep_until: str
+    ) -> Enrolment:
+        """Add phrases to somebody enrolled; see `Membrane.add_phrases`."""
+        voice = self.voices.of(person.encoder, whose=person.name)
+        heard = [phrase.by(voice) for phrase in phrases]
 
-    with membrane.guard.attempt(Claim.to_be(person), event="encoded anew") as attempt:
-        voiceprint = membrane.store.update(person.name, made_anew)
-        attempt.take_back()
-    membrane.guard.record("encoded anew", voiceprint.id, encoder=voiceprint.encoder)
-    return Enrolment(voiceprint, _sounds_like(membrane, voiceprint, phrases))
+        def extended(voiceprint: Voiceprint) -> Voiceprint:
+            _require_encoder(voiceprint, person.encoder)
+            for phrase in heard:
+                _require_words(phrase, voiceprint)
+                _require_let_in(phrase, voiceprint, voice)
+            for phrase in heard:
+                voiceprint = voiceprint.with_utterance(phrase.enrolled())
+            return replace(voiceprint, keep_until=keep_until or voiceprint.keep_until)
+
+        claim = Claim.to_be(person)
+        with self.guard.attempt(claim, event="added") as attempt:
+            self._require_new(heard, claim)
+            voiceprint = self.store.update(person.name, extended)
+            attempt.take_back()
+        self.guard.record("added", voiceprint.id, phrases=len(heard))
+        return Enrolment(voiceprint, self._sounds_like(voiceprint, phrases))
+
+    def reencode(self, person: Voiceprint, recordings: Sequence[Utterance]) -> Enrolment:
+        """Make a voiceprint anew by the encoder in use; see `Membrane.reencode`."""
+        encoder = self.examiner.voice.name
+        if person.encoder == encoder:
+            raise UsageError(
+                f"{person.name} was enrolled with the encoder {person.encoder} already: "
+                "leave out --reencode"
+            )
+        voice = self.voices.of(person.encoder, whose=person.name)
+        phrases = [self.examiner.examine(one, enrolling=True) for one in recordings]
+        probes = [replace(one, enrolling=False).by(voice) for one in phrases]
+
+        def made_anew(voiceprint: Voiceprint) -> Voiceprint:
+            _require_encoder(voiceprint, person.encoder)
+            for probe in probes:
+                _require_let_in(probe, voiceprint, voice)
+            require_agreement(encoder, phrases)
+            return voiceprint.reencoded(encoder, [one.enrolled() for one in phrases])
+
+        with self.guard.attempt(Claim.to_be(person), event="encoded anew") as attempt:
+            voiceprint = self.store.update(person.name, made_anew)
+            attempt.take_back()
+        self.guard.record("encoded anew", voiceprint.id, encoder=voiceprint.encoder)
+        return Enrolment(voiceprint, self._sounds_like(voiceprint, phrases))
+
+    def _require_new(self, phrases: Sequence[Examined], claim: Claim | None = None) -> None:
+        """Refuse a recording that is there already: it says nothing new of a voice."""
+        if self.settings.replay != "refuse":
+            return
+        for number, phrase in enumerate(phrases):
+            others = [other.fingerprint for other in phrases[:number]]
+            again = any(map(phrase.fingerprint.same_recording, others))
+            if again or (claim is not None and self.guard.heard_before(claim, phrase.fingerprint)):
+                raise Disagreement(
+                    f"{phrase.utterance.source} was heard before: give another recording"
+                )
+
+    def _sounds_like(self, voiceprint: Voiceprint, phrases: Sequence[Examined]) -> str:
+        """Return who else of the database sounds like the same person."""
+        gallery = self.people()
+        own = gallery.index_of(voiceprint.name)
+        found = []
+        for encoder, people in gallery.by_encoder().items():
+            if own is not None:
+                people[own] = False
+            # Whoever is of an encoder that cannot run here keeps nobody from being enrolled.
+            with suppress(Unavailable, PoorQuality):
+                voice = self.voices.of(encoder, whose=voiceprint.name)
+                vector = voiceprint.vector
+                if encoder != voiceprint.encoder:
+                    vector = mean_vector([one.by(voice).enrolled() for one in phrases])
+                found += _double(gallery, people, replace(voiceprint, vector=vector), voice)
+        return max(found, default=(0.0, ""))[1]
 
 
 def find_outlier(encoder: str, phrases: Sequence[Examined]) -> int | None:
@@ -153,21 +205,6 @@ def require_agreement(encoder: str, phrases: Sequence[Examined]) -> None:
         )
 
 
-def _require_new(
-    membrane: Membrane, phrases: Sequence[Examined], claim: Claim | None = None
-) -> None:
-    """Refuse a recording that is there already: it says nothing new of a voice."""
-    if membrane.settings.replay != "refuse":
-        return
-    for number, phrase in enumerate(phrases):
-        others = [other.fingerprint for other in phrases[:number]]
-        again = any(map(phrase.fingerprint.same_recording, others))
-        if again or (claim is not None and membrane.guard.heard_before(claim, phrase.fingerprint)):
-            raise Disagreement(
-                f"{phrase.utterance.source} was heard before: give another recording"
-            )
-
-
 def _require_let_in(probe: Examined, voiceprint: Voiceprint, voice: Voice) -> None:
     if not Compared.of(voiceprint).match(probe, voice).accepted:
         raise Disagreement(
@@ -191,24 +228,6 @@ def _require_encoder(voiceprint: Voiceprint, encoder: str) -> None:
             f"{voiceprint.name} has been enrolled with the encoder {voiceprint.encoder} meanwhile: "
             "try again"
         )
-
-
-def _sounds_like(membrane: Membrane, voiceprint: Voiceprint, phrases: Sequence[Examined]) -> str:
-    """Return who else of the database sounds like the same person."""
-    gallery = membrane.people()
-    own = gallery.index_of(voiceprint.name)
-    found = []
-    for encoder, people in gallery.by_encoder().items():
-        if own is not None:
-            people[own] = False
-        # Whoever is of an encoder that cannot run here keeps nobody from being enrolled.
-        with suppress(Unavailable, PoorQuality):
-            voice = membrane.voices.of(encoder, whose=voiceprint.name)
-            vector = voiceprint.vector
-            if encoder != voiceprint.encoder:
-                vector = mean_vector([one.by(voice).enrolled() for one in phrases])
-            found += _double(gallery, people, replace(voiceprint, vector=vector), voice)
-    return max(found, default=(0.0, ""))[1]
 
 
 def _double(

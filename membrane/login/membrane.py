@@ -15,13 +15,12 @@ import numpy as np
 
 from membrane.audio.utterance import SAMPLE_RATE, Utterance
 from membrane.errors import LockedOut, NameTaken, PoorQuality, StoreError, UnknownName, UsageError
-from membrane.login import enrol
 from membrane.login.adapt import Login, adapted, may_adapt, without_adaptation
 from membrane.login.claim import Claim, claim_of
 from membrane.login.compare import Compared, Likeness, most_alike
 from membrane.login.decision import Candidate, Decision, reason_of
 from membrane.login.decoy import decoy
-from membrane.login.enrol import Enrolment
+from membrane.login.enrol import Enroller, Enrolment, find_outlier, require_agreement
 from membrane.login.examine import Examined, Examiner, prepared_for_judging
 from membrane.login.explain import Explanation, explanation_of
 from membrane.login.guard import ANYONE, Attempt, Guard
@@ -238,6 +237,11 @@ class Membrane:
 
     # ---- Enrolment
 
+    @property
+    def _enroller(self) -> Enroller:
+        examiner = Examiner(self.voice, self.settings.denoise, self.words)
+        return Enroller(self.settings, self.store, self.guard, self.voices, examiner, self.people)
+
     def check_name_is_free(self, name: str) -> str:
         """Return the name as it would be stored.
 
@@ -290,10 +294,10 @@ class Membrane:
             If the database cannot be read or written.
         """
         encoder = self.voice.name
-        enrol.require_agreement(encoder, phrases)
+        require_agreement(encoder, phrases)
         made = Voiceprint.of(name, encoder, [phrase.enrolled() for phrase in phrases])
         made = replace(made, passphrase=passphrase, keep_until=keep_until)
-        return enrol.enroll(self, made, phrases, replace_existing=replace_existing)
+        return self._enroller.enroll(made, phrases, replace_existing=replace_existing)
 
     def add_phrases(
         self, name: str, phrases: Sequence[Examined], *, keep_until: str = ""
@@ -325,7 +329,7 @@ class Membrane:
         StoreError
             If the database cannot be read or written.
         """
-        return enrol.add_phrases(self, self.known(name), phrases, keep_until=keep_until)
+        return self._enroller.add_phrases(self.known(name), phrases, keep_until=keep_until)
 
     def reencode(self, name: str, recordings: Sequence[Utterance]) -> Enrolment:
         """Make somebody's voiceprint anew with this encoder, out of recordings that were kept.
@@ -357,11 +361,11 @@ class Membrane:
         StoreError
             If the database cannot be read or written.
         """
-        return enrol.reencode(self, self.known(name), recordings)
+        return self._enroller.reencode(self.known(name), recordings)
 
     def find_outlier(self, phrases: Sequence[Examined]) -> int | None:
         """Return the index of the phrase least like the others, if it is too unlike them."""
-        return enrol.find_outlier(self.voice.name, phrases)
+        return find_outlier(self.voice.name, phrases)
 
     # ---- Logins
 
