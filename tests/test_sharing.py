@@ -5,11 +5,15 @@ import os
 import pickle
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from membrane import Membrane
+from membrane.phrase.recognizers.deepspeech import DeepSpeechRecognizer
 from membrane.settings import EVALUATING, Settings
 from tests.conftest import SHARED_SPEECH
 
@@ -64,3 +68,30 @@ def test_one_process_a_core_checks_words_and_four_at_most(monkeypatch):
     for cores, processes in ((1, 1), (2, 2), (64, 4)):
         monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
         assert Membrane(Settings()).processes == processes
+
+
+def test_threads_that_log_in_at_once_are_all_counted_and_written_down(tmp_path, utterance_of):
+    membrane = Membrane(Settings(database=tmp_path / "voiceprints.joblib"), processes=0)
+    membrane.enroll("ada", [membrane.examine(utterance_of("ada", "enrol"), enrolling=True)])
+    stranger, names = (
+        utterance_of("boris", "login"),
+        [f"nobody {number % 4}" for number in range(12)],
+    )
+    with ThreadPoolExecutor(4) as threads:
+        decisions = list(threads.map(lambda name: membrane.verify(name, stranger), names))
+    assert not any(decision.accepted for decision in decisions)
+    for name in set(names):
+        assert len(membrane.guard.attempts.state_of(name)["failures"]) == 3
+    assert membrane.guard.log.verify().problems == ()
+    assert sum(line["event"] == "verify" for line in membrane.guard.log.entries()) == 12
+
+
+def test_deepspeech_gives_each_thread_the_words_of_its_own_sound(monkeypatch):
+    recognizer = object.__new__(DeepSpeechRecognizer)
+    recognizer._last = (b"", "")
+    monkeypatch.setattr(recognizer, "_listen", lambda sound: time.sleep(0.001) or sound[:2].hex())
+    sounds = [np.full(10, number / 100, np.float32) for number in range(8)] * 20
+    alone = [recognizer.transcribe(sound) for sound in sounds]
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(recognizer.transcribe, sounds)) == alone
+    assert len(set(alone)) == 8
