@@ -64,6 +64,7 @@ from membrane.store.joblib_store import JoblibStore
 from membrane.store.log import decision_log, lines
 from membrane.store.unpickling import load_plain
 from membrane.terminal import console
+from membrane.terminal.text import escaped
 from membrane.training import recipe
 from membrane.voice import calibration, normalisation
 
@@ -123,7 +124,7 @@ def _look_through_the_log(path: Path) -> None:
         view.log_entries(log.entries(), {})
         view.log_check(log.verify())
     plain = text.getvalue().replace("\n", "").replace("\t", "")
-    if console.shown(plain) != plain:
+    if escaped(plain) != plain:
         raise ValueError(f"a terminal would obey {plain[:100]!r}")
     log.append({"event": "verify", "accepted": False})
 

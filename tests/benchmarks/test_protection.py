@@ -76,5 +76,5 @@ def test_an_encrypted_gallery_is_measured_as_one(tmp_path, monkeypatch):
     seal = protection._seal()
     protection._written(path, protection.gallery_of(1000, Settings.encoder), seal)
     found = protection.measure(path, Settings.encoder)
-    assert set(found) == {"open", "first", "search", "peak", "locked"}
+    assert set(found) == {"open", "first", "search", "peak"}
     assert b"Person" not in path.read_bytes()
