@@ -18,7 +18,6 @@ class Log(Protocol):
 
     def exists(self) -> bool:
         """Return whether anything was ever written."""
-        ...
 
     def append(self, entry: Mapping[str, Any]) -> None:
         """Write a line.
@@ -36,19 +35,15 @@ class Log(Protocol):
         ValueError
             If a field is one of the log's own, or a value none that JSON has.
         """
-        ...
 
     def entries(self) -> Iterator[Fields]:
         """Yield the lines that are kept, oldest first; those that were changed are left out."""
-        ...
 
     def verify(self) -> LogCheck:
         """Return what somebody removed, added or changed."""
-        ...
 
     def stamped_with(self, mac_key: bytes | None) -> Log:
         """Return the same log, as whoever has another key, or none, sees it."""
-        ...
 
     def hand_over(self, mac_key: bytes | None, entry: Mapping[str, Any]) -> None:
         """Let another key, or none, stamp from here on.
@@ -62,4 +57,3 @@ class Log(Protocol):
         entry : mapping
             What is done, as in `append`.
         """
-        ...

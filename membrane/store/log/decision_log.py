@@ -26,13 +26,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from membrane.errors import StoreUnreadable, StoreUnwritable
+from membrane.errors import StoreUnwritable
 from membrane.store.log.check import (
     KEY_CHANGED,
     NEXT,
@@ -46,7 +46,7 @@ from membrane.store.log.check import (
 )
 from membrane.store.log.files import LogFiles, content, size_of
 from membrane.store.log.lines import Fields, Head, Stamp, follows, hash_of, line_of
-from membrane.system.safe_files import locked
+from membrane.system.safe_files import locked, reading, writing
 
 __all__ = ["DecisionLog", "LogCheck"]
 
@@ -58,6 +58,9 @@ KEPT_FILES = 10
 
 LOCK_TIMEOUT_S = 10.0
 """Seconds to wait for other processes: a line takes some hundredths."""
+
+DECISION_LOG = "the decision log"
+"""What messages call it."""
 
 OWN_FIELDS = ("number", "time", "previous", "by", "hash", "mac", NOTE, NEXT, PROBLEMS)
 """What the log itself says in a line."""
@@ -127,7 +130,7 @@ class DecisionLog:
             If a field is one of the log's own, or a value none that JSON has.
         """
         _require_foreign(entry)
-        with self._locked(), self._writing():
+        with self._writing():
             self._add(self._continued(), entry)
 
     def hand_over(self, mac_key: bytes | None, entry: Mapping[str, Any]) -> None:
@@ -148,7 +151,7 @@ class DecisionLog:
         """
         _require_foreign(entry)
         new = Stamp(mac_key)
-        with self._locked(), self._writing():
+        with self._writing():
             found = check(self.files.snapshot(), self.stamp)
             head = self._add(self._continued(), {**entry, NEXT: new.by})
             self.stamp = new
@@ -250,17 +253,10 @@ class DecisionLog:
     # ---- Alone
 
     def _snapshot_alone(self) -> Snapshot:
-        is_there = self.path.parent.is_dir()
-        try:
-            with self._locked_to_read() if is_there else nullcontext():
-                return (
-                    self.files.snapshot() if is_there else Snapshot(self.path.name, None, None, {})
-                )
-        except OSError as error:
-            raise StoreUnreadable(
-                f"the decision log {self.path} cannot be read ({error.strerror or error}): "
-                "check its permissions and its disk"
-            ) from None
+        if not self.path.parent.is_dir():
+            return Snapshot(self.path.name, None, None, {})
+        with reading(DECISION_LOG, self.path), self._locked_to_read():
+            return self.files.snapshot()
 
     @contextmanager
     def _locked_to_read(self) -> Iterator[None]:
@@ -272,17 +268,12 @@ class DecisionLog:
 
     def _locked(self) -> AbstractContextManager[None]:
         # An administrator who locks first must not shut out whom the files belong to.
-        return locked(self.path, LOCK_TIMEOUT_S, what="the decision log", like=self.path.parent)
+        return locked(self.path, LOCK_TIMEOUT_S, what=DECISION_LOG, like=self.path.parent)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        try:
+        with self._locked(), writing(DECISION_LOG, self.path):
             yield
-        except OSError as error:
-            raise StoreUnwritable(
-                f"the decision log {self.path} cannot be written ({error.strerror or error}): "
-                "check its permissions and the space on its disk"
-            ) from None
 
 
 def _require_foreign(entry: Mapping[str, Any]) -> None:

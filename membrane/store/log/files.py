@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import IO
 
 from membrane.store.log.check import NUMBER_DIGITS, Snapshot, older_name
-from membrane.system.safe_files import created, keep_owner, opened, sync_folder
+from membrane.system.atomic import keep_owner, replacing, sync_folder
+from membrane.system.safe_files import opened
 
 LONGEST_FILE = 16_000_000
 """Bytes of one file that are read at most: many times what it holds when it is put aside."""
@@ -71,13 +72,8 @@ class LogFiles:
 
     def put_head(self, line: bytes) -> None:
         """Replace the head, whole."""
-        new = self.head_path.with_name(f"{self.head_path.name}.new")
-        new.unlink(missing_ok=True)
-        with created(new) as file:
-            keep_owner(file, self.path.parent)
+        with replacing(self.head_path, like=self.path.parent) as file:
             file.write(line)
-        new.replace(self.head_path)
-        sync_folder(self.path.parent)
 
 
 def size_of(path: Path) -> int:
