@@ -18,8 +18,8 @@ from membrane.store import login_record
 from membrane.store.former_logins import Former, FormerLogins
 from membrane.store.guarded_bytes import KeptFile, Seals, guarded
 from membrane.store.login_record import REMEMBERED, SECRET, Failure, Floor, Record, parsed
-from membrane.store.login_state import Turn
 from membrane.store.sqlite_file import SqliteFile
+from membrane.store.store import Turn
 from membrane.system.safe_files import locked
 
 ENDING = ".logins.sqlite"

@@ -221,33 +221,6 @@ class Voiceprint:
         """Return the voiceprint with one more utterance."""
         return self._made_of((*self.utterances, utterance))
 
-    def without_utterance(self, index: int) -> Voiceprint:
-        """Return the voiceprint without its utterance number `index`, counted from 0.
-
-        Raises
-        ------
-        UsageError
-            If there is no such utterance, or none that counts would remain.
-        """
-        self._check_index(index)
-        return self._made_of(self.utterances[:index] + self.utterances[index + 1 :])
-
-    def reweighted(self, index: int, weight: float) -> Voiceprint:
-        """Return the voiceprint with another weight for its utterance number `index`, from 0.
-
-        Raises
-        ------
-        UsageError
-            If there is no such utterance, the weight is negative or too large, or none that
-            counts would remain.
-        """
-        self._check_index(index)
-        if not 0 <= weight <= MOST_COUNTED:
-            raise UsageError(f"the weight {weight} is not possible: use 0 to {MOST_COUNTED}")
-        utterances = list(self.utterances)
-        utterances[index] = replace(utterances[index], weight=weight)
-        return self._made_of(tuple(utterances))
-
     def reencoded(self, encoder: str, utterances: Sequence[EnrolledUtterance]) -> Voiceprint:
         """Return the person's voiceprint by another encoder.
 
@@ -278,12 +251,6 @@ class Voiceprint:
         return replace(
             self, vector=mean_vector(utterances), utterances=utterances, updated_at=utc_now()
         )
-
-    def _check_index(self, index: int) -> None:
-        if not 0 <= index < len(self.utterances):
-            raise UsageError(
-                f"{self.name} has no utterance {index}: choose 0 to {len(self.utterances) - 1}"
-            )
 
 
 def mean_vector(utterances: Sequence[EnrolledUtterance]) -> Vector:
