@@ -22,6 +22,7 @@ from typing import Any
 
 from membrane.errors import UsageError, WrongKey
 from membrane.protection.system_keyring import forget_secret, keep_secret, secret_of
+from membrane.system.checks import require
 
 Ask = Callable[[str], str]
 """Shows a question where only whoever sits there can answer, unseen; returns the answer."""
@@ -86,22 +87,21 @@ class Origin:
     parallel: int = 0
 
     def __post_init__(self) -> None:
-        if self.source not in SOURCES:
-            raise ValueError("its key comes from nowhere")
-        if any(len(bytes.fromhex(one)) != SALT_BYTES for one in (self.id, self.database)):
-            raise ValueError("its key has no number")
+        require(self.source in SOURCES, "its key comes from nowhere")
+        lengths = {len(bytes.fromhex(number)) for number in (self.id, self.database)}
+        require(lengths == {SALT_BYTES}, "its key has no number")
         if self.source == "passphrase":
-            self._check_scrypt()
+            require(self._can_be_derived(), "its key is derived in an impossible way")
+            bytes.fromhex(self.salt)
 
-    def _check_scrypt(self) -> None:
+    def _can_be_derived(self) -> bool:
         numbers = (self.cost, self.block, self.parallel)
-        if any(type(number) is not int or number < 1 for number in numbers):
-            raise ValueError("its key is derived in an impossible way")
-        power_of_two = self.cost > 1 and self.cost & (self.cost - 1) == 0
-        memory = 128 * self.cost * self.block * self.parallel
-        if not power_of_two or memory > MOST_SCRYPT_BYTES:
-            raise ValueError("its key is derived in an impossible way")
-        bytes.fromhex(self.salt)
+        return (
+            all(type(number) is int and number >= 1 for number in numbers)
+            and self.cost > 1
+            and self.cost.bit_count() == 1
+            and 128 * self.cost * self.block * self.parallel <= MOST_SCRYPT_BYTES
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Return it as JSON values, without what is empty."""

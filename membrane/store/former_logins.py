@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from membrane.store.guarded_bytes import KeptFile, Seals
 from membrane.store.login_record import SECRET, Floor, Record, parsed
+from membrane.system.checks import require
 from membrane.system.safe_files import opened, reading
 
 KEY = re.compile(r"[0-9a-f]{32}")
@@ -81,8 +82,7 @@ class FormerLogins:
                     floor = Floor.of([failures, at])
                 case _:
                     raise ValueError("the head has other parts")
-            if len(secret) != 2 * SECRET:
-                raise ValueError("there is no secret")
+            require(len(secret) == 2 * SECRET, "there is no secret")
             records = dict(map(_record, lines))
             return Former(bytes.fromhex(secret), floor, records, self._recordings(seal))
 
@@ -103,8 +103,8 @@ class FormerLogins:
             file = self._recordings_in(path)
             with file.explained(reading):
                 texts = parsed(_content(file, f"recent recordings {path.name}", seal))
-                if not isinstance(texts, list) or not all(isinstance(one, str) for one in texts):
-                    raise ValueError("recordings are no texts")
+                is_texts = isinstance(texts, list) and all(isinstance(one, str) for one in texts)
+                require(is_texts, "recordings are no texts")
                 yield from ((path.name, b64decode(text, validate=True)) for text in texts)
 
     def _recordings_in(self, path: Path) -> KeptFile:
@@ -129,6 +129,5 @@ def _content(file: KeptFile, purpose: str, seal: Seals | None) -> bytes:
 
 def _record(line: bytes) -> tuple[str, Record]:
     key, _, value = line.decode().partition(" ")
-    if not KEY.fullmatch(key):
-        raise ValueError("a line has no key")
+    require(KEY.fullmatch(key), "a line has no key")
     return key, Record.of(parsed(value.encode()))

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Self
 
 from membrane.store import lockout
 from membrane.store.names import name_key
+from membrane.system.checks import require
 
 REMEMBERED = 20
 """Prompts, and recordings of accepted logins, that are remembered of each name: a month of logins
@@ -124,16 +125,15 @@ class Record(NamedTuple):
     @classmethod
     def of(cls, value: Any) -> Self:
         """Return the record that was kept, or raise a `ValueError`."""
-        if not isinstance(value, list) or [type(part) for part in value] != [list, list, int]:
-            raise ValueError("a record has other parts")
-        record = cls(tuple(map(Failure.of, value[0])), tuple(value[1]), value[2])
-        if (
-            len(record.failures) > lockout.MOST_FAILURES
-            or not all(isinstance(one, str) for one in record.prompts)
-            or not 0 <= record.unjudged <= lockout.FREE_UNJUDGED
-        ):
-            raise ValueError("a record is one that cannot be")
-        return record
+        require(
+            isinstance(value, list) and [type(part) for part in value] == [list, list, int],
+            "a record has other parts",
+        )
+        failures, prompts, unjudged = value
+        require(len(failures) <= lockout.MOST_FAILURES, "a record has more failures than can be")
+        require(all(isinstance(one, str) for one in prompts), "a record has prompts of no text")
+        require(0 <= unjudged <= lockout.FREE_UNJUDGED, "a record has forgiven more than can be")
+        return cls(tuple(map(Failure.of, failures)), tuple(prompts), unjudged)
 
 
 class Floor(NamedTuple):
@@ -157,8 +157,7 @@ class Floor(NamedTuple):
     def of(cls, value: Any) -> Self:
         """Return the floor that was kept, or raise a `ValueError`."""
         failures, at = _pair(value, int)
-        if not 0 <= failures <= lockout.MOST_FAILURES:
-            raise ValueError("the least count is no count")
+        require(0 <= failures <= lockout.MOST_FAILURES, "the least count is no count")
         return cls(failures, at)
 
 
@@ -212,8 +211,8 @@ def parsed(content: bytes) -> Any:
 
 def _pair(value: Any, first: type) -> tuple[Any, float]:
     """Return something of that type and a time, or raise a `ValueError`."""
-    if not isinstance(value, list) or len(value) != 2 or type(value[0]) is not first:
-        raise ValueError("it is not something and its time")
-    if type(value[1]) not in (int, float) or not 0 <= value[1] <= LATEST:
-        raise ValueError("a time is no time")
-    return value[0], float(value[1])
+    require(isinstance(value, list) and len(value) == 2, "it is not a pair")
+    found, at = value
+    require(type(found) is first, "it is of another type")
+    require(type(at) in (int, float) and 0 <= at <= LATEST, "a time is no time")
+    return found, float(at)
