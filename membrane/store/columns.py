@@ -160,7 +160,9 @@ class Columns:
             name_hashes=np.array([name_hash(person.name) for person in voiceprints], np.uint64),
             names=Texts.of(person.name for person in voiceprints),
             passphrases=Texts.of(person.passphrase for person in voiceprints),
-            facts=Texts.of(_person_facts(person) for person in voiceprints),
+            facts=Texts.of(
+                _compact({fact: getattr(person, fact) for fact in FACTS}) for person in voiceprints
+            ),
             first_utterances=starts_of([len(person.utterances) for person in voiceprints]),
             utterance_vectors=stacked([utterance.vector for utterance in utterances]),
             utterance_facts=Texts.of(_compact(utterance.facts()) for utterance in utterances),
@@ -337,7 +339,14 @@ class Columns:
         people = len(first_utterances) - 1
         utterances = int(first_utterances[-1])
         if mapping["version"] == OLDEST:
-            mapping = {**mapping, **_unknown_to_the_oldest(mapping)}
+            mapping = {
+                **mapping,
+                "epoch": "",
+                "fingerprints_characters": np.zeros(0, np.uint8),
+                "fingerprints_starts": np.zeros_like(
+                    _array(mapping, "utterance_facts_starts", np.int64)
+                ),
+            }
         require(first_utterances[0] == 0, "its utterances belong to nobody")
         return cls(
             vectors=_array(mapping, "vectors", np.float32, (people, VECTOR_SIZE)),
@@ -356,6 +365,9 @@ class Columns:
             epoch=_text(mapping["epoch"]),
         )
 
+
+FACTS = ("created_at", "updated_at", "consent_at", "keep_until", "id")
+"""What is kept of a person as JSON."""
 
 TEXT_COLUMNS = ("names", "passphrases", "facts", "utterance_facts", "fingerprints")
 
@@ -385,28 +397,6 @@ def span(starts: npt.NDArray[np.int64], row: int) -> tuple[int, int]:
 def stacked(vectors: Sequence[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
     """Return vectors as the rows of a matrix."""
     return np.array(vectors, np.float32).reshape(-1, VECTOR_SIZE)
-
-
-def _unknown_to_the_oldest(mapping: Mapping[str, Any]) -> dict[str, object]:
-    """Return the columns that the first version of the format does not have."""
-    starts = _array(mapping, "utterance_facts_starts", np.int64)
-    return {
-        "epoch": "",
-        "fingerprints_characters": np.zeros(0, np.uint8),
-        "fingerprints_starts": np.zeros_like(starts),
-    }
-
-
-def _person_facts(person: Voiceprint) -> str:
-    return _compact(
-        {
-            "created_at": person.created_at,
-            "updated_at": person.updated_at,
-            "consent_at": person.consent_at,
-            "keep_until": person.keep_until,
-            "id": person.id,
-        }
-    )
 
 
 def _compact(value: object) -> str:

@@ -132,8 +132,11 @@ class EnrolledUtterance:
 
     def as_json(self) -> dict[str, object]:
         """Return all that is stored of the utterance, as JSON values."""
-        fingerprint = b64encode(self.fingerprint).decode()
-        return {**self.facts(), "vector": self.vector.tolist(), "fingerprint": fingerprint}
+        return {
+            **self.facts(),
+            "vector": self.vector.tolist(),
+            "fingerprint": b64encode(self.fingerprint).decode(),
+        }
 
 
 @dataclass(frozen=True, eq=False)

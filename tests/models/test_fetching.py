@@ -325,7 +325,8 @@ def test_an_engine_that_is_not_for_this_platform_is_not_fetched_at_all(home, mod
 
 STOPPED = """
 import sys
-from membrane import fetching, models
+from membrane.models import fetching
+from membrane.models import registry as models
 model = models.Model(**eval(sys.argv[1]))
 models.every_model = fetching.every_model = lambda: (model,)
 print("ready", flush=True)

@@ -267,7 +267,7 @@ def test_a_process_that_opens_one_leaves_no_core_dump(path):
     code = (
         "import resource, sys\n"
         "from pathlib import Path\n"
-        "from membrane.store import sealed_database\n"
+        "from membrane.protection import sealed_database\n"
         f"sealed_database.CHUNK_BYTES = {CHUNK}\n"
         "with Path(sys.argv[1]).open('rb') as file:\n"
         "    sealed_database.unsealed(file, lambda _: bytes.fromhex(sys.argv[2]))\n"
