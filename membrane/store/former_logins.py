@@ -10,10 +10,9 @@ import errno
 import os
 import re
 from base64 import b64decode
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from types import MappingProxyType
 from typing import NamedTuple
 
 from membrane.store.guarded_bytes import KeptFile, Seals
@@ -42,9 +41,9 @@ class Former(NamedTuple):
     """
 
     secret: bytes
-    floor: Floor = Floor()
-    records: Mapping[str, Record] = MappingProxyType({})
-    recordings: Iterable[tuple[str, bytes]] = ()
+    floor: Floor
+    records: dict[str, Record]
+    recordings: Iterable[tuple[str, bytes]]
 
 
 class FormerLogins:

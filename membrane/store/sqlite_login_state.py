@@ -218,7 +218,7 @@ class SqliteLoginState:
         self._former.remove()
         if self._on_new is not None:
             self._on_new()
-        return Former(secrets.token_bytes(SECRET))
+        return Former(secrets.token_bytes(SECRET), Floor(), {}, ())
 
 
 class _Rows:
