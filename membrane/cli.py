@@ -375,12 +375,12 @@ def transcribe(
 def list_people(database: Database = None, as_json: AsJson = False) -> None:
     """Show who is enrolled."""
     from membrane.settings import load_settings
-    from membrane.store.joblib_store import JoblibStore
+    from membrane.store.store import open_store
 
     settings = load_settings(database=database)
     ask = View().secret if at_terminal() else None
     sealed_only = settings.protection == "required"
-    store = JoblibStore(settings.database_path, ask=ask, sealed_only=sealed_only)
+    store = open_store(settings.database_path, ask=ask, sealed_only=sealed_only)
     people = store.gallery().summaries()
     View(as_json=as_json).people(people, encoder=settings.encoder)
 

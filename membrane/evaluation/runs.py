@@ -41,7 +41,7 @@ from membrane.login.voices import Voices
 from membrane.models import registry as models
 from membrane.models.registry import sha256_of
 from membrane.settings import Settings, calibration_file
-from membrane.store.joblib_store import JoblibStore
+from membrane.store.store import open_store
 from membrane.terminal.console import View
 from membrane.terminal.tasks import require_writable
 from membrane.terminal.text import sentence
@@ -257,7 +257,7 @@ class Evaluations:
         if self.material.pairs:
             return all_pairs(found.recordings)
         if self.material.database:
-            gallery = JoblibStore(self.settings.database_path).gallery()
+            gallery = open_store(self.settings.database_path).gallery()
             return against_database(gallery, found.recordings, encoder=self.settings.encoder)
         return enrol_and_probe(found.recordings, enroll=self.material.enroll)
 

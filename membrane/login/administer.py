@@ -16,8 +16,8 @@ from membrane.login.protect import Protection
 from membrane.protection.keys import Ask
 from membrane.protection.sealing import Seal
 from membrane.store.log.check import LogCheck
-from membrane.store.log.contract import Log
 from membrane.store.ownership import require_owner
+from membrane.store.store import Log
 from membrane.store.voiceprint import Voiceprint
 
 

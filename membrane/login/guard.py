@@ -7,11 +7,9 @@ down before anybody learns of it. Where any of this cannot be done, nobody is le
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from membrane.audio.fingerprint import Fingerprint
@@ -27,11 +25,8 @@ from membrane.login.claim import Claim
 from membrane.login.decision import Decision
 from membrane.login.examine import Examined
 from membrane.settings import Settings
-from membrane.store.joblib_store import JoblibStore
-from membrane.store.log.contract import Log
-from membrane.store.log.decision_log import DecisionLog
-from membrane.store.login_state import LoginState, Turn
 from membrane.store.names import keyed_number
+from membrane.store.store import Log, LoginState, Store, Turn
 
 LEAST_CHANGE = 0.5
 """Share of the digits or words in which a prompt differs from all that somebody was given lately.
@@ -43,9 +38,6 @@ MOST_DRAWS = 1000
 
 LOG_KEY = "decision log"
 """What the key is for that stamps its lines where the database is encrypted."""
-
-LOG = ".log"
-"""What the name of the decision log ends in, beside the database."""
 
 MICROPHONE = "microphone"
 
@@ -106,11 +98,11 @@ class Guard:
 
     Parameters
     ----------
-    store : JoblibStore
+    store : Store
     settings : Settings
     """
 
-    def __init__(self, store: JoblibStore, settings: Settings) -> None:
+    def __init__(self, store: Store, settings: Settings) -> None:
         self._store = store
         self._settings = settings
 
@@ -128,10 +120,7 @@ class Guard:
     def log(self) -> Log:
         """Every decision."""
         seal = self._store.seal
-        # Whoever comes through a link is written down where all others are.
-        database = Path(os.path.realpath(self._store.path))
-        path = database.with_name(f"{database.name}{LOG}")
-        return DecisionLog(path, mac_key=seal.mac_key(LOG_KEY) if seal else None)
+        return self._store.log(seal.mac_key(LOG_KEY) if seal else None)
 
     @property
     def remembers(self) -> bool:

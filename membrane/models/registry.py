@@ -216,9 +216,8 @@ def _status(model: Model) -> Status:
     if not path.exists():
         return Status(model, path, "missing")
     problem = problem_with(model, path)
-    if problem:
-        return Status(model, path, "damaged", problem)
-    return Status(model, path, "shipped" if model.shipped else "fetched")
+    state = "damaged" if problem else "shipped" if model.shipped else "fetched"
+    return Status(model, path, state, problem)
 
 
 def require_undamaged(found: Sequence[Status]) -> None:

@@ -15,13 +15,13 @@ import secrets
 import unicodedata
 from base64 import b64decode
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass
 from threading import RLock
 from typing import Any
 
 from membrane.errors import UsageError, WrongKey
-from membrane.protection.system_keyring import forget_secret, keep_secret, secret_of
+from membrane.system.checks import require
 
 Ask = Callable[[str], str]
 """Shows a question where only whoever sits there can answer, unseen; returns the answer."""
@@ -55,6 +55,19 @@ SALT_BYTES = 16
 MAKE_ONE = f"make one with `openssl rand -hex 32` and set {VARIABLE} to what it prints"
 
 
+SERVICE = "membrane"
+"""What the keys are filed under."""
+
+SET_UP = (
+    "log in to the desktop or unlock its keyring; on a machine without one install gnome-keyring "
+    "and run `dbus-run-session -- sh`, in it `gnome-keyring-daemon --unlock`, or protect the "
+    "database with a passphrase (--key passphrase) or MEMBRANE_KEY (--key environment) instead"
+)
+
+LONGEST_REASON = 100
+"""Characters of what a backend says of a failure."""
+
+
 @dataclass(frozen=True)
 class Origin:
     """Where a master key comes from.
@@ -86,22 +99,21 @@ class Origin:
     parallel: int = 0
 
     def __post_init__(self) -> None:
-        if self.source not in SOURCES:
-            raise ValueError("its key comes from nowhere")
-        if any(len(bytes.fromhex(one)) != SALT_BYTES for one in (self.id, self.database)):
-            raise ValueError("its key has no number")
+        require(self.source in SOURCES, "its key comes from nowhere")
+        lengths = {len(bytes.fromhex(number)) for number in (self.id, self.database)}
+        require(lengths == {SALT_BYTES}, "its key has no number")
         if self.source == "passphrase":
-            self._check_scrypt()
+            require(self._can_be_derived(), "its key is derived in an impossible way")
+            bytes.fromhex(self.salt)
 
-    def _check_scrypt(self) -> None:
+    def _can_be_derived(self) -> bool:
         numbers = (self.cost, self.block, self.parallel)
-        if any(type(number) is not int or number < 1 for number in numbers):
-            raise ValueError("its key is derived in an impossible way")
-        power_of_two = self.cost > 1 and self.cost & (self.cost - 1) == 0
-        memory = 128 * self.cost * self.block * self.parallel
-        if not power_of_two or memory > MOST_SCRYPT_BYTES:
-            raise ValueError("its key is derived in an impossible way")
-        bytes.fromhex(self.salt)
+        return (
+            all(type(number) is int and number >= 1 for number in numbers)
+            and self.cost > 1
+            and self.cost.bit_count() == 1
+            and 128 * self.cost * self.block * self.parallel <= MOST_SCRYPT_BYTES
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Return it as JSON values, without what is empty."""
@@ -203,11 +215,17 @@ def new_key(
     """
     if source not in SOURCES:
         raise UsageError(f"no key comes from {source!r}: choose from {', '.join(SOURCES)}")
+    scrypt: dict[str, Any] = {
+        "salt": secrets.token_hex(SALT_BYTES),
+        "cost": SCRYPT_COST,
+        "block": SCRYPT_BLOCK,
+        "parallel": SCRYPT_PARALLEL,
+    }
     origin = Origin(
         source,
         id=secrets.token_hex(SALT_BYTES),
         database=follows.database if follows else secrets.token_hex(SALT_BYTES),
-        **(_scrypt() if source == "passphrase" else {}),
+        **(scrypt if source == "passphrase" else {}),
     )
     if source == "environment":
         return origin, _from_environment(NEW_VARIABLE if follows else VARIABLE)
@@ -216,16 +234,6 @@ def new_key(
         keep_secret(origin.id, key.hex())
         return origin, key
     return origin, _derived(_new_passphrase(ask), origin)
-
-
-def _scrypt() -> dict[str, Any]:
-    """Return how the key of a new passphrase is derived."""
-    return {
-        "salt": secrets.token_hex(SALT_BYTES),
-        "cost": SCRYPT_COST,
-        "block": SCRYPT_BLOCK,
-        "parallel": SCRYPT_PARALLEL,
-    }
 
 
 def discard(origin: Origin) -> None:
@@ -304,3 +312,71 @@ def _derived(passphrase: str, origin: Origin) -> bytes:
             "there is not enough memory to derive the key of the voiceprint database from a "
             "passphrase: close other programs"
         ) from None
+
+
+# ---- The system's keyring, where a desktop keeps secrets for whoever is logged in
+
+
+def secret_of(number: str) -> str:
+    """Return a secret that the keyring keeps.
+
+    Parameters
+    ----------
+    number : str
+        The user that it is filed under.
+
+    Raises
+    ------
+    WrongKey
+        If there is none of that number, or no keyring, with how to set one up.
+    """
+    with _Keyring() as keyring:
+        secret: str | None = keyring.get_password(SERVICE, number)
+    if secret is None:
+        raise WrongKey(
+            f"the system keyring does not have the key of the voiceprint database (service "
+            f"{SERVICE!r}, user {number!r}): log in as whoever protected it"
+        )
+    return secret
+
+
+def keep_secret(number: str, secret: str) -> None:
+    """Give a secret to the keyring, and see that it kept it.
+
+    Raises
+    ------
+    WrongKey
+        If it did not, or there is none.
+    """
+    with _Keyring() as keyring:
+        keyring.set_password(SERVICE, number, secret)
+        kept = keyring.get_password(SERVICE, number)
+    # Some backends forget everything, on purpose.
+    if kept != secret:
+        raise WrongKey(f"the system keyring did not keep the key: {SET_UP}")
+
+
+def forget_secret(number: str) -> None:
+    """Take a secret that nothing needs any more out of the keyring, if it can be reached."""
+    with suppress(WrongKey), _Keyring() as keyring:
+        keyring.delete_password(SERVICE, number)
+
+
+class _Keyring:
+    """The keyring library; every failure inside the `with` is a `WrongKey` with the remedy."""
+
+    def __enter__(self) -> Any:
+        import keyring
+
+        return keyring
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        # A backend is code of whatever kind, over whatever bus: it may raise anything.
+        if kind is not None and issubclass(kind, Exception):
+            raise WrongKey(
+                f"no system keyring can be used ({_reason(error, kind)}): {SET_UP}"
+            ) from None
+
+
+def _reason(error: object, kind: type[BaseException]) -> str:
+    return (" ".join(str(error).split()) or kind.__name__)[:LONGEST_REASON].split(". ")[0]

@@ -69,6 +69,13 @@ MOST_LINE_BYTES = 4096
 
 HASH_LINE_BYTES = 2 * hashlib.sha256().digest_size + 1
 
+REMEDIES = {
+    "keyring": "log in as whoever protected it",
+    "environment": "set MEMBRANE_KEY to the key it was protected with",
+    "passphrase": "try again with the passphrase it was protected with",
+}
+"""What to do about a key that is another one, by where it comes from."""
+
 Unlock = Callable[[Origin], bytes]
 
 
@@ -88,7 +95,7 @@ def sealing(file: IO[bytes], seal: Seal) -> Iterator[SealingWriter]:
     file.write(header)
     writer = SealingWriter(file, stream, header)
     yield writer
-    writer.finish()
+    writer.seal_chunk(last=True)
 
 
 class SealingWriter:
@@ -102,20 +109,17 @@ class SealingWriter:
     def write(self, data: bytes) -> int:
         """Take bytes, and seal whatever chunks are full."""
         self._waiting += data
-        # One byte more: the last chunk of all must be left for `finish`.
+        # One byte more: the last chunk of all must be left for the end.
         while len(self._waiting) > CHUNK_BYTES:
-            self._seal(last=False)
+            self.seal_chunk(last=False)
         return len(data)
 
     def tell(self) -> int:
         """Return how many bytes were taken."""
         return self._chunks * CHUNK_BYTES + len(self._waiting)
 
-    def finish(self) -> None:
-        """Seal what is left."""
-        self._seal(last=True)
-
-    def _seal(self, *, last: bool) -> None:
+    def seal_chunk(self, *, last: bool) -> None:
+        """Seal a chunk, or what is left if it is the last."""
         plain = bytes(self._waiting[:CHUNK_BYTES])
         nonce = self._stream.nonce(self._chunks, last=last)
         self._file.write(self._stream.cipher.encrypt(nonce, plain, self._header))
@@ -150,17 +154,15 @@ def unsealed(file: IO[bytes], unlock: Unlock) -> tuple[mmap.mmap, Seal]:
         key = unlock(origin)
         stream = _Stream.of(key, bytes.fromhex(fields["salt"]))
         if not hmac.compare_digest(stream.proof.hex(), fields["proof"]):
-            raise WrongKey(_another_key(origin))
+            raise WrongKey(
+                f"that is not the key of the voiceprint database: {REMEDIES[origin.source]}"
+            )
         memory = _decrypted(file, stream, header)
         keep(origin, key)
-    return memory, _seal_of(key, origin, fields)
-
-
-def _seal_of(key: bytes, origin: Origin, fields: dict[str, Any]) -> Seal:
     seal = Seal(key, origin, accepts_plain=bool(fields["accepts_plain"]))
-    if not fields["former"]:
-        return seal
-    return replace(seal, former=seal.unseal(bytes.fromhex(fields["former"]), FORMER))
+    if fields["former"]:
+        seal = replace(seal, former=seal.unseal(bytes.fromhex(fields["former"]), FORMER))
+    return memory, seal
 
 
 @dataclass(frozen=True, eq=False)
@@ -259,12 +261,3 @@ def _content_bytes(sealed_bytes: int) -> int:
     if full + rest == 0 or 0 < rest <= TAG_BYTES:
         raise SealBroken("it is cut off")
     return full * CHUNK_BYTES + (rest - TAG_BYTES if rest else 0)
-
-
-def _another_key(origin: Origin) -> str:
-    remedy = {
-        "keyring": "log in as whoever protected it",
-        "environment": "set MEMBRANE_KEY to the key it was protected with",
-        "passphrase": "try again with the passphrase it was protected with",
-    }
-    return f"that is not the key of the voiceprint database: {remedy[origin.source]}"

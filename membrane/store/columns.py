@@ -24,6 +24,7 @@ from membrane.store.voiceprint import (
     RecordedQuality,
     Voiceprint,
 )
+from membrane.system.checks import require
 
 FORMAT = "membrane voiceprints"
 VERSION = 2
@@ -78,8 +79,7 @@ class Texts:
     def content(self, row: int) -> bytes:
         """Return the bytes of one row, or raise `ValueError` if there are none such."""
         start, end = span(self.starts, row)
-        if end - start > LONGEST_CONTENT:
-            raise ValueError(f"row {row} is too long")
+        require(end - start <= LONGEST_CONTENT, f"row {row} is too long")
         return self.characters[start:end].tobytes()
 
     def not_empty(self) -> npt.NDArray[np.int64]:
@@ -160,7 +160,9 @@ class Columns:
             name_hashes=np.array([name_hash(person.name) for person in voiceprints], np.uint64),
             names=Texts.of(person.name for person in voiceprints),
             passphrases=Texts.of(person.passphrase for person in voiceprints),
-            facts=Texts.of(_person_facts(person) for person in voiceprints),
+            facts=Texts.of(
+                _compact({fact: getattr(person, fact) for fact in FACTS}) for person in voiceprints
+            ),
             first_utterances=starts_of([len(person.utterances) for person in voiceprints]),
             utterance_vectors=stacked([utterance.vector for utterance in utterances]),
             utterance_facts=Texts.of(_compact(utterance.facts()) for utterance in utterances),
@@ -213,7 +215,9 @@ class Columns:
 
     def id(self, row: int) -> str:
         """Return the number of one person in the decision log."""
-        return _text(json.loads(self.facts[row]).get("id", "")) or _old_id(self.names[row])
+        number = _text(json.loads(self.facts[row]).get("id", ""))
+        # Somebody who was enrolled before people had random ones is known by the name.
+        return number or f"{name_hash(self.names[row]):032x}"
 
     def encoder(self, row: int) -> str:
         """Return the name of the encoder of one voiceprint."""
@@ -327,23 +331,26 @@ class Columns:
         """
         if not isinstance(mapping, dict) or mapping.get("format") != FORMAT:
             raise ValueError("it is another kind of file")
-        if type(mapping["version"]) is not int:
-            raise ValueError("its version is not a number")
+        require(type(mapping["version"]) is int, "its version is not a number")
         if not OLDEST <= mapping["version"] <= VERSION:
             raise NewerVersion(f"its format has version {mapping['version']}")
-        if not isinstance(mapping["encoders"], list):
-            raise ValueError("its encoders are of a wrong type")
-        encoders = tuple(map(_text, mapping["encoders"]))
+        require(isinstance(mapping["encoders"], list), "its encoders are of a wrong type")
         first_utterances = _array(mapping, "first_utterances", np.int64)
         people = len(first_utterances) - 1
         utterances = int(first_utterances[-1])
         if mapping["version"] == OLDEST:
-            mapping = {**mapping, **_unknown_to_the_oldest(mapping)}
-        if first_utterances[0] != 0:
-            raise ValueError("its utterances belong to nobody")
+            mapping = {
+                **mapping,
+                "epoch": "",
+                "fingerprints_characters": np.zeros(0, np.uint8),
+                "fingerprints_starts": np.zeros_like(
+                    _array(mapping, "utterance_facts_starts", np.int64)
+                ),
+            }
+        require(first_utterances[0] == 0, "its utterances belong to nobody")
         return cls(
             vectors=_array(mapping, "vectors", np.float32, (people, VECTOR_SIZE)),
-            encoders=encoders,
+            encoders=tuple(map(_text, mapping["encoders"])),
             encoder_codes=_array(mapping, "encoder_codes", np.uint16, (people,)),
             name_hashes=_array(mapping, "name_hashes", np.uint64, (people,)),
             names=_texts(mapping, "names", people),
@@ -358,6 +365,9 @@ class Columns:
             epoch=_text(mapping["epoch"]),
         )
 
+
+FACTS = ("created_at", "updated_at", "consent_at", "keep_until", "id")
+"""What is kept of a person as JSON."""
 
 TEXT_COLUMNS = ("names", "passphrases", "facts", "utterance_facts", "fingerprints")
 
@@ -380,41 +390,13 @@ def starts_without(starts: npt.NDArray[np.int64], first: int, end: int) -> npt.N
 def span(starts: npt.NDArray[np.int64], row: int) -> tuple[int, int]:
     """Return where one part begins and ends, or raise `ValueError` if that is impossible."""
     start, end = int(starts[row]), int(starts[row + 1])
-    if not 0 <= start <= end <= starts[-1]:
-        raise ValueError(f"row {row} is impossible")
+    require(0 <= start <= end <= starts[-1], f"row {row} is impossible")
     return start, end
 
 
 def stacked(vectors: Sequence[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
     """Return vectors as the rows of a matrix."""
     return np.array(vectors, np.float32).reshape(-1, VECTOR_SIZE)
-
-
-def _unknown_to_the_oldest(mapping: Mapping[str, Any]) -> dict[str, object]:
-    """Return the columns that the first version of the format does not have."""
-    starts = _array(mapping, "utterance_facts_starts", np.int64)
-    return {
-        "epoch": "",
-        "fingerprints_characters": np.zeros(0, np.uint8),
-        "fingerprints_starts": np.zeros_like(starts),
-    }
-
-
-def _old_id(name: str) -> str:
-    """Return the number of somebody who was enrolled before people had random ones."""
-    return f"{name_hash(name):032x}"
-
-
-def _person_facts(person: Voiceprint) -> str:
-    return _compact(
-        {
-            "created_at": person.created_at,
-            "updated_at": person.updated_at,
-            "consent_at": person.consent_at,
-            "keep_until": person.keep_until,
-            "id": person.id,
-        }
-    )
 
 
 def _compact(value: object) -> str:
@@ -434,14 +416,12 @@ def _array(
     array = mapping[name]
     if not isinstance(array, np.ndarray) or array.dtype != dtype:
         raise ValueError(f"its {name} are of a wrong type")
-    if array.shape != (shape or (array.size,)):
-        raise ValueError(f"its {name} are of a wrong shape")
+    require(array.shape == (shape or (array.size,)), f"its {name} are of a wrong shape")
     return array
 
 
 def _texts(mapping: Mapping[str, Any], name: str, rows: int) -> Texts:
     starts = _array(mapping, f"{name}_starts", np.int64, (rows + 1,))
     characters = _array(mapping, f"{name}_characters", np.uint8)
-    if starts[0] != 0 or starts[-1] != len(characters):
-        raise ValueError(f"its {name} are of a wrong length")
+    require((starts[0], starts[-1]) == (0, len(characters)), f"its {name} are of a wrong length")
     return Texts(characters, starts)

@@ -8,7 +8,7 @@ import pickle
 import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -26,7 +26,8 @@ from membrane.protection.sealed_database import Unlock, is_sealed_database, seal
 from membrane.protection.sealing import Seal
 from membrane.store.columns import Columns, NewerVersion
 from membrane.store.unpickling import MALFORMED, load_plain
-from membrane.system.safe_files import created, keep_owner, sync_folder
+from membrane.system.atomic import created, replacing
+from membrane.system.safe_files import DATABASE, reading, writing
 
 MAPS_FILES = os.name != "nt"
 """Windows cannot replace a file that is mapped: there it is read into memory instead."""
@@ -79,18 +80,12 @@ def read(path: Path, unlock: Unlock = master_key) -> Content:
         If it cannot be read.
     """
     try:
-        with damage_explained(path):
+        with reading(DATABASE, path), damage_explained(path), suppress(FileNotFoundError):
             return _content_of(path, unlock)
-    except FileNotFoundError:
         return Content(Columns.of([]))
-    except OSError as error:
-        raise StoreUnreadable(
-            f"the voiceprint database {path} cannot be read ({error.strerror}): "
-            "check its permissions and its disk"
-        ) from None
     except MemoryError:
         raise StoreUnreadable(
-            f"the voiceprint database {path} does not fit into memory: close other programs"
+            f"{DATABASE} {path} does not fit into memory: close other programs"
         ) from None
 
 
@@ -118,27 +113,18 @@ def write(path: Path, columns: Columns, *, seal: Seal | None = None, erase: bool
     StoreUnwritable
         If it cannot be written: permissions, a full disk. The file is then as it was.
     """
-    new = path.with_name(path.name + ".new")
     kept = path.with_name(path.name + ".kept")
-    try:
-        try:
-            _remove(new, kept)
-            _dump(columns, new, seal=seal, like=path)
+    with writing(DATABASE, path), ExitStack() as stack:
+        stack.callback(kept.unlink, missing_ok=True)
+        kept.unlink(missing_ok=True)
+        with replacing(path, like=path) as new:
+            _dump(columns, new, seal=seal)
             if erase:
-                _copy(new, kept)
+                _copy(Path(new.name), kept)
             elif path.exists():
                 _link(path, kept)
             if kept.exists():
                 kept.replace(previous_of(path))
-            new.replace(path)
-            sync_folder(path.parent)
-        finally:
-            _remove(new, kept)
-    except OSError as error:
-        raise StoreUnwritable(
-            f"the voiceprint database {path} cannot be written ({error.strerror}): "
-            "check its permissions and the space on its disk"
-        ) from None
 
 
 @contextmanager
@@ -161,27 +147,18 @@ def _content_of(path: Path, unlock: Unlock) -> Content:
     if not stat.S_ISREG(path.stat().st_mode):
         raise OSError(0, "it is not a file")
     with path.open("rb") as file:
-        if not is_sealed_database(file):
-            return Content(_columns_in(_memory_of(file)))
-        memory, seal = unsealed(file, unlock)
-        return Content(Columns.from_mapping(load_plain(memory)), seal)
-
-
-def _memory_of(file: IO[bytes]) -> mmap.mmap | bytes:
-    if MAPS_FILES and os.fstat(file.fileno()).st_size:
-        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    return file.read()
-
-
-def _columns_in(memory: mmap.mmap | bytes) -> Columns:
-    if isinstance(memory, bytes):
-        return Columns.from_mapping(load_plain(memory))
+        if is_sealed_database(file):
+            memory, seal = unsealed(file, unlock)
+            return Content(Columns.from_mapping(load_plain(memory)), seal)
+        if not MAPS_FILES or not os.fstat(file.fileno()).st_size:
+            return Content(Columns.from_mapping(load_plain(file.read())))
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     # A few bytes before each column are wanted and not what follows them: reading ahead made the
     # opening of a million voiceprints from the disk fifty times slower.
-    memory.madvise(mmap.MADV_RANDOM)
-    columns = Columns.from_mapping(load_plain(memory))
-    memory.madvise(mmap.MADV_NORMAL)
-    return columns
+    mapped.madvise(mmap.MADV_RANDOM)
+    columns = Columns.from_mapping(load_plain(mapped))
+    mapped.madvise(mmap.MADV_NORMAL)
+    return Content(columns)
 
 
 def _reason(error: Exception) -> str:
@@ -202,30 +179,21 @@ def _remedy(path: Path) -> str:
     return f"the previous good copy is {copy}, move that in its place"
 
 
-def _dump(columns: Columns, path: Path, *, seal: Seal | None, like: Path) -> None:
+def _dump(columns: Columns, file: IO[bytes], *, seal: Seal | None) -> None:
     """Write a new file, and see that it can be read."""
     import joblib
 
-    with created(path) as file:
-        keep_owner(file, like)
-        if seal is None:
-            joblib.dump(columns.as_mapping(), file, protocol=PICKLE_PROTOCOL)
-        else:
-            with sealing(file, seal) as sealed:
-                joblib.dump(columns.as_mapping(), sealed, protocol=PICKLE_PROTOCOL)
+    with nullcontext(file) if seal is None else sealing(file, seal) as writer:
+        joblib.dump(columns.as_mapping(), writer, protocol=PICKLE_PROTOCOL)
+    file.flush()
+    os.fsync(file.fileno())  # the copies that are kept change only after that
     try:
-        _content_of(path, lambda _: seal.key if seal else b"")
+        _content_of(Path(file.name), lambda _: seal.key if seal else b"")
     except MALFORMED:
         # Better noticed before the good file is gone.
         raise StoreUnwritable(
             f"joblib {joblib.__version__} writes what Membrane cannot read: install joblib 1.6"
         ) from None
-
-
-def _remove(*paths: Path) -> None:
-    """Remove unfinished files: those of a crash, too, which whoever holds the lock may."""
-    for path in paths:
-        path.unlink(missing_ok=True)
 
 
 def _link(path: Path, link: Path) -> None:
@@ -237,6 +205,5 @@ def _link(path: Path, link: Path) -> None:
 
 
 def _copy(path: Path, copy: Path) -> None:
-    with path.open("rb") as original, created(copy) as file:
-        keep_owner(file, path)
+    with path.open("rb") as original, created(copy, like=path) as file:
         shutil.copyfileobj(original, file)

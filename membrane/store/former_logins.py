@@ -10,14 +10,15 @@ import errno
 import os
 import re
 from base64 import b64decode
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from membrane.store.guarded_bytes import KeptFile, Seals
 from membrane.store.login_record import SECRET, Floor, Record, parsed
-from membrane.system.safe_files import opened
+from membrane.system.checks import require
+from membrane.system.safe_files import opened, reading
 
 KEY = re.compile(r"[0-9a-f]{32}")
 """What stands for a name, at the beginning of a line and as the name of a file."""
@@ -26,9 +27,8 @@ LONGEST_FILE = 64 * 1024 * 1024
 """Bytes that are read at most."""
 
 
-@dataclass(frozen=True)
-class Former:
-    """What stood in ``<database>.attempts``.
+class Former(NamedTuple):
+    """What was kept of every name.
 
     Parameters
     ----------
@@ -36,11 +36,14 @@ class Former:
     floor : Floor
     records : dict of str to Record
         By what stands for the name, the one that was changed last at the end.
+    recordings : iterable of (str, bytes)
+        Fingerprints of recordings, by what stands for the name, the latest at the end.
     """
 
     secret: bytes
     floor: Floor
     records: dict[str, Record]
+    recordings: Iterable[tuple[str, bytes]]
 
 
 class FormerLogins:
@@ -64,40 +67,28 @@ class FormerLogins:
         return os.path.lexists(self._attempts.path)
 
     def read(self, seal: Seals | None) -> Former:
-        """Return what was kept of every name.
+        """Return what was kept of every name; the recordings are read when they are asked for.
 
         Raises
         ------
         StoreError
             If it cannot be read, or is not what was written.
         """
-        with _explained(self._attempts):
+        with self._attempts.explained(reading):
             head, *lines = _content(self._attempts, "attempts", seal).split(b"\n")[:-1]
-            facts = parsed(head)
-            secret = bytes.fromhex(facts["secret"])
-            if len(secret) != SECRET:
-                raise ValueError("there is no secret")
-            records = dict(_record(line) for line in lines)
-            return Former(secret, Floor.of([facts["floor"], facts["floor_at"]]), records)
-
-    def recordings(self, seal: Seals | None) -> Iterator[tuple[str, bytes]]:
-        """Yield the fingerprints of recordings, by what stands for the name, the latest at the end.
-
-        Raises
-        ------
-        StoreError
-            If they cannot be read, or are not what was written.
-        """
-        for path in self._paths():
-            file = self._recordings(path)
-            with _explained(file):
-                for text in parsed(_content(file, f"recent recordings {path.name}", seal)):
-                    yield path.name, b64decode(text, validate=True)
+            match parsed(head):
+                case {"secret": str(secret), "floor": failures, "floor_at": at}:
+                    floor = Floor.of([failures, at])
+                case _:
+                    raise ValueError("the head has other parts")
+            require(len(secret) == 2 * SECRET, "there is no secret")
+            records = dict(map(_record, lines))
+            return Former(bytes.fromhex(secret), floor, records, self._recordings(seal))
 
     def remove(self) -> None:
         """Remove the files; the one that `exists` looks for goes last, in case of a crash."""
         paths = self._paths()
-        with _explained(self._attempts):
+        with self._attempts.explained(reading):
             for path in paths:
                 path.unlink(missing_ok=True)
             with suppress(OSError):  # nothing of earlier versions is in it
@@ -106,11 +97,20 @@ class FormerLogins:
                 path = self._attempts.path
                 path.with_name(path.name + ending).unlink(missing_ok=True)
 
-    def _recordings(self, path: Path) -> KeptFile:
+    def _recordings(self, seal: Seals | None) -> Iterator[tuple[str, bytes]]:
+        for path in self._paths():
+            file = self._recordings_in(path)
+            with file.explained(reading):
+                texts = parsed(_content(file, f"recent recordings {path.name}", seal))
+                is_texts = isinstance(texts, list) and all(isinstance(one, str) for one in texts)
+                require(is_texts, "recordings are no texts")
+                yield from ((path.name, b64decode(text, validate=True)) for text in texts)
+
+    def _recordings_in(self, path: Path) -> KeptFile:
         return KeptFile(path, self._attempts.what, "forgets the recordings of the last logins")
 
     def _paths(self) -> list[Path]:
-        with _explained(self._recordings(self._logins)):
+        with self._recordings_in(self._logins).explained(reading):
             if not os.path.lexists(self._logins):
                 return []
             if self._logins.is_symlink():
@@ -128,16 +128,5 @@ def _content(file: KeptFile, purpose: str, seal: Seals | None) -> bytes:
 
 def _record(line: bytes) -> tuple[str, Record]:
     key, _, value = line.decode().partition(" ")
-    if not KEY.fullmatch(key):
-        raise ValueError("a line has no key")
+    require(KEY.fullmatch(key), "a line has no key")
     return key, Record.of(parsed(value.encode()))
-
-
-@contextmanager
-def _explained(file: KeptFile) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise file.unreadable(error.strerror or str(error)) from None
-    except (ValueError, TypeError, KeyError):
-        raise file.damaged("its content makes no sense") from None

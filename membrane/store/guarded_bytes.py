@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from membrane.errors import StoreDamaged, StoreUnreadable, StoreUnwritable, WrongKey
+from membrane.errors import StoreDamaged, WrongKey
+
+Trouble = Callable[[str, Path], AbstractContextManager[None]]
+"""`membrane.system.safe_files.reading` or `writing`."""
 
 PLAIN = b"membrane plain 1 "
 SEALED = b"membrane sealed 1 "
@@ -23,15 +28,12 @@ class Seals(Protocol):
     @property
     def accepts_plain(self) -> bool:
         """Whether bytes may still be plain, because the database is being encrypted."""
-        ...
 
     def seal(self, plain: bytes, purpose: str) -> bytes:
         """Return the bytes encrypted."""
-        ...
 
     def unseal(self, sealed: bytes, purpose: str) -> bytes:
         """Return the bytes decrypted, or raise a `ValueError`."""
-        ...
 
 
 def guarded(content: bytes, purpose: str, seal: Seals | None) -> bytes:
@@ -57,8 +59,15 @@ class KeptFile:
     what: str
     if_deleted: str
 
-    def content(self, raw: bytes, purpose: str, seal: Seals | None) -> bytes:
+    def content(self, raw: object, purpose: str, seal: Seals | None) -> bytes:
         """Return the content of guarded bytes.
+
+        Parameters
+        ----------
+        raw : object
+            What was found in their place; a column of SQLite may hold any type.
+        purpose : str
+        seal : Seals or None
 
         Raises
         ------
@@ -68,6 +77,8 @@ class KeptFile:
         WrongKey
             If they are encrypted, and there is no key, or one that does not fit.
         """
+        if not isinstance(raw, bytes):
+            raise self.damaged()
         if raw.startswith(SEALED):
             return self._checked(self._unsealed(raw[len(SEALED) :], purpose, seal), purpose)
         content = self._checked(raw, purpose)
@@ -81,18 +92,27 @@ class KeptFile:
             f"{self.what} {self.path} is not sound ({reason}): deleting it {self.if_deleted}"
         )
 
-    def unreadable(self, reason: str) -> StoreUnreadable:
-        """Return the error for a file that cannot be read."""
-        return StoreUnreadable(
-            f"{self.what} {self.path} cannot be read ({reason}): check its permissions and its disk"
-        )
+    @contextmanager
+    def explained(self, trouble: Trouble) -> Iterator[None]:
+        """Turn what goes wrong with the file, or its content, into one line that says what to do.
 
-    def unwritable(self, reason: str) -> StoreUnwritable:
-        """Return the error for a file that cannot be written."""
-        return StoreUnwritable(
-            f"{self.what} {self.path} cannot be written ({reason}): "
-            "check its permissions and the space on its disk"
-        )
+        Parameters
+        ----------
+        trouble : callable
+            What is being done with the file.
+
+        Raises
+        ------
+        StoreUnreadable or StoreUnwritable
+            In the place of an `OSError`.
+        StoreDamaged
+            In the place of a `ValueError`, which content that makes no sense raises.
+        """
+        with trouble(self.what, self.path):
+            try:
+                yield
+            except ValueError:
+                raise self.damaged("its content makes no sense") from None
 
     def _unsealed(self, sealed: bytes, purpose: str, seal: Seals | None) -> bytes:
         if seal is None:

@@ -13,18 +13,22 @@ from membrane.protection.keys import Ask, master_key
 from membrane.protection.sealing import Seal
 from membrane.store import database_file
 from membrane.store.columns import Columns
-from membrane.store.database_file import Content, damage_explained, previous_of
+from membrane.store.database_file import Content, damage_explained
 from membrane.store.gallery import Gallery
 from membrane.store.guarded_bytes import Seals
-from membrane.store.login_state import LoginState
+from membrane.store.log.decision_log import DecisionLog
 from membrane.store.names import name_key
 from membrane.store.sqlite_login_state import SqliteLoginState
+from membrane.store.store import Log, LoginState
 from membrane.store.voiceprint import Voiceprint
 from membrane.system.safe_files import locked
 
+LOG = ".log"
+"""What the name of the decision log ends in, beside the database."""
+
 
 class JoblibStore:
-    """A database of voiceprints in one file.
+    """A `Store` in one file.
 
     A file that does not exist yet is a database of nobody. Every change replaces the file whole,
     under a lock, and keeps the one before it as `<file>.previous`. A file that is encrypted stays
@@ -61,136 +65,62 @@ class JoblibStore:
         self._file = Path(os.path.realpath(path))
 
     @property
-    def previous_path(self) -> Path:
-        """Where the previous good copy is kept."""
-        return previous_of(self._file)
-
-    @property
     def seal(self) -> Seal | None:
-        """What the database is encrypted with, and other files of it may be; None if it is plain.
-
-        Raises
-        ------
-        StoreError
-            As `gallery` does.
-        """
+        """What the database is encrypted with; None if it is plain."""
         return self.content().seal
 
     @property
     def epoch(self) -> str:
-        """Which projection all vectors were turned by; empty for none. Raises as `seal` does."""
+        """Which projection all vectors were turned by; empty for none."""
         return self.content().columns.epoch
 
     def login_state(
         self, seal: Seals | None, *, on_new: Callable[[], object] | None = None
     ) -> LoginState:
-        """Return what is kept of the logins to this database.
-
-        Parameters
-        ----------
-        seal : Seals or None
-            What it is encrypted with: `seal`, unless that is being changed.
-        on_new : callable, optional
-            Told when it begins anew.
-        """
+        """Return what is kept of the logins to this database."""
         return SqliteLoginState(self._file, seal=seal, on_new=on_new)
 
-    def gallery(self) -> Gallery:
-        """Return everybody who is enrolled now.
+    def log(self, mac_key: bytes | None) -> Log:
+        """Return the decision log of this database."""
+        path = self._file.with_name(f"{self._file.name}{LOG}")
+        return DecisionLog(path, mac_key=mac_key)
 
-        Raises
-        ------
-        StoreDamaged
-            If the file is truncated, foreign, hostile, or of a later version; the message says
-            where the previous good copy is.
-        WrongKey
-            If it is encrypted, and the key is missing or another; or it is not, and must be.
-        StoreUnreadable
-            If it cannot be read.
-        StoreLocked
-            On Windows only, where reading waits for writing.
-        """
+    def gallery(self) -> Gallery:
+        """Return everybody who is enrolled now."""
         content = self.content()
         if self._file.exists():
             self._require(content.seal)
-        return Gallery(content.columns, self._file)
+        return self._gallery_of(content)
 
     def get(self, name: str) -> Voiceprint | None:
-        """Return the person of that name, compared without case, or None.
-
-        Raises
-        ------
-        StoreError
-            As `gallery` does.
-        """
+        """Return the person of that name, compared without case, or None."""
         gallery = self.gallery()
         row = gallery.index_of(name)
         return None if row is None else gallery.voiceprint(row)
 
     def add(self, voiceprint: Voiceprint) -> None:
-        """Enrol a person.
-
-        Raises
-        ------
-        NameTaken
-            If somebody of that name is enrolled.
-        StoreError
-            If the file cannot be read, locked or written; it is then as it was.
-        """
+        """Enrol a person."""
         with self._locked():
             content = self._read()
-            columns = content.columns
-            if self._row_of(columns, voiceprint.name) is not None:
+            if self._gallery_of(content).index_of(voiceprint.name) is not None:
                 raise NameTaken(
                     f"{voiceprint.name} is enrolled already: choose another name, "
                     "or add to them or replace them"
                 )
-            self._write(columns.followed_by(Columns.of([voiceprint])), content.seal)
+            self._write(content.columns.followed_by(Columns.of([voiceprint])), content.seal)
 
     def replace(self, voiceprint: Voiceprint) -> None:
-        """Put a person in the place of the one of that name.
-
-        Raises
-        ------
-        UnknownName
-            If nobody of that name is enrolled.
-        StoreError
-            If the file cannot be read, locked or written; it is then as it was.
-        """
+        """Put a person in the place of the one of that name."""
         with self._locked():
             content = self._read()
-            self._put(content, self._known_row(content.columns, voiceprint.name), voiceprint)
+            self._put(content, self._known_row(content, voiceprint.name), voiceprint)
 
     def update(self, name: str, change: Callable[[Voiceprint], Voiceprint]) -> Voiceprint:
-        """Change a person's record, and let nobody else change it meanwhile.
-
-        Parameters
-        ----------
-        name : str
-            Compared without case.
-        change : callable
-            Gets the record, returns the new one, of the same name. It is called under the lock:
-            it must be quick and must not use the store.
-
-        Returns
-        -------
-        Voiceprint
-            The new record.
-
-        Raises
-        ------
-        UnknownName
-            If nobody of that name is enrolled.
-        ValueError
-            If the new record has another name.
-        StoreError
-            If the file cannot be read, locked or written; it is then as it was.
-        """
+        """Change a person's record, and let nobody else change it meanwhile."""
         with self._locked():
             content = self._read()
-            row = self._known_row(content.columns, name)
-            with damage_explained(self._file):
-                voiceprint = content.columns.voiceprint(row)
+            row = self._known_row(content, name)
+            voiceprint = self._gallery_of(content).voiceprint(row)
             changed = change(voiceprint)
             if name_key(changed.name) != name_key(voiceprint.name):
                 raise ValueError(f"the record of {voiceprint.name} became {changed.name}'s")
@@ -198,30 +128,16 @@ class JoblibStore:
         return changed
 
     def delete(self, name: str) -> None:
-        """Erase a person, from the previous good copy, too.
-
-        Raises
-        ------
-        UnknownName
-            If nobody of that name is enrolled.
-        StoreError
-            If the file cannot be read, locked or written.
-        """
+        """Erase a person, from the previous good copy, too."""
         with self._locked():
             content = self._read()
-            row = self._known_row(content.columns, name)
+            row = self._known_row(content, name)
             with damage_explained(self._file):
                 others = content.columns.without(row)
             self._write(others, content.seal, erase=True)
 
     def clear(self) -> int:
-        """Erase everybody, from the previous good copy, too; return how many they were.
-
-        Raises
-        ------
-        StoreError
-            If the file cannot be read, locked or written.
-        """
+        """Erase everybody, from the previous good copy, too; return how many they were."""
         with self._locked():
             content = self._read()
             nobody = Columns.of([], epoch=content.columns.epoch)
@@ -229,19 +145,7 @@ class JoblibStore:
         return len(content.columns)
 
     def reprotect(self, change: Callable[[Content], tuple[Columns, Seal | None]]) -> None:
-        """Write everybody anew, under another seal or none; no copy of the old file stays.
-
-        Parameters
-        ----------
-        change : callable
-            Gets what the file holds, returns what it shall hold and its seal. It is called under
-            the lock, and must not use the store.
-
-        Raises
-        ------
-        StoreError
-            If the file cannot be read, locked or written; it is then as it was.
-        """
+        """Write everybody anew, under another seal or none; no copy of the old file stays."""
         with self._locked():
             content = database_file.read(self._file, self._unlock)
             columns, seal = change(content)
@@ -252,24 +156,17 @@ class JoblibStore:
             others = content.columns.without(row)
         self._write(others.followed_by(Columns.of([voiceprint])), content.seal)
 
-    def _row_of(self, columns: Columns, name: str) -> int | None:
-        with damage_explained(self._file):
-            return columns.row_of(name)
+    def _gallery_of(self, content: Content) -> Gallery:
+        return Gallery(content.columns, self._file)
 
-    def _known_row(self, columns: Columns, name: str) -> int:
-        row = self._row_of(columns, name)
+    def _known_row(self, content: Content, name: str) -> int:
+        row = self._gallery_of(content).index_of(name)
         if row is None:
             raise UnknownName(f"nobody called {name!r} is enrolled: see `membrane list`")
         return row
 
     def content(self) -> Content:
-        """Return what the file holds, even if it is not encrypted and must be.
-
-        Raises
-        ------
-        StoreError
-            As `gallery` does.
-        """
+        """Return what the file holds, even if it is not encrypted and must be."""
         # A mapped file is read at any time; one that must be read whole must not be replaced
         # meanwhile.
         needs_lock = not database_file.MAPS_FILES and self._file.exists()

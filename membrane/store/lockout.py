@@ -95,12 +95,9 @@ def refusal(name: str, *, failures: int, wait_s: float) -> str:
     whose = f"too many failed logins as {_printable(name)}" if name else "too many failed logins"
     if is_locked(failures):
         return f"{whose}, now locked: whoever keeps the database can unlock it"
-    return f"{whose}: try again in {_rounded_up(wait_s)}"
-
-
-def _rounded_up(wait_s: float) -> str:
     seconds = max(1, math.ceil(wait_s))
-    return f"{seconds} s" if seconds <= SHOWN_IN_SECONDS else f"{math.ceil(seconds / 60)} min"
+    wait = f"{seconds} s" if seconds <= SHOWN_IN_SECONDS else f"{math.ceil(seconds / 60)} min"
+    return f"{whose}: try again in {wait}"
 
 
 def _printable(name: str) -> str:

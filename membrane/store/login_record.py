@@ -1,6 +1,7 @@
 """The rules about what is kept of each name that somebody tried to log in as.
 
-They are the same wherever it is kept: see `membrane.store.login_state`.
+They are the same wherever it is kept: see `membrane.store.store`. As JSON everything here is the
+list of its fields, as JSON has it of every tuple.
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ import hmac
 import json
 from base64 import b64encode
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 from membrane.store import lockout
 from membrane.store.names import name_key
+from membrane.system.checks import require
 
 REMEMBERED = 20
 """Prompts, and recordings of accepted logins, that are remembered of each name: a month of logins
@@ -38,8 +39,7 @@ LATEST = 253_402_300_799.0
 """The last second of the year 9999, which is as far as dates can be told."""
 
 
-@dataclass(frozen=True)
-class Failure:
+class Failure(NamedTuple):
     """One attempt that was not, or not yet, accepted.
 
     Parameters
@@ -53,9 +53,13 @@ class Failure:
     mark: str
     at: float
 
+    @classmethod
+    def of(cls, value: Any) -> Self:
+        """Return the failure that was kept, or raise a `ValueError`."""
+        return cls(*_pair(value, str))
 
-@dataclass(frozen=True)
-class Record:
+
+class Record(NamedTuple):
     """What is kept of one name.
 
     Parameters
@@ -78,35 +82,31 @@ class Record:
         If the clock was set back, the wait is the ordinary one from now, instead of until the
         clock has caught up.
         """
-        return replace(
-            self, failures=tuple(replace(one, at=min(one.at, now)) for one in self.failures)
+        return self._replace(
+            failures=tuple(one._replace(at=min(one.at, now)) for one in self.failures)
         )
-
-    def wait_s(self, now: float) -> float:
-        """Return the seconds until the next attempt may begin."""
-        if not self.failures:
-            return 0.0
-        return lockout.wait_s(len(self.failures), last_failure_at=self.failures[-1].at, now=now)
 
     def refusal(self, name: str, now: float) -> str:
         """Return what an attempt at a name is refused with; empty if it may begin."""
-        failures, wait_s = len(self.failures), self.wait_s(now)
+        failures = len(self.failures)
+        last = self.failures[-1].at if self.failures else 0.0
+        wait_s = lockout.wait_s(failures, last_failure_at=last, now=now)
         is_open = wait_s == 0 and not lockout.is_locked(failures)
         return "" if is_open else lockout.refusal(name, failures=failures, wait_s=wait_s)
 
     def failed(self, failure: Failure) -> Record:
         """Return the record with one more failure."""
-        return replace(self, failures=(*self.failures, failure))
+        return self._replace(failures=(*self.failures, failure))
 
     def without(self, mark: str) -> Record:
         """Return the record as if that attempt had not been made."""
-        return replace(self, failures=tuple(one for one in self.failures if one.mark != mark))
+        return self._replace(failures=tuple(one for one in self.failures if one.mark != mark))
 
     def forgiven(self, mark: str) -> Record:
         """Return the record without an attempt that could not be judged, if few others were so."""
         if self.unjudged >= lockout.FREE_UNJUDGED:
             return self
-        return replace(self.without(mark), unjudged=self.unjudged + 1)
+        return self.without(mark)._replace(unjudged=self.unjudged + 1)
 
     def cleared_up_to(self, mark: str) -> Record:
         """Return the record without that attempt and those that began before it.
@@ -116,34 +116,27 @@ class Record:
         marks = [one.mark for one in self.failures]
         if mark not in marks:
             return self
-        return replace(self, failures=self.failures[marks.index(mark) + 1 :], unjudged=0)
+        return self._replace(failures=self.failures[marks.index(mark) + 1 :], unjudged=0)
 
     def prompted(self, text: str) -> Record:
         """Return the record with one more prompt."""
-        return replace(self, prompts=(*self.prompts, text)[-REMEMBERED:])
-
-    def as_json(self) -> list[Any]:
-        """Return what `of` reads."""
-        failures = [[one.mark, one.at] for one in self.failures]
-        return [failures, list(self.prompts), self.unjudged]
+        return self._replace(prompts=(*self.prompts, text)[-REMEMBERED:])
 
     @classmethod
-    def of(cls, value: Any) -> Record:
+    def of(cls, value: Any) -> Self:
         """Return the record that was kept, or raise a `ValueError`."""
-        if not isinstance(value, list) or [type(part) for part in value] != [list, list, int]:
-            raise ValueError("a record has other parts")
+        require(
+            isinstance(value, list) and [type(part) for part in value] == [list, list, int],
+            "a record has other parts",
+        )
         failures, prompts, unjudged = value
-        if len(failures) > lockout.MOST_FAILURES:
-            raise ValueError("a record has more failures than can be")
-        if not all(isinstance(one, str) for one in prompts):
-            raise ValueError("a record has prompts that are no text")
-        if not 0 <= unjudged <= lockout.FREE_UNJUDGED:
-            raise ValueError("a record has forgiven more than can be")
-        return cls(tuple(_failure(one) for one in failures), tuple(prompts), unjudged)
+        require(len(failures) <= lockout.MOST_FAILURES, "a record has more failures than can be")
+        require(all(isinstance(one, str) for one in prompts), "a record has prompts of no text")
+        require(0 <= unjudged <= lockout.FREE_UNJUDGED, "a record has forgiven more than can be")
+        return cls(tuple(map(Failure.of, failures)), tuple(prompts), unjudged)
 
 
-@dataclass(frozen=True)
-class Floor:
+class Floor(NamedTuple):
     """The failures that whoever has no record starts with, since there were too many names.
 
     Parameters
@@ -160,18 +153,12 @@ class Floor:
         """Return what stands for the record of a name that has none."""
         return Record((Failure("", self.at),) * self.failures)
 
-    def as_json(self) -> list[Any]:
-        """Return what `of` reads."""
-        return [self.failures, self.at]
-
     @classmethod
-    def of(cls, value: Any) -> Floor:
+    def of(cls, value: Any) -> Self:
         """Return the floor that was kept, or raise a `ValueError`."""
-        if not isinstance(value, list) or len(value) != 2 or type(value[0]) is not int:
-            raise ValueError("the least count has other parts")
-        if not 0 <= value[0] <= lockout.MOST_FAILURES:
-            raise ValueError("the least count is no count")
-        return cls(value[0], _time(value[1]))
+        failures, at = _pair(value, int)
+        require(0 <= failures <= lockout.MOST_FAILURES, "the least count is no count")
+        return cls(failures, at)
 
 
 def key_of(secret: bytes, name: str) -> str:
@@ -222,13 +209,10 @@ def parsed(content: bytes) -> Any:
         raise ValueError("it is nested too deeply") from None
 
 
-def _failure(value: Any) -> Failure:
-    if not isinstance(value, list) or len(value) != 2 or not isinstance(value[0], str):
-        raise ValueError("a failure has other parts")
-    return Failure(value[0], _time(value[1]))
-
-
-def _time(value: Any) -> float:
-    if type(value) not in (int, float) or not 0 <= value <= LATEST:
-        raise ValueError("a time is no time")
-    return float(value)
+def _pair(value: Any, first: type) -> tuple[Any, float]:
+    """Return something of that type and a time, or raise a `ValueError`."""
+    require(isinstance(value, list) and len(value) == 2, "it is not a pair")
+    found, at = value
+    require(type(found) is first, "it is of another type")
+    require(type(at) in (int, float) and 0 <= at <= LATEST, "a time is no time")
+    return found, float(at)

@@ -61,7 +61,8 @@ def canonical_name(name: str) -> str:
     if not composed:
         raise InvalidName("a name must not be empty: give at least one letter")
     for character in composed:
-        if _is_unseen(character):
+        unseen = unicodedata.category(character) in UNSEEN_CATEGORIES
+        if unseen or ord(character) in UNSEEN_CHARACTERS:
             raise InvalidName(
                 f"the name {composed!r} has the invisible character U+{ord(character):04X}: "
                 "leave it out"
@@ -95,12 +96,6 @@ def keyed_number(secret: bytes, name: str, *, purpose: str) -> int:
     """Return 64 bits that nobody can foretell for a name without the secret (HMAC, RFC 2104)."""
     message = f"{purpose}\0{name_key(name)}".encode(errors="surrogatepass")
     return int.from_bytes(hmac.new(secret, message, hashlib.sha256).digest()[:8])
-
-
-def _is_unseen(character: str) -> bool:
-    return (
-        unicodedata.category(character) in UNSEEN_CATEGORIES or ord(character) in UNSEEN_CHARACTERS
-    )
 
 
 def _longest_pile(name: str) -> float:

@@ -14,12 +14,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
-from membrane.errors import MembraneError, StoreLocked
-from membrane.store.guarded_bytes import KeptFile
+from membrane.store.guarded_bytes import KeptFile, Trouble
+from membrane.system.atomic import replacing
 from membrane.system.forks import unforked
-from membrane.system.safe_files import POLL_S, created, keep_owner, opened, sync_folder
-
-Trouble = Callable[[str], MembraneError]
+from membrane.system.safe_files import POLL_S, held_too_long, opened, reading, writing
 
 MAGIC = b"SQLite format 3\0"
 ROLLBACK_JOURNAL = b"\1\1"
@@ -92,7 +90,7 @@ class SqliteFile:
         StoreError
             If it cannot be read, or is not sound.
         """
-        with self._explained(self.kept.unreadable), ExitStack() as stack:
+        with self._explained(reading), ExitStack() as stack:
             yield self._begun("BEGIN", stack)
 
     @contextmanager
@@ -110,7 +108,7 @@ class SqliteFile:
         StoreError
             If the file cannot be read or written, or is not sound. It is then as it was.
         """
-        with self._explained(self.kept.unwritable), ExitStack() as stack:
+        with self._explained(writing), ExitStack() as stack:
             connection = self._begun("BEGIN IMMEDIATE", stack)
             yield connection
             connection.execute("COMMIT")
@@ -130,54 +128,47 @@ class SqliteFile:
         StoreError
             If it cannot be made.
         """
-        new = self.path.with_name(f"{self.path.name}.new")
-        with self._explained(self.kept.unwritable):
-            # What a crash left. SQLite would play the journal of another file back into this one.
-            for left in (new, self._journal):
-                left.unlink(missing_ok=True)
-            try:
-                with created(new) as file:
-                    keep_owner(file, self._like)
-                with unforked, closing(_connected(new)) as connection:
-                    _configure(connection)
-                    connection.execute("PRAGMA journal_mode = MEMORY")
-                    connection.execute("BEGIN")
-                    for statement in self._schema:
-                        connection.execute(statement)
-                    fill(connection)
-                    connection.execute("COMMIT")
-                new.replace(self.path)
-                sync_folder(self.path.parent)
-            finally:
-                new.unlink(missing_ok=True)
+        with self._explained(writing), replacing(self.path, like=self._like) as new:
+            # SQLite would play the journal of another file, which a crash left, back into this one.
+            self._journal.unlink(missing_ok=True)
+            with unforked, closing(_connected(Path(new.name))) as connection:
+                _configure(connection)
+                connection.execute("PRAGMA journal_mode = MEMORY")
+                connection.execute("BEGIN")
+                for statement in self._schema:
+                    connection.execute(statement)
+                fill(connection)
+                connection.execute("COMMIT")
 
     def _begun(self, begin: str, stack: ExitStack) -> sqlite3.Connection:
         """Return a connection in a transaction, as soon as nobody is in the way."""
         deadline = time.monotonic() + self._lock_timeout_s
         while True:
-            # Whoever waits lets other threads go on, and this process fork.
-            with ExitStack() as trying, suppress(_InTheWay):
-                connection = self._opened(begin, deadline, trying)
-                stack.push(trying.pop_all())
-                return connection
-            if time.monotonic() >= deadline:
-                raise self._locked()
+            try:
+                # Whoever waits lets other threads go on, and this process fork.
+                with ExitStack() as trying:
+                    connection = self._opened(begin, deadline, trying)
+                    stack.push(trying.pop_all())
+                    return connection
+            except sqlite3.Error as error:
+                if _code(error) not in BUSY or time.monotonic() >= deadline:
+                    raise
             time.sleep(POLL_S)
 
     def _opened(self, begin: str, deadline: float, stack: ExitStack) -> sqlite3.Connection:
         if not unforked.acquire(timeout=max(0.0, deadline - time.monotonic())):
-            raise self._locked()
+            raise held_too_long(self.kept.what, self.path, self._lock_timeout_s)
         stack.callback(unforked.release)
         self._require_sound()
         connection = stack.enter_context(closing(_connected(self.path)))
-        try:
-            _configure(connection)
-            connection.execute(begin)
-            self._require_schema(connection)
-        except sqlite3.Error as error:
-            if _code(error) in BUSY:
-                raise _InTheWay from None
-            raise
+        _configure(connection)
+        connection.execute(begin)
+        found = connection.execute(
+            "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid LIMIT ?",
+            (len(self._schema) + 1,),
+        )
+        if [sql for (sql,) in found] != list(self._schema):
+            raise self.kept.damaged()
         # A commit waits for those that read; nobody else can begin to.
         connection.execute(f"PRAGMA busy_timeout = {round(1000 * self._lock_timeout_s)}")
         return connection
@@ -195,40 +186,18 @@ class SqliteFile:
             if file.read() == JOURNAL_MAGIC:
                 raise self.kept.damaged("its journal names another file")
 
-    def _require_schema(self, connection: sqlite3.Connection) -> None:
-        found = connection.execute(
-            "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid LIMIT ?",
-            (len(self._schema) + 1,),
-        )
-        if [sql for (sql,) in found] != list(self._schema):
-            raise self.kept.damaged()
-
     @contextmanager
     def _explained(self, trouble: Trouble) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise self._error_of(error, trouble) from None
-        except OSError as error:
-            raise trouble(error.strerror or str(error)) from None
-        except ValueError:
-            raise self.kept.damaged("its content makes no sense") from None
-
-    def _error_of(self, error: sqlite3.Error, trouble: Trouble) -> MembraneError:
-        code = _code(error)
-        if code in BUSY:
-            return self._locked()
-        return trouble(str(error)) if code in TROUBLE else self.kept.damaged()
-
-    def _locked(self) -> StoreLocked:
-        return StoreLocked(
-            f"another process has held {self.kept.what} {self.path} "
-            f"for {self._lock_timeout_s:g} s: try again"
-        )
-
-
-class _InTheWay(Exception):
-    """Another process holds the file now."""
+        with self.kept.explained(trouble):
+            try:
+                yield
+            except sqlite3.Error as error:
+                code = _code(error)
+                if code in BUSY:
+                    raise held_too_long(self.kept.what, self.path, self._lock_timeout_s) from None
+                if code in TROUBLE:
+                    raise OSError(0, str(error)) from None
+                raise self.kept.damaged() from None
 
 
 def _connected(path: Path) -> sqlite3.Connection:

@@ -8,22 +8,19 @@ import os
 import secrets
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from membrane.errors import LockedOut, StoreDamaged, WrongKey
 from membrane.store import login_record
-from membrane.store.former_logins import FormerLogins
+from membrane.store.former_logins import Former, FormerLogins
 from membrane.store.guarded_bytes import KeptFile, Seals, guarded
 from membrane.store.login_record import REMEMBERED, SECRET, Failure, Floor, Record, parsed
-from membrane.store.login_state import Turn
 from membrane.store.sqlite_file import SqliteFile
+from membrane.store.store import Turn
 from membrane.system.safe_files import locked
-
-Found = TypeVar("Found")
 
 ENDING = ".logins.sqlite"
 """What the name of the file ends in, after that of the database."""
@@ -101,10 +98,10 @@ class SqliteLoginState:
     def begin(self, name: str) -> Turn:
         """Count an attempt as failed, before it is judged."""
         with self._changing() as rows:
-            record, now, refusal = self._met(rows, name)
+            record, refusal = rows.met(name)
             turn = Turn(rows.key_of(name), secrets.token_hex(4))
             if not refusal:
-                rows.put(turn.key, record.failed(Failure(turn.mark, now)), now=now)
+                rows.put(turn.key, record.failed(Failure(turn.mark, rows.now)))
         if refusal:
             raise LockedOut(refusal)
         return turn
@@ -112,26 +109,26 @@ class SqliteLoginState:
     def require_open(self, name: str) -> None:
         """Refuse whoever must wait, without counting anything."""
         with self._changing() as rows:
-            *_, refusal = self._met(rows, name)
+            _, refusal = rows.met(name)
         if refusal:
             raise LockedOut(refusal)
 
     def withdraw(self, turn: Turn) -> None:
         """Undo the failure of what was no attempt to log in."""
         with self._changing() as rows:
-            rows.put(turn.key, rows.record(turn.key).without(turn.mark), now=self._clock())
+            rows.put(turn.key, rows.record(turn.key).without(turn.mark))
 
     def forgive(self, turn: Turn) -> None:
         """Undo the failure of an attempt that could not be judged, unless too many were so."""
         with self._changing() as rows:
-            rows.put(turn.key, rows.record(turn.key).forgiven(turn.mark), now=self._clock())
+            rows.put(turn.key, rows.record(turn.key).forgiven(turn.mark))
 
     def succeed(self, turn: Turn, fingerprint: bytes = b"") -> None:
         """Forget the failures up to an accepted attempt, and remember its recording."""
         with self._changing() as rows:
             if fingerprint:
                 rows.add_recording(turn.key, fingerprint)
-            rows.put(turn.key, rows.record(turn.key).cleared_up_to(turn.mark), now=self._clock())
+            rows.put(turn.key, rows.record(turn.key).cleared_up_to(turn.mark))
 
     def remember_recording(self, name: str, fingerprint: bytes) -> None:
         """Keep the recording of an accepted login, where no attempt is counted."""
@@ -142,30 +139,26 @@ class SqliteLoginState:
         """Remember what a name is asked to say, before it is shown."""
         with self._changing() as rows:
             key = rows.key_of(name)
-            rows.put(key, rows.record(key).prompted(text), now=self._clock())
+            rows.put(key, rows.record(key).prompted(text))
 
     def recent_recordings(self, name: str) -> tuple[bytes, ...]:
         """Return the fingerprints of a name's last 20 accepted logins, the latest at the end."""
-        return self._looked_up(name, _Rows.recordings, ())
+        return self._looked_up(name)[1]
 
     def recent_prompts(self, name: str) -> tuple[str, ...]:
         """Return the last 20 prompts that a name was shown, the latest at the end."""
-        return self._looked_up(name, _Rows.record, Record()).prompts
+        return self._looked_up(name)[0].prompts
 
     def state_of(self, name: str) -> dict[str, Any]:
         """Return all that is kept of a name, as JSON values."""
-        return self._looked_up(
-            name,
-            lambda rows, key: login_record.as_state(rows.record(key), rows.recordings(key)),
-            login_record.as_state(Record(), ()),
-        )
+        return login_record.as_state(*self._looked_up(name))
 
     def unlock(self, name: str) -> bool:
         """Forget the failures of a name; return whether there were any."""
         with self._changing() as rows:
             key = rows.key_of(name)
             record = rows.record(key)
-            rows.put(key, Record(prompts=record.prompts), now=self._clock())
+            rows.put(key, Record(prompts=record.prompts))
         return bool(record.failures)
 
     def forget(self, name: str) -> None:
@@ -186,25 +179,15 @@ class SqliteLoginState:
                 _reseal(connection, self._file.kept, self._seal, seal)
         self._seal = seal
 
-    def _met(self, rows: _Rows, name: str) -> tuple[Record, float, str]:
-        """Return the record of a name, the time, and what to refuse an attempt with, if it is."""
-        now = self._clock()
-        key = rows.key_of(name)
-        kept = rows.record(key)
-        record = kept.settled(now)
-        if record != kept:
-            # If the clock was set back, the wait begins once, and not anew with every look at it.
-            rows.put(key, record, now=now)
-        return record, now, record.refusal(name, now)
-
-    def _looked_up(self, name: str, look: Callable[[_Rows, str], Found], otherwise: Found) -> Found:
-        """Return what is found under a name; looking makes no file."""
+    def _looked_up(self, name: str) -> tuple[Record, tuple[bytes, ...]]:
+        """Return the record of a name and its recordings; looking makes no file."""
         self._take_over(begin_anew=False)
         if not self._file.exists():
-            return otherwise
+            return Record(), ()
         with self._file.reading() as connection:
             rows = self._rows(connection)
-            return look(rows, rows.key_of(name))
+            key = rows.key_of(name)
+            return rows.record(key), rows.contents(RECORDING, key, most=REMEMBERED)
 
     @contextmanager
     def _changing(self, *, erasing: bool = False) -> Iterator[_Rows]:
@@ -214,8 +197,8 @@ class SqliteLoginState:
             rows.require_all_names()
             yield rows
 
-    def _rows(self, connection: sqlite3.Connection) -> _Rows:
-        return _Rows(connection, self._file.kept, self._seal)
+    def _rows(self, connection: sqlite3.Connection, former: Former | None = None) -> _Rows:
+        return _Rows(connection, self._file.kept, self._seal, now=self._clock(), former=former)
 
     # ---- A new file
 
@@ -224,229 +207,199 @@ class SqliteLoginState:
         if self._former.exists() or (begin_anew and not self._file.exists()):
             with locked(self._file.path, self._lock_timeout_s, what=WHAT, like=self._database):
                 if not self._file.exists():
-                    self._make()
+                    former = self._read_former()
+                    self._file.make(lambda connection: self._rows(connection, former).fill(former))
                 self._former.remove()
 
-    def _make(self) -> None:
+    def _read_former(self) -> Former:
         if self._former.exists():
-            self._file.make(self._fill)
-            return
+            return self._former.read(self._seal)
         # Recordings without the rest are of nobody who could be found again.
         self._former.remove()
         if self._on_new is not None:
             self._on_new()
-        self._file.make(self._begin_anew)
-
-    def _begin_anew(self, connection: sqlite3.Connection) -> None:
-        _Rows.begun(connection, self._file.kept, self._seal, secrets.token_bytes(SECRET), Floor())
-
-    def _fill(self, connection: sqlite3.Connection) -> None:
-        former = self._former.read(self._seal)
-        rows = _Rows.begun(connection, self._file.kept, self._seal, former.secret, former.floor)
-        rows.add(former.records, self._former.recordings(self._seal))
-
-
-@dataclass(frozen=True)
-class _Head:
-    """What is kept of the whole file.
-
-    Parameters
-    ----------
-    secret : bytes, length 32
-        Keys what stands for a name.
-    floor : Floor
-    names : str
-        SHA-256 over what stands for the names that have a record, so that none is missing.
-    """
-
-    secret: bytes
-    floor: Floor
-    names: str
-
-    def written(self) -> bytes:
-        return _json([self.secret.hex(), self.floor.as_json(), self.names])
-
-    @classmethod
-    def read(cls, content: bytes) -> _Head:
-        """Return what was written, or raise a `ValueError`."""
-        value = parsed(content)
-        if not isinstance(value, list) or len(value) != 3:
-            raise ValueError("the head has other parts")
-        secret, floor, names = value
-        if not isinstance(secret, str) or len(secret) != 2 * SECRET or not isinstance(names, str):
-            raise ValueError("there is no secret")
-        return cls(bytes.fromhex(secret), Floor.of(floor), names)
+        return Former(secrets.token_bytes(SECRET), Floor(), {}, ())
 
 
 class _Rows:
     """The rows of the file during one transaction.
 
     What cannot be right in them raises a `ValueError` or a `StoreError`.
+
+    Parameters
+    ----------
+    connection : sqlite3.Connection
+    kept : KeptFile
+    seal : Seals or None
+    now : float, seconds since the epoch
+    former : Former or None
+        What to `fill` a file with that has no rows yet.
     """
 
-    def __init__(self, connection: sqlite3.Connection, kept: KeptFile, seal: Seals | None) -> None:
-        self._connection = connection
-        self._kept = kept
-        self._seal = seal
-        heads = self._contents(HEAD, "", most=2)
-        if len(heads) != 1:
-            raise kept.damaged("its head is missing")
-        self._head = _Head.read(heads[0])
-
-    @classmethod
-    def begun(
-        cls,
+    def __init__(
+        self,
         connection: sqlite3.Connection,
         kept: KeptFile,
         seal: Seals | None,
-        secret: bytes,
-        floor: Floor,
-    ) -> _Rows:
-        """Return the rows of a file that has none yet."""
-        head = _Head(secret, floor, _hash_of(""))
-        _insert(connection, HEAD, "", guarded(head.written(), _purpose(HEAD, ""), seal))
-        return cls(connection, kept, seal)
+        *,
+        now: float,
+        former: Former | None,
+    ) -> None:
+        self._execute = connection.execute
+        self._kept = kept
+        self._seal = seal
+        self.now = now
+        if former is None:
+            self.secret, self._floor, self._known_names = self._head()
+        else:
+            self.secret, self._floor = former.secret, former.floor
 
-    @property
-    def secret(self) -> bytes:
-        return self._head.secret
+    def _head(self) -> tuple[bytes, Floor, str]:
+        """Return what is kept of the whole file.
+
+        It is the secret, which keys what stands for a name; what those without a record start
+        with; and the hash of what stands for the names that have one, so that none is missing.
+        """
+        heads = self.contents(HEAD, "", most=2)
+        if len(heads) != 1:
+            raise self._kept.damaged("its head is missing")
+        match parsed(heads[0]):
+            case [str(secret), floor, str(names)] if len(secret) == 2 * SECRET:
+                return bytes.fromhex(secret), Floor.of(floor), names
+        raise ValueError("the head has other parts")
+
+    def fill(self, former: Former) -> None:
+        """Write what an earlier version kept, or the first rows."""
+        for key, record in former.records.items():
+            self._insert(RECORD, key, _json(record))
+        for key, fingerprint in former.recordings:
+            self._insert(RECORDING, key, fingerprint)
+        self._write_head(former.floor)
 
     def require_all_names(self) -> None:
         """Refuse a file from which somebody took a name, or to which they added one."""
-        if self._names()[1] != self._head.names:
+        if self._names()[1] != self._known_names:
             raise self._kept.damaged("a name was added or removed")
 
     def key_of(self, name: str) -> str:
         return login_record.key_of(self.secret, name)
 
     def record(self, key: str) -> Record:
-        contents = self._contents(RECORD, key)
-        return Record.of(parsed(contents[0])) if contents else self._head.floor.record()
+        contents = self.contents(RECORD, key)
+        return Record.of(parsed(contents[0])) if contents else self._floor.record()
 
-    def put(self, key: str, record: Record, *, now: float) -> None:
+    def met(self, name: str) -> tuple[Record, str]:
+        """Return the record of a name, and what to refuse an attempt with; empty if it may be."""
+        key = self.key_of(name)
+        kept = self.record(key)
+        record = kept.settled(self.now)
+        if record != kept:
+            # If the clock was set back, the wait begins once, and not anew with every look at it.
+            self.put(key, record)
+        return record, record.refusal(name, self.now)
+
+    def put(self, key: str, record: Record) -> None:
         """Write the record of a name, and drop others if there are more than there may be."""
-        removed = self._delete("DELETE FROM kept WHERE kind = ? AND key = ?", (RECORD, key))
-        is_kept = record != self._head.floor.record()
+        removed = self._delete_record(key)
+        is_kept = record != self._floor.record()
         if is_kept:
-            self._insert(RECORD, key, _json(record.as_json()))
+            self._insert(RECORD, key, _json(record))
         if removed != is_kept:
             count, names = self._names()
             if count > login_record.MOST_NAMES:
-                self._write_head(self._thinned(now))
+                self._write_head(self._thinned())
             else:
-                self._write_head(self._head.floor, names)
+                self._write_head(self._floor, names)
 
-    def recordings(self, key: str) -> tuple[bytes, ...]:
-        return tuple(self._contents(RECORDING, key, most=REMEMBERED))
+    def contents(self, kind: str, key: str, *, most: int = 1) -> tuple[bytes, ...]:
+        """Return what is kept of one kind under a key, the latest at the end."""
+        rows = self._execute(
+            "SELECT content FROM kept WHERE kind = ? AND key = ? ORDER BY number DESC LIMIT ?",
+            (kind, key, most),
+        )
+        return tuple(self._opened(kind, key, raw) for (raw,) in rows)[::-1]
 
     def add_recording(self, key: str, fingerprint: bytes) -> None:
         self._insert(RECORDING, key, fingerprint)
-        self._delete(
+        self._execute(
             "DELETE FROM kept WHERE kind = ? AND key = ? AND number NOT IN (SELECT number"
             " FROM kept WHERE kind = ? AND key = ? ORDER BY number DESC LIMIT ?)",
             (RECORDING, key, RECORDING, key, REMEMBERED),
         )
 
-    def add(self, records: Mapping[str, Record], recordings: Iterable[tuple[str, bytes]]) -> None:
-        """Write what an earlier version kept."""
-        for key, record in records.items():
-            self._insert(RECORD, key, _json(record.as_json()))
-        for key, fingerprint in recordings:
-            self._insert(RECORDING, key, fingerprint)
-        self._write_head(self._head.floor)
-
     def forget(self, key: str) -> None:
-        self._delete("DELETE FROM kept WHERE kind IN (?, ?) AND key = ?", (RECORD, RECORDING, key))
-        self._write_head(self._head.floor)
+        self._execute("DELETE FROM kept WHERE kind IN (?, ?) AND key = ?", (RECORD, RECORDING, key))
+        self._write_head(self._floor)
 
     def clear(self) -> None:
-        self._delete("DELETE FROM kept WHERE kind IN (?, ?)", (RECORD, RECORDING))
+        self._execute("DELETE FROM kept WHERE kind IN (?, ?)", (RECORD, RECORDING))
         self._write_head(Floor())
 
-    def _thinned(self, now: float) -> Floor:
+    def _thinned(self) -> Floor:
         """Drop names, because there are too many; return what those without a record start with."""
-        rows = self._connection.execute(
+        rows = self._execute(
             "SELECT key, content FROM kept WHERE kind = ? ORDER BY number", (RECORD,)
         )
         failures = {
             key: len(Record.of(parsed(self._opened(RECORD, key, raw))).failures)
             for key, raw in rows
         }
-        dropped, floor = login_record.thinned(failures, self._head.floor, now=now)
+        dropped, floor = login_record.thinned(failures, self._floor, now=self.now)
         for key in dropped:
-            self._delete("DELETE FROM kept WHERE kind = ? AND key = ?", (RECORD, key))
+            self._delete_record(key)
         return floor
 
     def _write_head(self, floor: Floor, names: str | None = None) -> None:
-        self._head = _Head(self.secret, floor, names or self._names()[1])
-        self._delete("DELETE FROM kept WHERE kind = ?", (HEAD,))
-        self._insert(HEAD, "", self._head.written())
+        self._floor = floor
+        self._execute("DELETE FROM kept WHERE kind = ?", (HEAD,))
+        self._insert(HEAD, "", _json([self.secret.hex(), floor, names or self._names()[1]]))
 
     def _names(self) -> tuple[int, str]:
         """Return how many names have a record, and the hash of what stands for them."""
-        count, keys = self._connection.execute(
+        count, keys = self._execute(
             "SELECT count(*), group_concat(key, ' ')"
             " FROM (SELECT key FROM kept WHERE kind = ? ORDER BY key)",
             (RECORD,),
         ).fetchone()
-        return count, _hash_of(keys or "")
+        return count, hashlib.sha256((keys or "").encode()).hexdigest()
 
-    def _contents(self, kind: str, key: str, *, most: int = 1) -> list[bytes]:
-        """Return what is kept of one kind under a key, the latest at the end."""
-        rows = self._connection.execute(
-            "SELECT content FROM kept WHERE kind = ? AND key = ? ORDER BY number DESC LIMIT ?",
-            (kind, key, most),
-        )
-        return [self._opened(kind, key, raw) for (raw,) in rows][::-1]
-
-    def _opened(self, kind: str, key: str, raw: bytes) -> bytes:
-        return _content(self._kept, kind, key, raw, self._seal)
+    def _opened(self, kind: str, key: str, raw: object) -> bytes:
+        return self._kept.content(raw, _purpose(kind, key), self._seal)
 
     def _insert(self, kind: str, key: str, content: bytes) -> None:
-        raw = guarded(content, _purpose(kind, key), self._seal)
-        _insert(self._connection, kind, key, raw)
+        self._execute(
+            "INSERT INTO kept (kind, key, content) VALUES (?, ?, ?)",
+            (kind, key, guarded(content, _purpose(kind, key), self._seal)),
+        )
 
-    def _delete(self, statement: str, values: tuple[object, ...]) -> int:
-        return self._connection.execute(statement, values).rowcount
+    def _delete_record(self, key: str) -> int:
+        """Delete the record of a name; return how many there were."""
+        delete = "DELETE FROM kept WHERE kind = ? AND key = ?"
+        return self._execute(delete, (RECORD, key)).rowcount
 
 
 def _reseal(
     connection: sqlite3.Connection, kept: KeptFile, old: Seals | None, new: Seals | None
 ) -> None:
     """Write every row under another key; one that is under it already stays so."""
-    numbers = connection.execute("SELECT number FROM kept").fetchall()
-    for number in numbers:
+    for number in connection.execute("SELECT number FROM kept").fetchall():
         kind, key, raw = connection.execute(
             "SELECT kind, key, content FROM kept WHERE number = ?", number
         ).fetchone()
+        purpose = _purpose(kind, key)
         try:
-            content = _content(kept, kind, key, raw, old)
+            content = kept.content(raw, purpose, old)
         except (StoreDamaged, WrongKey) as error:
             try:
-                content = _content(kept, kind, key, raw, new)
+                content = kept.content(raw, purpose, new)
             except (StoreDamaged, WrongKey):
                 raise error from None
-        written = guarded(content, _purpose(kind, key), new)
+        written = guarded(content, purpose, new)
         connection.execute("UPDATE kept SET content = ? WHERE number = ?", (written, *number))
-
-
-def _content(kept: KeptFile, kind: str, key: str, raw: bytes, seal: Seals | None) -> bytes:
-    # Columns of SQLite hold what they are given, whatever their type.
-    if not isinstance(raw, bytes):
-        raise kept.damaged()
-    return kept.content(raw, _purpose(kind, key), seal)
 
 
 def _purpose(kind: str, key: str) -> str:
     return f"logins {kind} {key}"
-
-
-def _insert(connection: sqlite3.Connection, kind: str, key: str, raw: bytes) -> None:
-    connection.execute("INSERT INTO kept (kind, key, content) VALUES (?, ?, ?)", (kind, key, raw))
-
-
-def _hash_of(keys: str) -> str:
-    return hashlib.sha256(keys.encode()).hexdigest()
 
 
 def _json(value: Any) -> bytes:

@@ -24,6 +24,8 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from membrane.system.checks import require
+
 MALFORMED = (
     ArithmeticError,
     AttributeError,
@@ -59,9 +61,8 @@ ARRAY_TYPES = {"f4": np.float32, "i8": np.int64, "u1": np.uint8, "u2": np.uint16
 def _text(value: object) -> str:
     # What is looked up must be text: the hash of a tuple that nests deeply enough overflows the
     # C stack.
-    if type(value) is not str:
-        raise pickle.UnpicklingError("it has something else where text belongs")
-    return value
+    require(type(value) is str, "it has something else where text belongs")
+    return str(value)
 
 
 class _Dtype:
@@ -101,12 +102,10 @@ def load_plain(memory: mmap.mmap | bytes) -> object:
         One of `MALFORMED`, if the file is truncated, foreign, compressed, or asks for anything
         but plain values and numeric arrays.
     """
-    if memory[:2] != pickle.PROTO + b"\x04":
-        raise ValueError("it is not an uncompressed joblib file")
+    require(memory[:2] == pickle.PROTO + b"\x04", "it is not an uncompressed joblib file")
     unpickler = _PlainUnpickler(memory)
     value = unpickler.load()
-    if unpickler.stream.tell() != len(memory):
-        raise ValueError("something follows its end")
+    require(unpickler.stream.tell() == len(memory), "something follows its end")
     return value
 
 
@@ -120,8 +119,7 @@ class _Measured:
     def read(self, size: int) -> bytes:
         """Return the next bytes, fewer at the end of the file."""
         self._left -= size
-        if size < 0 or self._left < 0:
-            raise ValueError("it holds more than arrays and their names")
+        require(size >= 0 and self._left >= 0, "it holds more than arrays and their names")
         return self._stream.read(size)
 
     def readline(self) -> bytes:
@@ -154,45 +152,39 @@ class _PlainUnpickler(pickle._Unpickler):
         items = self.pop_mark()
         mapping = self.stack[-1]
         for key, value in zip(items[::2], items[1::2], strict=True):
-            if type(mapping) is not dict:
-                raise pickle.UnpicklingError("it changes an object that is not an array")
+            require(type(mapping) is dict, "it changes an object that is not an array")
             mapping[_text(key)] = value
 
     def _make_header(self) -> None:
-        arguments = self.stack.pop()
-        made = self.stack.pop()
-        if made is not _ArrayHeader or arguments != ():
-            raise pickle.UnpicklingError("it makes an object that is not an array")
-        self.stack.append(made())
+        arguments, made = self.stack.pop(), self.stack.pop()
+        is_header = made is _ArrayHeader and arguments == ()
+        require(is_header, "it makes an object that is not an array")
+        self.stack.append(_ArrayHeader())
 
     def _make_dtype(self) -> None:
-        arguments = self.stack.pop()
-        called = self.stack.pop()
-        if called is not _Dtype:
-            raise pickle.UnpicklingError("it calls something")
-        self.stack.append(called(*arguments))
+        arguments, called = self.stack.pop(), self.stack.pop()
+        require(called is _Dtype, "it calls something")
+        self.stack.append(_Dtype(*arguments))
 
     def _complete(self) -> None:
-        state = self.stack.pop()
-        made = self.stack.pop()
+        state, made = self.stack.pop(), self.stack.pop()
         if type(made) is _Dtype:
             made.byte_order = _text(state[1])
             self.stack.append(made)
-        elif type(made) is _ArrayHeader:
-            self.stack.append(self._array(state))
         else:
-            raise pickle.UnpicklingError("it changes an object that is not an array")
+            require(type(made) is _ArrayHeader, "it changes an object that is not an array")
+            self.stack.append(self._array(state))
 
     def _array(self, header: dict[str, Any]) -> npt.NDArray[Any]:
         """Return the array whose bytes follow, after a byte that counts the padding."""
         shape, dtype = header["shape"], header["dtype"]
-        if header["subclass"] is not _Ndarray or header["order"] != "C":
-            raise pickle.UnpicklingError("it has an array of an unknown kind")
-        if len(shape) > 2 or not all(type(length) is int and length >= 0 for length in shape):
-            raise pickle.UnpicklingError("it has an array of an impossible shape")
+        is_known = header["subclass"] is _Ndarray and header["order"] == "C"
+        require(is_known, "it has an array of an unknown kind")
+        is_shape = all(type(length) is int and length >= 0 for length in shape)
+        require(len(shape) <= 2 and is_shape, "it has an array of an impossible shape")
         number_type = np.dtype(ARRAY_TYPES[dtype.code])
-        if dtype.byte_order not in {"|", number_type.str[0]}:
-            raise pickle.UnpicklingError("it comes from a machine of another byte order")
+        is_ours = dtype.byte_order in {"|", number_type.str[0]}
+        require(is_ours, "it comes from a machine of another byte order")
         count = math.prod(shape)
         start = self.stream.tell() + 1 + self.stream.read(1)[0]
         end = start + count * number_type.itemsize

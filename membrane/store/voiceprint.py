@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from membrane.errors import UsageError
 from membrane.store.names import canonical_name
+from membrane.system.checks import require
 
 Vector = npt.NDArray[np.float32]
 
@@ -54,8 +55,7 @@ class RecordedQuality:
     clipped: float
 
     def __post_init__(self) -> None:
-        if not all(map(math.isfinite, astuple(self))):
-            raise ValueError(f"a quality that is not finite: {self}")
+        require(all(map(math.isfinite, astuple(self))), f"a quality that is not finite: {self}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,12 +106,10 @@ class EnrolledUtterance:
 
     def __post_init__(self) -> None:
         check_vector(self.vector)
-        if not 0 < self.norm <= 1 + LENGTH_TOLERANCE:
-            raise ValueError(f"the mean of partials of length 1 has the length {self.norm}")
-        if not 1 <= self.partials <= MOST_COUNTED:
-            raise ValueError(f"an utterance of {self.partials} partials")
-        if not 0 <= self.weight <= MOST_COUNTED:
-            raise ValueError(f"an utterance of weight {self.weight}")
+        is_mean = 0 < self.norm <= 1 + LENGTH_TOLERANCE
+        require(is_mean, f"the mean of partials of length 1 has the length {self.norm}")
+        require(1 <= self.partials <= MOST_COUNTED, f"an utterance of {self.partials} partials")
+        require(0 <= self.weight <= MOST_COUNTED, f"an utterance of weight {self.weight}")
 
     @property
     def partial_sum(self) -> npt.NDArray[np.float64]:
@@ -134,8 +132,11 @@ class EnrolledUtterance:
 
     def as_json(self) -> dict[str, object]:
         """Return all that is stored of the utterance, as JSON values."""
-        fingerprint = b64encode(self.fingerprint).decode()
-        return {**self.facts(), "vector": self.vector.tolist(), "fingerprint": fingerprint}
+        return {
+            **self.facts(),
+            "vector": self.vector.tolist(),
+            "fingerprint": b64encode(self.fingerprint).decode(),
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,10 +191,9 @@ class Voiceprint:
 
     def __post_init__(self) -> None:
         check_vector(self.vector)
-        if not self.utterances:
-            raise ValueError("a voiceprint of no utterances")
-        if canonical_name(self.name) != self.name:
-            raise ValueError(f"the name {self.name!r} is not in its canonical form")
+        require(self.utterances, "a voiceprint of no utterances")
+        is_canonical = canonical_name(self.name) == self.name
+        require(is_canonical, f"the name {self.name!r} is not in its canonical form")
 
     @classmethod
     def of(cls, name: str, encoder: str, utterances: Sequence[EnrolledUtterance]) -> Voiceprint:
@@ -220,33 +220,6 @@ class Voiceprint:
     def with_utterance(self, utterance: EnrolledUtterance) -> Voiceprint:
         """Return the voiceprint with one more utterance."""
         return self._made_of((*self.utterances, utterance))
-
-    def without_utterance(self, index: int) -> Voiceprint:
-        """Return the voiceprint without its utterance number `index`, counted from 0.
-
-        Raises
-        ------
-        UsageError
-            If there is no such utterance, or none that counts would remain.
-        """
-        self._check_index(index)
-        return self._made_of(self.utterances[:index] + self.utterances[index + 1 :])
-
-    def reweighted(self, index: int, weight: float) -> Voiceprint:
-        """Return the voiceprint with another weight for its utterance number `index`, from 0.
-
-        Raises
-        ------
-        UsageError
-            If there is no such utterance, the weight is negative or too large, or none that
-            counts would remain.
-        """
-        self._check_index(index)
-        if not 0 <= weight <= MOST_COUNTED:
-            raise UsageError(f"the weight {weight} is not possible: use 0 to {MOST_COUNTED}")
-        utterances = list(self.utterances)
-        utterances[index] = replace(utterances[index], weight=weight)
-        return self._made_of(tuple(utterances))
 
     def reencoded(self, encoder: str, utterances: Sequence[EnrolledUtterance]) -> Voiceprint:
         """Return the person's voiceprint by another encoder.
@@ -279,12 +252,6 @@ class Voiceprint:
             self, vector=mean_vector(utterances), utterances=utterances, updated_at=utc_now()
         )
 
-    def _check_index(self, index: int) -> None:
-        if not 0 <= index < len(self.utterances):
-            raise UsageError(
-                f"{self.name} has no utterance {index}: choose 0 to {len(self.utterances) - 1}"
-            )
-
 
 def mean_vector(utterances: Sequence[EnrolledUtterance]) -> Vector:
     """Return the normalised weighted mean of all partials, shape (256,), float32.
@@ -296,9 +263,7 @@ def mean_vector(utterances: Sequence[EnrolledUtterance]) -> Vector:
     UsageError
         If no utterance counts.
     """
-    total = np.zeros(VECTOR_SIZE)
-    for utterance in utterances:
-        total += utterance.weight * utterance.partial_sum
+    total = sum((one.weight * one.partial_sum for one in utterances), np.zeros(VECTOR_SIZE))
     length = float(np.linalg.norm(total))
     if length == 0:
         raise UsageError("no utterance would be left that counts: delete the person instead")
@@ -307,12 +272,11 @@ def mean_vector(utterances: Sequence[EnrolledUtterance]) -> Vector:
 
 def check_vector(vector: Vector) -> None:
     """Raise `ValueError` unless `vector` is 256 finite float32 numbers and of length 1."""
-    if vector.shape != (VECTOR_SIZE,) or vector.dtype != np.float32:
-        raise ValueError(f"a vector of shape {vector.shape} and type {vector.dtype}")
+    is_vector = vector.shape == (VECTOR_SIZE,) and vector.dtype == np.float32
+    require(is_vector, f"a vector of shape {vector.shape} and type {vector.dtype}")
     with np.errstate(over="ignore", invalid="ignore"):
         length = float(np.linalg.norm(vector))
-    if not abs(length - 1) <= LENGTH_TOLERANCE:
-        raise ValueError(f"a vector of length {length}")
+    require(abs(length - 1) <= LENGTH_TOLERANCE, f"a vector of length {length}")
 
 
 def utc_now() -> str:

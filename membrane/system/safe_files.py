@@ -13,17 +13,20 @@ from typing import IO
 # Not where it is used: it takes care of forks from here on, and must not be imported during one.
 import filelock
 
-from membrane.errors import StoreLocked, StoreUnwritable
+from membrane.errors import StoreLocked, StoreUnreadable, StoreUnwritable
+from membrane.system.atomic import created
+
+DATABASE = "the voiceprint database"
+"""What messages call the file of the voiceprints."""
 
 POLL_S = 0.01
 """Seconds between two looks at a lock that another process holds; a write takes about five
 times that."""
 
-_BINARY = getattr(os, "O_BINARY", 0)
-"""Without it Windows would write line ends of its own."""
-
-_SAFELY = _BINARY | sum(getattr(os, flag, 0) for flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC"))
-"""Neither through a link nor waiting at a pipe."""
+_SAFELY = sum(
+    getattr(os, flag, 0) for flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY")
+)
+"""Neither through a link nor waiting at a pipe; and with no line ends of Windows' own."""
 
 
 @contextmanager
@@ -31,7 +34,7 @@ def locked(
     path: Path,
     timeout_s: float,
     *,
-    what: str = "the voiceprint database",
+    what: str = DATABASE,
     like: Path | None = None,
 ) -> Iterator[None]:
     """Keep other processes from writing a file, after making its folder if there is none.
@@ -60,13 +63,11 @@ def locked(
     lock = filelock.FileLock(lock_path, timeout=timeout_s, mode=0o600, poll_interval=POLL_S)
     try:
         make_folder(path.parent)
-        with suppress(FileExistsError), created(lock_path) as file:
-            keep_owner(file, like or path)
+        with suppress(FileExistsError), created(lock_path, like=like or path):
+            pass
         lock.acquire()
     except filelock.Timeout:
-        raise StoreLocked(
-            f"another process has held {what} {path} for {timeout_s:g} s: try again"
-        ) from None
+        raise held_too_long(what, path, timeout_s) from None
     except OSError as error:
         raise StoreUnwritable(
             f"{what} {path} cannot be locked ({error.strerror}): "
@@ -76,23 +77,6 @@ def locked(
         yield
     finally:
         lock.release()
-
-
-@contextmanager
-def created(path: Path) -> Iterator[IO[bytes]]:
-    """Create a file that only its owner may read, whatever the umask, and see it onto the disk.
-
-    Raises
-    ------
-    OSError
-        If it exists, or cannot be written.
-    """
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        path.chmod(0o600)
-        yield file
-        file.flush()
-        os.fsync(file.fileno())
 
 
 @contextmanager
@@ -113,45 +97,59 @@ def opened(path: Path, flags: int, mode: str) -> Iterator[IO[bytes]]:
         yield file
 
 
-def keep_owner(file: IO[bytes], like: Path) -> None:
-    """Leave a new file to whom the one before it belonged, when an administrator writes it."""
-    owner = _owner_to_keep(like)
-    if owner is not None:
-        os.fchown(file.fileno(), *owner)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a renaming in a folder last through a power cut."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def make_folder(folder: Path, *, like: Path | None = None) -> None:
-    """Make a folder, and those above it that are missing, for its owner only.
-
-    Parameters
-    ----------
-    folder : Path
-    like : Path, optional
-        The file whose owner gets them, when an administrator makes them.
-    """
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it that are missing, for its owner only."""
     # Those above it, too: who may write there can put another folder in its place.
     missing = [one for one in (folder, *folder.parents) if not one.is_dir()]
-    owner = None if like is None else _owner_to_keep(like)
     for one in reversed(missing):
         one.mkdir(mode=0o700, exist_ok=True)
         one.chmod(0o700)
-        if owner is not None:
-            os.chown(one, *owner, follow_symlinks=False)
 
 
-def _owner_to_keep(like: Path) -> tuple[int, int] | None:
-    if os.name == "nt" or os.geteuid() != 0 or not like.exists():
-        return None
-    facts = like.stat()
-    return facts.st_uid, facts.st_gid
+@contextmanager
+def reading(what: str, path: Path) -> Iterator[None]:
+    """Turn what goes wrong with reading a file into one line that says what to do.
+
+    Parameters
+    ----------
+    what : str
+        What the file is to whoever reads the message.
+    path : Path
+
+    Raises
+    ------
+    StoreUnreadable
+        In the place of every `OSError`.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise StoreUnreadable(
+            f"{what} {path} cannot be read ({error.strerror or error}): "
+            "check its permissions and its disk"
+        ) from None
+
+
+@contextmanager
+def writing(what: str, path: Path) -> Iterator[None]:
+    """Turn what goes wrong with writing a file into one line that says what to do.
+
+    Parameters are those of `reading`.
+
+    Raises
+    ------
+    StoreUnwritable
+        In the place of every `OSError`.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise StoreUnwritable(
+            f"{what} {path} cannot be written ({error.strerror or error}): "
+            "check its permissions and the space on its disk"
+        ) from None
+
+
+def held_too_long(what: str, path: Path, timeout_s: float) -> StoreLocked:
+    """Return the error for a file that another process has held for so many seconds."""
+    return StoreLocked(f"another process has held {what} {path} for {timeout_s:g} s: try again")

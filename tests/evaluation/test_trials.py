@@ -19,6 +19,7 @@ from membrane.evaluation.trials import (
 )
 from membrane.store.joblib_store import JoblibStore
 from tests.store.writer import person
+from tests.weights import reweighted
 
 LAB = {"ada": 5, "boris": 4, "carla": 2}
 
@@ -402,7 +403,7 @@ def test_everybody_enrolled_is_compared_with_every_probe(gallery):
 
 
 def test_a_stored_voiceprint_comes_with_the_speech_that_it_is_made_of(tmp_path):
-    anna = person("anna", utterances=3).reweighted(1, 0.0)
+    anna = reweighted(person("anna", utterances=3), 1, 0.0)
     gallery = stored(tmp_path, anna, person("boris", 7))
     made = against_database(gallery, probes_of("anna"), encoder="resemblyzer").enrolled[0]
     np.testing.assert_array_equal(made.vector, anna.vector)

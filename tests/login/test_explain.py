@@ -19,6 +19,7 @@ from membrane.voice.levels import Threshold
 from membrane.voice.normalisation import Cohort
 from membrane.voice.ratio import Influence, Line
 from membrane.voice.scoring import similarity
+from tests.weights import reweighted
 
 NOISE = Influence("snr", low=5.0, high=40.0, weight=-0.2, interaction=0.5)
 GAINS = ((1.0, 2.0), (2.0, 3.0), (4.0, 4.0), (8.0, 5.0))
@@ -168,7 +169,11 @@ def test_a_phrase_that_does_not_count_is_no_part_of_the_spread(knowing, examined
     membrane = knowing()
     person = membrane.store.get("ada")
     spread = {}
-    for voiceprint in (person, person.reweighted(1, 0.0), person.reweighted(1, 0).reweighted(2, 0)):
+    for voiceprint in (
+        person,
+        reweighted(person, 1, 0.0),
+        reweighted(reweighted(person, 1, 0), 2, 0),
+    ):
         probe, compared = examined("ada", "login"), Compared.of(voiceprint)
         match = compared.match(probe, membrane.voice)
         own = explanation_of(match, compared, probe, voice=membrane.voice).own

@@ -18,10 +18,12 @@ from membrane.login.protect import projection_of, protect, rekey, renew, status,
 from membrane.protection import keys
 from membrane.protection.keys import Origin
 from membrane.protection.sealing import Seal
+from membrane.store.database_file import previous_of
 from membrane.store.joblib_store import JoblibStore
 from membrane.store.voiceprint import check_vector
 from tests.keyrings import Chest, system_keyring
 from tests.protecting import SECRET, Beside
+from tests.weights import reweighted
 
 KEY, NEXT = "ab" * 32, "cd" * 32
 LONG = "correct horse battery staple"
@@ -92,7 +94,7 @@ def test_nothing_of_anybody_is_left_in_the_folder(store):
     secrets = [name.encode() for name in NAMES] + [b"open up", b"USB microphone", b"resemblyzer"]
     secrets += [vector.tobytes()[:16] for vector in vectors(store)]
     # A previous copy, and what a crash may have left.
-    store.update("Max", lambda person: person.reweighted(0, 2.0))
+    store.update("Max", lambda person: reweighted(person, 0, 2.0))
     for ending in (".new", ".kept"):
         store.path.with_name(store.path.name + ending).write_bytes(store.path.read_bytes())
     assert all(any(secret in content for content in files(store).values()) for secret in secrets)
@@ -148,7 +150,7 @@ def test_no_copy_that_is_left_in_the_folder_is_of_an_earlier_epoch(store):
     protect(store, "environment")
     for change in (renew, lambda store: rekey(store, "environment")):
         change(store)
-        assert JoblibStore(store.previous_path).epoch == store.epoch
+        assert JoblibStore(previous_of(store.path)).epoch == store.epoch
 
 
 def test_a_probe_that_is_turned_matches_as_it_did(store):
@@ -169,7 +171,7 @@ def test_whoever_is_enrolled_deleted_or_changed_later_is_encrypted_too(store):
     epoch = other.epoch
     other.add(replace(MAKERS["person"]("Eve", 7), epoch=epoch))
     other.delete("Anna")
-    other.update("max", lambda person: person.reweighted(0, 2.0))
+    other.update("max", lambda person: reweighted(person, 0, 2.0))
     assert sorted(anew(store).gallery().names()) == ["Eve", "Max", "Zoë"]
     assert anew(store).epoch == epoch
     for content in files(store).values():
@@ -319,12 +321,12 @@ def test_a_child_of_a_fork_can_ask_while_a_thread_of_its_parent_asks(store):
 def test_the_old_key_opens_nothing_after_another_was_put_in_its_place(store, monkeypatch):
     protect(store, "environment")
     rekey(store, "environment")
-    for path in (store.path, store.previous_path):
+    for path in (store.path, previous_of(store.path)):
         keys.forget()
         with pytest.raises(WrongKey):
             JoblibStore(path).gallery()
     monkeypatch.setenv("MEMBRANE_KEY", NEXT)
-    for path in (store.path, store.previous_path):
+    for path in (store.path, previous_of(store.path)):
         assert list(JoblibStore(path).gallery().names()) == NAMES
     assert bytes.fromhex(KEY) not in store.path.read_bytes()
     assert anew(store).seal.former == b""
@@ -341,12 +343,12 @@ def test_a_key_can_move_to_another_source(store, chest):
 
 def test_the_previous_copy_opens_with_the_same_key_and_replaces_a_damaged_file(store):
     protect(store, "environment")
-    store.update("Max", lambda person: person.reweighted(0, 2.0))
+    store.update("Max", lambda person: reweighted(person, 0, 2.0))
     store.path.write_bytes(store.path.read_bytes()[:-1])
     with pytest.raises(StoreDamaged, match="previous good copy is") as failure:
         anew(store).gallery()
-    assert str(store.previous_path) in str(failure.value)
-    store.previous_path.replace(store.path)
+    assert str(previous_of(store.path)) in str(failure.value)
+    previous_of(store.path).replace(store.path)
     assert list(anew(store).gallery().names()) == NAMES
 
 

@@ -26,6 +26,7 @@ from membrane.errors import (
 )
 from membrane.store import database_file
 from membrane.store.columns import Columns
+from membrane.store.database_file import previous_of
 from membrane.store.joblib_store import JoblibStore
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -171,7 +172,7 @@ def test_nobody_else_may_put_another_folder_in_the_place_of_a_new_one(tmp_path, 
 def test_the_previous_good_copy_is_kept_and_nothing_else_is_left(filled, person):
     before = filled.path.read_bytes()
     filled.add(person("Eve", 7))
-    assert filled.previous_path.read_bytes() == before
+    assert previous_of(filled.path).read_bytes() == before
     assert sorted(path.name for path in filled.path.parent.iterdir()) == [
         "voiceprints.joblib",
         "voiceprints.joblib.lock",
@@ -188,8 +189,8 @@ def test_an_erased_person_is_in_no_file_not_even_in_what_a_crash_left(filled, er
     erase(filled)
     for path in filled.path.parent.iterdir():
         assert not any(trace in path.read_bytes() for trace in traces), path.name
-    assert filled.previous_path.read_bytes() == filled.path.read_bytes()
-    assert not filled.previous_path.samefile(filled.path)
+    assert previous_of(filled.path).read_bytes() == filled.path.read_bytes()
+    assert not previous_of(filled.path).samefile(filled.path)
 
 
 def test_without_links_the_previous_good_copy_is_a_copy(filled, person, monkeypatch):
@@ -199,7 +200,7 @@ def test_without_links_the_previous_good_copy_is_a_copy(filled, person, monkeypa
     monkeypatch.setattr(Path, "hardlink_to", no_links)
     before = filled.path.read_bytes()
     filled.add(person("Eve", 7))
-    assert filled.previous_path.read_bytes() == before
+    assert previous_of(filled.path).read_bytes() == before
 
 
 @pytest.mark.skipif(WINDOWS, reason="links need a privilege")
@@ -216,7 +217,7 @@ def test_a_database_behind_a_link_is_written_where_it_is(filled, person, tmp_pat
 def test_what_an_administrator_changes_stays_its_owners(filled):
     os.chown(filled.path, 12345, 12345)
     filled.delete("anna")
-    assert filled.path.stat().st_uid == filled.previous_path.stat().st_uid == 12345
+    assert filled.path.stat().st_uid == previous_of(filled.path).stat().st_uid == 12345
 
 
 # What goes wrong
@@ -332,14 +333,14 @@ def test_damage_names_the_previous_good_copy_and_that_copy_is_good(filled):
     filled.path.write_bytes(filled.path.read_bytes()[:-1])
     with pytest.raises(StoreDamaged) as damage:
         filled.gallery()
-    assert f"the previous good copy is {filled.previous_path}," in str(damage.value)
-    filled.previous_path.replace(filled.path)
+    assert f"the previous good copy is {previous_of(filled.path)}," in str(damage.value)
+    previous_of(filled.path).replace(filled.path)
     assert names(filled) == ["Anna", "Zoë"]
 
 
 def test_a_previous_copy_that_is_damaged_too_is_not_called_good(filled):
     filled.path.write_bytes(b"damaged")
-    filled.previous_path.write_bytes(b"damaged")
+    previous_of(filled.path).write_bytes(b"damaged")
     with pytest.raises(StoreDamaged, match="there is no good copy"):
         filled.gallery()
 

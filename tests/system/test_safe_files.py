@@ -4,7 +4,8 @@ import stat
 import pytest
 
 from membrane.errors import StoreLocked, StoreUnwritable
-from membrane.system.safe_files import created, locked, make_folder
+from membrane.system.atomic import created, replacing
+from membrane.system.safe_files import locked
 
 ADMINISTRATOR = os.geteuid() == 0
 
@@ -43,7 +44,7 @@ def test_where_no_folder_can_be_made_nothing_is_locked(tmp_path):
 
 def test_a_file_that_exists_is_not_made_anew(tmp_path):
     (tmp_path / "file").write_bytes(b"good")
-    with pytest.raises(FileExistsError), created(tmp_path / "file"):
+    with pytest.raises(FileExistsError), created(tmp_path / "file", like=tmp_path):
         pytest.fail("it exists")
     assert (tmp_path / "file").read_bytes() == b"good"
 
@@ -54,7 +55,23 @@ def test_what_an_administrator_makes_first_belongs_to_whom_the_database_does(tmp
     database.touch()
     os.chown(database, 1234, 1235)
     with locked(tmp_path / "file", 1, like=database):
-        make_folder(tmp_path / "folder", like=database)
-    for made in ("file.lock", "folder"):
+        pass
+    with replacing(tmp_path / "replaced", like=database) as file:
+        file.write(b"whole")
+    for made in ("file.lock", "replaced"):
         assert (tmp_path / made).stat().st_uid == 1234
         assert (tmp_path / made).stat().st_gid == 1235
+
+
+def test_a_file_is_replaced_whole_or_stays_and_nothing_of_a_crash_is_left(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"before")
+    path.with_name("file.new").write_bytes(b"of a crash")
+    with pytest.raises(KeyError), replacing(path, like=path) as file:
+        file.write({}["half"])
+    assert path.read_bytes() == b"before"
+    assert list(tmp_path.iterdir()) == [path]
+    with replacing(path, like=path) as file:
+        file.write(b"after")
+    assert path.read_bytes() == b"after"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600

@@ -84,10 +84,6 @@ class Snapshot:
             size=len(newest),
         )
 
-    def older_name(self, number: int) -> str:
-        """Return the name of an older file."""
-        return older_name(self.name, number)
-
 
 def older_name(name: str, number: int) -> str:
     """Return what the file that begins with a line is called once it is not the newest."""
@@ -122,7 +118,7 @@ def _check_without_head(found: Snapshot, walk: _Walk) -> None:
     what = "is missing" if found.head is None else "was changed, or is of another key"
     walk.problems.append(f"{found.name}.head {what}: lines may have been cut off the end")
     for number in sorted(found.older):
-        walk.file(found.older_name(number), found.older[number], number)
+        walk.file(older_name(found.name, number), found.older[number], number)
     if found.newest is not None:
         walk.file(found.name, found.newest, None, newest=True)
 
@@ -131,12 +127,12 @@ def _check_files(found: Snapshot, head: Head, walk: _Walk) -> None:
     walk.begin(head)
     for number in sorted(set(found.older) - set(head.files)):
         if number > head.files[0]:
-            walk.problems.append(f"{found.older_name(number)} is not a file of this log")
+            walk.problems.append(f"{older_name(found.name, number)} is not a file of this log")
     for number in head.files[:-1]:
-        walk.file(found.older_name(number), found.older.get(number), number)
+        walk.file(older_name(found.name, number), found.older.get(number), number)
     newest, number = found.newest, head.files[-1]
     if number in found.older and newest is not None:
-        walk.problems.append(f"{found.older_name(number)} is not a file of this log")
+        walk.problems.append(f"{older_name(found.name, number)} is not a file of this log")
     elif newest is None:
         # Killed while it was put aside.
         newest = found.older.get(number)
@@ -217,9 +213,6 @@ class _Walk:
             self.problems.append(f"{place} is stamped by {fields['by']}, and nothing announces it")
         elif first not in (None, number):
             self.problems.append(f"{place} is not line {first}, which the file begins with")
-        self._told(place, fields)
-
-    def _told(self, place: str, fields: Fields) -> None:
         told = fields.get(NOTE)
         if told == UNFINISHED:
             self.notes.append(f"before {place} {told}")

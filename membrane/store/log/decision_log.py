@@ -24,29 +24,34 @@ says so in a line of its own.
 
 from __future__ import annotations
 
+import errno
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from membrane.errors import StoreUnreadable, StoreUnwritable
+from membrane.errors import StoreUnwritable
 from membrane.store.log.check import (
     KEY_CHANGED,
     NEXT,
     NO_HEAD,
     NOTE,
+    NUMBER_DIGITS,
     PROBLEMS,
     UNFINISHED,
     LogCheck,
     Snapshot,
     check,
+    older_name,
 )
-from membrane.store.log.files import LogFiles, content, size_of
 from membrane.store.log.lines import Fields, Head, Stamp, follows, hash_of, line_of
-from membrane.system.safe_files import locked
+from membrane.system.atomic import keep_owner, replacing, sync_folder
+from membrane.system.checks import require
+from membrane.system.safe_files import locked, opened, reading, writing
 
 __all__ = ["DecisionLog", "LogCheck"]
 
@@ -58,6 +63,12 @@ KEPT_FILES = 10
 
 LOCK_TIMEOUT_S = 10.0
 """Seconds to wait for other processes: a line takes some hundredths."""
+
+DECISION_LOG = "the decision log"
+"""What messages call it."""
+
+LONGEST_FILE = 16_000_000
+"""Bytes of one file that are read at most: many times what it holds when it is put aside."""
 
 OWN_FIELDS = ("number", "time", "previous", "by", "hash", "mac", NOTE, NEXT, PROBLEMS)
 """What the log itself says in a line."""
@@ -88,7 +99,7 @@ class DecisionLog:
         kept_files: int = KEPT_FILES,
     ) -> None:
         self.path = path
-        self.files = LogFiles(path)
+        self.head_path = path.with_name(f"{path.name}.head")
         self.stamp = Stamp(mac_key)
         self.clock = clock
         self.most_bytes = most_bytes
@@ -126,8 +137,7 @@ class DecisionLog:
         ValueError
             If a field is one of the log's own, or a value none that JSON has.
         """
-        _require_foreign(entry)
-        with self._locked(), self._writing():
+        with self._writing(entry):
             self._add(self._continued(), entry)
 
     def hand_over(self, mac_key: bytes | None, entry: Mapping[str, Any]) -> None:
@@ -146,10 +156,9 @@ class DecisionLog:
         ------
         StoreUnwritable, StoreLocked, ValueError
         """
-        _require_foreign(entry)
         new = Stamp(mac_key)
-        with self._locked(), self._writing():
-            found = check(self.files.snapshot(), self.stamp)
+        with self._writing(entry):
+            found = check(self._snapshot(), self.stamp)
             head = self._add(self._continued(), {**entry, NEXT: new.by})
             self.stamp = new
             told = {PROBLEMS: list(found.problems)} if found.problems else {}
@@ -186,31 +195,32 @@ class DecisionLog:
             {"number": number, "time": moment, **entry, "previous": head.last_hash}
         )
         if head.size and head.size + len(raw) >= self.most_bytes:
-            self.path.replace(self.files.older(head.files[-1]))
+            self.path.replace(self._older(head.files[-1]))
             head = self._new_file(head)
-        size = self.files.append(raw + b"\n")
+        size = self._append(raw + b"\n")
         head = replace(head, last=number, last_hash=hash_of(raw), size=size)
         self._put_head(head)
         return head
 
     def _put_head(self, head: Head) -> None:
-        self.files.put_head(head.written(self.stamp))
+        with replacing(self.head_path, like=self.path.parent) as file:
+            file.write(head.written(self.stamp))
 
     # ---- Going on where the last process stopped, or was stopped
 
     def _continued(self) -> Head:
         """Return the head that the next line follows."""
-        raw = content(self.files.head_path)
+        raw = content(self.head_path)
         head = None if raw is None else Head.read(raw, self.stamp)
         if head is None:
             return self._with_new_head(found=raw is not None)
-        if not self.path.exists() and self.files.older(head.files[-1]).exists():
+        if not self.path.exists() and self._older(head.files[-1]).exists():
             return self._new_file(head)
         return self._caught_up(head)
 
     def _with_new_head(self, *, found: bool) -> Head:
         """Begin a log, or go on with one that has lost its head, and say so."""
-        kept = self.files.snapshot()
+        kept = self._snapshot()
         if not found and kept.newest is None and not kept.older:
             self._put_head(Head())
             return Head()
@@ -223,7 +233,7 @@ class DecisionLog:
             return head
         line, end, rest = (content(self.path) or b"")[head.size :].partition(b"\n")
         if not end and size > head.size:
-            self.files.truncate(head.size)
+            self._truncate(head.size)
             return self._add(head, {NOTE: UNFINISHED})
         fields = line_of(line)
         if rest or fields is None or not follows(fields, head):
@@ -238,29 +248,63 @@ class DecisionLog:
         """Let the next line begin a file, and drop the oldest if there are too many."""
         files = (*head.files, head.last + 1)[-self.kept_files :]
         if files[0] != head.files[0]:
-            first = line_of((content(self.files.older(files[0])) or b"").partition(b"\n")[0])
+            first = line_of((content(self._older(files[0])) or b"").partition(b"\n")[0])
             head = replace(head, before=first["previous"] if first else head.before)
         head = replace(head, files=files, size=0)
         self._put_head(head)
-        for number in self.files.older_numbers():
+        for number in self._older_numbers():
             if number < files[0]:
-                self.files.older(number).unlink(missing_ok=True)
+                self._older(number).unlink(missing_ok=True)
         return head
+
+    # ---- Files: each raises `OSError`, too where a link or anything else than a file is in the way
+
+    def _older(self, number: int) -> Path:
+        """Return the file that was put aside and begins with a line."""
+        return self.path.with_name(older_name(self.path.name, number))
+
+    def _older_numbers(self) -> list[int]:
+        """Return the first line of each file that was put aside, oldest first."""
+        ends = (path.name.removeprefix(f"{self.path.name}.") for path in self.path.parent.iterdir())
+        return sorted(
+            int(end)
+            for end in ends
+            if len(end) == NUMBER_DIGITS and end.isascii() and end.isdigit()
+        )
+
+    def _snapshot(self) -> Snapshot:
+        """Return all that the files hold."""
+        older = {number: content(self._older(number)) or b"" for number in self._older_numbers()}
+        return Snapshot(self.path.name, content(self.head_path), content(self.path), older)
+
+    def _append(self, line: bytes) -> int:
+        """Write a line at once, whole or not at all; return the size of the newest file."""
+        is_new = not self.path.exists()
+        with opened(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, "a+b") as file:
+            size = file.seek(0, os.SEEK_END)
+            line = _line_end_missing(file, size) + line
+            if file.write(line) != len(line):
+                file.truncate(size)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(file.fileno())
+            if is_new:
+                keep_owner(file, self.path.parent)
+        if is_new:
+            sync_folder(self.path.parent)
+        return size + len(line)
+
+    def _truncate(self, size: int) -> None:
+        """Cut off what follows in the newest file."""
+        with opened(self.path, os.O_RDWR, "r+b") as file:
+            file.truncate(size)
 
     # ---- Alone
 
     def _snapshot_alone(self) -> Snapshot:
-        is_there = self.path.parent.is_dir()
-        try:
-            with self._locked_to_read() if is_there else nullcontext():
-                return (
-                    self.files.snapshot() if is_there else Snapshot(self.path.name, None, None, {})
-                )
-        except OSError as error:
-            raise StoreUnreadable(
-                f"the decision log {self.path} cannot be read ({error.strerror or error}): "
-                "check its permissions and its disk"
-            ) from None
+        if not self.path.parent.is_dir():
+            return Snapshot(self.path.name, None, None, {})
+        with reading(DECISION_LOG, self.path), self._locked_to_read():
+            return self._snapshot()
 
     @contextmanager
     def _locked_to_read(self) -> Iterator[None]:
@@ -272,20 +316,34 @@ class DecisionLog:
 
     def _locked(self) -> AbstractContextManager[None]:
         # An administrator who locks first must not shut out whom the files belong to.
-        return locked(self.path, LOCK_TIMEOUT_S, what="the decision log", like=self.path.parent)
+        return locked(self.path, LOCK_TIMEOUT_S, what=DECISION_LOG, like=self.path.parent)
 
     @contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
+    def _writing(self, entry: Mapping[str, Any]) -> Iterator[None]:
+        own = sorted(set(OWN_FIELDS) & set(entry))
+        require(not own, f"an entry with fields of the log's own: {', '.join(own)}")
+        with self._locked(), writing(DECISION_LOG, self.path):
             yield
-        except OSError as error:
-            raise StoreUnwritable(
-                f"the decision log {self.path} cannot be written ({error.strerror or error}): "
-                "check its permissions and the space on its disk"
-            ) from None
 
 
-def _require_foreign(entry: Mapping[str, Any]) -> None:
-    own = sorted(set(OWN_FIELDS) & set(entry))
-    if own:
-        raise ValueError(f"an entry with fields of the log's own: {', '.join(own)}")
+def size_of(path: Path) -> int:
+    """Return how many bytes a file has; none if it does not exist."""
+    with suppress(FileNotFoundError):
+        return path.lstat().st_size
+    return 0
+
+
+def content(path: Path) -> bytes | None:
+    """Return what a file holds; None if it does not exist."""
+    with suppress(FileNotFoundError), opened(path, os.O_RDONLY, "rb") as file:
+        read = file.read(LONGEST_FILE + 1)
+        if len(read) > LONGEST_FILE:
+            raise OSError(errno.EFBIG, "it is too large")
+        return read
+    return None
+
+
+def _line_end_missing(file: IO[bytes], size: int) -> bytes:
+    """Return what must stand before a new line, so that it is one: somebody cut off the end."""
+    file.seek(max(size - 1, 0))
+    return b"" if file.read(1) in (b"", b"\n") else b"\n"

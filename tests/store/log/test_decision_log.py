@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from membrane.errors import StoreError, StoreUnreadable, StoreUnwritable
-from membrane.store.log import files as log_files
+from membrane.store.log.check import older_name
 from membrane.store.log.decision_log import DecisionLog
 from membrane.store.log.lines import Head, Stamp, hash_of, line_of
 
@@ -322,7 +322,7 @@ def test_every_edit_is_found(key, data):
     with TemporaryDirectory() as folder, patch("os.fsync"):
         home = shutil.copytree(template(key), folder, dirs_exist_ok=True)
         log = DecisionLog(Path(home) / "decisions.jsonl", mac_key=key)
-        edited = data.draw(st.sampled_from([*files_of(log), log.files.head_path]))
+        edited = data.draw(st.sampled_from([*files_of(log), log.head_path]))
         before = edited.read_bytes()
         after = data.draw(st.composite(an_edit)(before))
         edited.write_bytes(after)
@@ -415,7 +415,7 @@ def test_a_first_line_without_mac_does_not_pass_for_one_of_a_crash(path):
     key = KEYS["with a key"]
     log = DecisionLog(path, mac_key=key)
     path.parent.mkdir()
-    log.files.put_head(Head().written(Stamp(key)))
+    log.head_path.write_bytes(Head().written(Stamp(key)))
     forged = {"number": 1, "time": "now", "accepted": True, "previous": Head().last_hash}
     path.write_bytes(Stamp().line(forged) + b"\n")
     assert log.verify().problems == ("decisions.jsonl ends with a line that is stamped by sha256",)
@@ -426,7 +426,7 @@ def test_a_first_line_without_mac_does_not_pass_for_one_of_a_crash(path):
 
 def test_a_head_that_is_one_line_behind_is_nobodys_doing(path, key):
     log = filled(path, key)
-    head = log.files.head_path
+    head = log.head_path
     behind = head.read_bytes()
     log.append({"event": "verify"})
     head.write_bytes(behind)
@@ -437,10 +437,10 @@ def test_a_head_that_is_one_line_behind_is_nobodys_doing(path, key):
 
 def test_a_head_that_is_two_lines_behind_is_somebodys(path, key):
     log = filled(path, key)
-    behind = log.files.head_path.read_bytes()
+    behind = log.head_path.read_bytes()
     log.append({"event": "verify"})
     log.append({"event": "verify"})
-    log.files.head_path.write_bytes(behind)
+    log.head_path.write_bytes(behind)
     assert log.verify().problems == ("line 7 is not known to decisions.jsonl.head",)
 
 
@@ -461,7 +461,7 @@ def test_an_unfinished_line_is_told_and_then_removed_and_told_in_the_log(path, k
 
 def test_a_crash_while_a_file_is_put_aside_leaves_a_sound_log(path, key):
     log = filled(path, key, lines=5)
-    path.replace(log.files.older(1))
+    path.replace(path.with_name(older_name(path.name, 1)))
     assert log.verify().problems == ()
     log.append({"event": "verify"})
     assert [entry["number"] for entry in log.entries()] == [1, 2, 3, 4, 5, 6]
@@ -470,7 +470,7 @@ def test_a_crash_while_a_file_is_put_aside_leaves_a_sound_log(path, key):
 
 def test_a_crash_before_the_oldest_file_is_dropped_leaves_a_sound_log(path, key):
     log = filled(path, key, lines=30, most_bytes=2_000, kept_files=2)
-    dropped = log.files.older(1)
+    dropped = path.with_name(older_name(path.name, 1))
     dropped.write_bytes(b"any")
     assert log.verify().problems == ()
     for _ in range(10):
@@ -588,7 +588,7 @@ def test_a_full_disk_is_one_line_and_leaves_a_sound_log(path, key, monkeypatch):
     def full(descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(log_files.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(StoreUnwritable, match="No space left on device") as caught:
         log.append({"event": "verify"})
     monkeypatch.undo()
