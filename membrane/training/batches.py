@@ -11,10 +11,8 @@ import tempfile
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from itertools import pairwise
 from mmap import ACCESS_READ, mmap
 from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -137,9 +135,8 @@ class Batches:
         if workers < 1 or first >= last:
             yield from (self.at(step, rows) for step in range(first, last))
             return
-        with _started(
-            self, [range(first + n, last, workers) for n in range(workers)], rows
-        ) as ends:
+        shares = [range(first + n, last, workers) for n in range(workers)]
+        with _started(self, shares, rows) as ends:
             for step in range(first, last):
                 yield _received(ends[(step - first) % workers])
 
@@ -150,7 +147,7 @@ class Batches:
         count = len(self.material.voices)
         drawn = chance.choice(count, self.recipe.speakers, replace=False, p=self._shares)
         changed = chance.random(len(drawn)) < recipe.speed_share
-        version = np.where(changed, chance.integers(1, 3, len(drawn)), 0)
+        version = changed * chance.integers(1, 3, len(drawn))
         return np.asarray(drawn + count * version, np.int64)
 
     def _row(self, step: int, row: int, speaker: int) -> tuple[Spectrogram, Spectrogram, int]:
@@ -163,8 +160,8 @@ class Batches:
         samples, utterance = self._stretch(voice, factor, chance)
         heard, wanted = self._augmentation(samples, chance, voice.speaker)
         spectrogram = mel_spectrogram(heard)
-        apart = heard is not wanted
-        return spectrogram, mel_spectrogram(wanted) if apart else spectrogram, utterance
+        clean = spectrogram if heard is wanted else mel_spectrogram(wanted)
+        return spectrogram, clean, utterance
 
     def _stretch(
         self, voice: Voice, factor: float, chance: np.random.Generator
@@ -181,7 +178,7 @@ class Batches:
         self, voice: Voice, length: int, chance: np.random.Generator
     ) -> tuple[HalfSamples, int]:
         """Return an utterance, followed by others until that is long enough, and which it is."""
-        raw = bool(chance.random() < self.recipe.raw_share)
+        raw = chance.random() < self.recipe.raw_share
         spoken = [one.whole if raw else one.speech for one in voice.utterances]
         first = int(chance.integers(len(spoken)))
         parts = [spoken[first]]
@@ -201,14 +198,11 @@ class Batches:
 @contextmanager
 def _started(batches: Batches, shares: Sequence[range], rows: slice) -> Iterator[list[Connection]]:
     """Yield the ends of pipes at whose other ends processes make batches, each its steps."""
-    context = multiprocessing.get_context("spawn")
     with ExitStack() as running:
         with tempfile.TemporaryDirectory(prefix="membrane-") as folder:
             shelf = Path(folder) / "batches"
             shelve(batches, shelf)
-            ends = [
-                running.enter_context(_process(context, shelf, steps, rows)) for steps in shares
-            ]
+            ends = [running.enter_context(_process(shelf, steps, rows)) for steps in shares]
             for end in ends:
                 _received(end)
         # They have the file open: nothing of it is left, however this process ends.
@@ -216,11 +210,10 @@ def _started(batches: Batches, shares: Sequence[range], rows: slice) -> Iterator
 
 
 @contextmanager
-def _process(context: Any, shelf: Path, steps: range, rows: slice) -> Iterator[Connection]:
+def _process(shelf: Path, steps: range, rows: slice) -> Iterator[Connection]:
+    context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
-    process: BaseProcess = context.Process(
-        target=_make, args=(shelf, steps, rows, theirs), daemon=True
-    )
+    process = context.Process(target=_make, args=(shelf, steps, rows, theirs), daemon=True)
     with _quiet_start():
         process.start()
     theirs.close()
@@ -235,17 +228,15 @@ def _process(context: Any, shelf: Path, steps: range, rows: slice) -> Iterator[C
 @contextmanager
 def _quiet_start() -> Iterator[None]:
     """Let processes that start now compute in one thread each, and leave Ctrl-C to this one."""
-    before = {name: os.environ.get(name) for name in THREADS}
+    before = {name: os.environ[name] for name in THREADS if name in os.environ}
     os.environ.update(dict.fromkeys(THREADS, "1"))
     try:
         with deaf_to_interrupts():
             yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        for name in THREADS:
+            del os.environ[name]
+        os.environ.update(before)
 
 
 def _make(shelf: Path, steps: range, rows: slice, end: Connection) -> None:
@@ -283,14 +274,13 @@ def shelve(value: Any, path: Path) -> None:
     """
     buffers: list[pickle.PickleBuffer] = []
     whole = pickle.dumps(value, protocol=5, buffer_callback=buffers.append)
+    places = []
     with path.open("wb") as file:
-        places = [0]
         for buffer in buffers:
-            length = file.write(buffer.raw())
-            file.write(bytes(-length % ALIGNED))
-            places.append(file.tell())
-        lengths = [buffer.raw().nbytes for buffer in buffers]
-        index = pickle.dumps((whole, places, lengths))
+            start = file.tell()
+            places.append((start, start + file.write(buffer.raw())))
+            file.write(bytes(-file.tell() % ALIGNED))
+        index = pickle.dumps((whole, places))
         file.write(index)
         file.write(len(index).to_bytes(8, "little"))
 
@@ -300,7 +290,5 @@ def unshelved(path: Path) -> Any:
     with path.open("rb") as file:
         view = memoryview(mmap(file.fileno(), 0, access=ACCESS_READ))
     length = int.from_bytes(view[-8:], "little")
-    whole, places, lengths = pickle.loads(view[-8 - length : -8])  # noqa: S301 (our own file)
-    starts = [start for start, _ in pairwise(places)]
-    buffers = [view[at : at + size] for at, size in zip(starts, lengths, strict=True)]
-    return pickle.loads(whole, buffers=buffers)  # noqa: S301
+    whole, places = pickle.loads(view[-8 - length : -8])  # noqa: S301 (our own file)
+    return pickle.loads(whole, buffers=[view[start:end] for start, end in places])  # noqa: S301

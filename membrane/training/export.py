@@ -17,6 +17,7 @@ import hashlib
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain, starmap
 from pathlib import Path
 from typing import Any, Literal
 
@@ -146,8 +147,7 @@ def as_stored(array: np.ndarray, weights: Weights) -> np.ndarray:
     if weights == "float16":
         return array.astype(np.float16).astype(np.float32)
     whole, scale = _int8(array, axis=0)
-    restored: np.ndarray = whole * scale
-    return restored
+    return np.asarray(whole * scale)
 
 
 def _int8(array: np.ndarray, *, axis: int) -> tuple[np.ndarray, np.ndarray]:
@@ -177,12 +177,8 @@ def build(state: State, weights: Weights, metadata: Mapping[str, str]) -> bytes:
     helper = onnx.helper
     nodes = _nodes(state)
     used = {name for node in nodes for name in node.input}
-    others = {name: array for name, array in state.items() if not name.startswith("lstm.")}
-    tensors = {
-        name: array
-        for name, array in {**_constants(), **lstm_weights(state), **others}.items()
-        if name in used
-    }
+    known = {**_constants(), **lstm_weights(state), **state}
+    tensors = {name: array for name, array in known.items() if name in used}
     restoring, held = _storage(tensors, weights)
     number, whole = onnx.TensorProto.FLOAT, onnx.TensorProto.INT64
     describe = helper.make_tensor_value_info
@@ -304,16 +300,12 @@ def _views() -> list[Any]:
 
 def _front() -> list[Any]:
     """Return what `network.Front` does, and the mask applied."""
-    nodes = [
+    return [
         _node("Transpose", "views", "views_in_time", perm=[1, 0]),
         _node("Unsqueeze", "views_in_time first", "views_batch"),
         _convolution("front.entry", "views_batch", "entered", pads=[KERNEL // 2] * 2),
         _node("Relu", "entered", "block0"),
-    ]
-    for number, dilation in enumerate(DILATIONS):
-        nodes += _block(number, dilation)
-    return [
-        *nodes,
+        *chain.from_iterable(starmap(_block, enumerate(DILATIONS))),
         _convolution("front.exit", f"block{len(DILATIONS)}", "exited"),
         _node("Sigmoid", "exited", "mask_batch"),
         _node("Squeeze", "mask_batch first", "mask_in_time"),
@@ -329,8 +321,7 @@ def _convolution(layer: str, source: str, output: str, **attributes: Any) -> Any
 def _block(number: int, dilation: int) -> list[Any]:
     """Return what `network.Block` does; GELU is ``x (1 + erf(x / sqrt 2)) / 2``."""
     layer, mine = f"front.blocks.{number}", f"block{number}"
-    reach = [KERNEL // 2 * dilation] * 2
-    apart = {"group": WIDTH, "dilations": [dilation], "pads": reach}
+    apart = {"group": WIDTH, "dilations": [dilation], "pads": [KERNEL // 2 * dilation] * 2}
     return [
         _convolution(f"{layer}.along", mine, f"{mine}.along", **apart),
         _node("Relu", f"{mine}.along", f"{mine}.positive"),

@@ -127,8 +127,7 @@ def whitening(heard: Heard, *, power: float, shrinkage: float) -> tuple[np.ndarr
     sums = np.zeros((len(names), vectors.shape[1]))
     np.add.at(sums, who, vectors)
     apart = vectors - (sums / counts[:, None])[who]
-    degrees = max(1, len(vectors) - len(names))
-    variances, axes = np.linalg.eigh(apart.T @ apart / degrees)
+    variances, axes = np.linalg.eigh(apart.T @ apart / max(1, len(vectors) - len(names)))
     scales = (np.maximum(variances, 0) + shrinkage * variances.mean()) ** -power
     matrix = (axes * scales) @ axes.T
     return matrix, -matrix @ vectors.mean(axis=0)

@@ -143,12 +143,9 @@ def _subset_levels(sounds: Sequence[Sound]) -> int:
 def _common_voice_tables(root: Path, sounds: Iterable[Sound]) -> list[Path]:
     """Return the tables beside folders of clips."""
     homes = {sound.path.parent.parent for sound in sounds if sound.path.parent.name == "clips"}
-    found = (
-        next((table for name in COMMON_VOICE_TABLES if (table := home / name).is_file()), None)
-        for home in sorted(homes)
-        if root in (home, *home.parents)
-    )
-    return [table for table in found if table is not None]
+    choices = ([home / name for name in COMMON_VOICE_TABLES] for home in sorted(homes))
+    found = (next(filter(Path.is_file, tables), None) for tables in choices)
+    return [table for table in found if table and root in table.parents]
 
 
 def _clips(table: Path) -> Iterator[tuple[Path, str]]:

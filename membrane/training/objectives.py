@@ -104,33 +104,22 @@ class Objective(nn.Module):
     def __init__(self, recipe: ObjectiveRecipe, targets: Targets) -> None:
         super().__init__()
         self.recipe = recipe
-        self._hold(targets)
+        # The targets are material: they stay out of checkpoints.
+        counts = [len(matrix) for matrix in targets.utterances]
+        utterances = torch.from_numpy(np.concatenate(targets.utterances))
+        self.firsts = nn.Buffer(torch.tensor([0, *np.cumsum(counts)[:-1]]), persistent=False)
+        self.utterance_targets = nn.Buffer(utterances, persistent=False)
+        self.speaker_targets = nn.Buffer(torch.from_numpy(targets.speakers), persistent=False)
         if recipe.margin:
             self.prototypes = nn.Parameter(self.speaker_targets.clone())
         if recipe.ge2e:
             self.log_scale = nn.Parameter(torch.tensor(math.log(GE2E_SCALE)))
 
-    def _hold(self, targets: Targets) -> None:
-        """Keep the targets beside the parameters, but out of checkpoints: they are material."""
-        counts = [len(matrix) for matrix in targets.utterances]
-        firsts = torch.tensor([0, *np.cumsum(counts)[:-1]])
-        utterances = torch.from_numpy(np.concatenate(targets.utterances))
-        self.speaker_targets: Tensor
-        self.utterance_targets: Tensor
-        self.firsts: Tensor
-        self.register_buffer("firsts", firsts, persistent=False)
-        self.register_buffer("utterance_targets", utterances, persistent=False)
-        speakers = torch.from_numpy(targets.speakers)
-        self.register_buffer("speaker_targets", speakers, persistent=False)
-
     @property
-    def names(self) -> tuple[str, ...]:
-        """The names of the parts of the loss."""
-        return tuple(name for name, weight in self._weights().items() if weight)
-
-    def _weights(self) -> dict[str, float]:
+    def weights(self) -> dict[str, float]:
+        """The weight of each part of the loss, by its name; those that weigh nothing are out."""
         names = ("distillation", "contrastive", "ge2e", "margin", "mask")
-        return {name: getattr(self.recipe, name) for name in names}
+        return {name: weight for name in names if (weight := getattr(self.recipe, name))}
 
     def forward(self, batch: Rows, voiced: Voiced, starts: Sequence[int]) -> Loss:
         """Return the loss of a whole batch.
@@ -158,18 +147,17 @@ class Objective(nn.Module):
                 voiced.pooled, batch.speakers, self.recipe.contrastive_scale
             ),
             "ge2e": lambda: ge2e(voiced.pooled, batch.speakers, self.log_scale.exp()),
-            "margin": lambda: self._margin(batch, voiced),
+            "margin": lambda: margin_softmax(
+                voiced.pooled @ functional.normalize(self.prototypes, dim=1).T,
+                batch.speakers,
+                scale=self.recipe.margin_scale,
+                margin=self.recipe.margin_angle,
+            ),
             "mask": lambda: mask_distance(voiced.cleaned, batch.wanted, batch.lengths),
         }
-        parts = {name: judges[name]() for name in self.names}
-        weights = self._weights()
-        total = torch.stack([weights[name] * part for name, part in parts.items()]).sum()
-        return Loss(total, parts)
-
-    def _margin(self, batch: Rows, voiced: Voiced) -> Tensor:
-        scale, margin = self.recipe.margin_scale, self.recipe.margin_angle
-        cosines = voiced.pooled @ functional.normalize(self.prototypes, dim=1).T
-        return margin_softmax(cosines, batch.speakers, scale=scale, margin=margin)
+        weights = self.weights
+        parts = {name: judges[name]() for name in weights}
+        return Loss(torch.stack([weights[name] * parts[name] for name in parts]).sum(), parts)
 
     def targets(self, speakers: Tensor, utterances: Tensor) -> Tensor:
         """Return where rows should be: between the utterance's own vector and its speaker's mean.
@@ -201,8 +189,8 @@ def mostly_sound(lengths: Tensor, starts: Sequence[int]) -> Tensor:
     -------
     torch.Tensor, shape (p, b), bool
     """
-    left = lengths - torch.tensor(starts, device=lengths.device)[:, None]
-    return left >= LEAST_SOUND * PARTIAL_FRAMES
+    firsts = torch.tensor(starts, device=lengths.device)[:, None]
+    return lengths - firsts >= LEAST_SOUND * PARTIAL_FRAMES
 
 
 def distillation(voiced: Voiced, targets: Tensor, sound: Tensor) -> Tensor:

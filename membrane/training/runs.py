@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -115,7 +116,12 @@ def _train_and_export(plan: Plan, processes: Processes, view: View) -> None:
     trainer = _trainer(plan, recipe, processes, view, state)
     if processes.first:
         folder.keep(recipe)
-    if not _completed(trainer):  # told of here, or the interrupt behind it would be all one hears
+    finished = False
+    with suppress(KeyboardInterrupt):  # told of below, or the interrupt behind is all one hears
+        trainer.run()
+        trainer.finish(from_resemblyzer(recipe.network))
+        finished = True
+    if not finished:
         raise Declined(
             f"training was stopped at step {trainer.learner.step} and kept: go on with the same "
             "command and --resume"
@@ -137,11 +143,10 @@ def _trainer(
     charts = None
     if plan.tensorboard and processes.first:
         charts = TensorBoard(plan.output, after=0 if state is None else state["step"])
-    probes = probes_of(validating, recipe.seed) if processes.first else []
     trainer = Trainer(
         learner=_learner(plan, recipe, training, processes, view),
         batches=Batches(training, recipe),
-        validation=Validation(probes) if processes.first else None,
+        validation=Validation(probes_of(validating, recipe.seed)) if processes.first else None,
         folder=RunFolder(plan.output),
         view=view,
         workers=plan.workers,
@@ -203,21 +208,11 @@ def _fill(network: Network, path: Path) -> None:
         ) from None
 
 
-def _completed(trainer: Trainer) -> bool:
-    """Train and finish; return whether nobody interrupted it."""
-    try:
-        trainer.run()
-        trainer.finish(from_resemblyzer(trainer.learner.recipe.network))
-    except KeyboardInterrupt:
-        return False
-    return True
-
-
 def _show(trainer: Trainer, view: View) -> None:
     """Show the error rates of the best network beside the teacher's."""
     rows = [
-        (corpus, condition, f"{error:.1f} %", f"{trainer.teachers[corpus, condition]:.1f} %")
-        for (corpus, condition), error in trainer.best_errors.items()
+        (*key, f"{error:.1f} %", f"{trainer.teachers[key]:.1f} %")
+        for key, error in trainer.best_errors.items()
     ]
     view.table(("corpus", "condition", "EER", "teacher's"), rows)
 

@@ -107,10 +107,8 @@ def targets_of(
 def _key(voice: Voice, speed: float) -> str:
     """Return a hash of all that decides the vectors of a speaker's utterances."""
     way = f"{source_hash(__name__)} {find(DVectorEncoder.name).sha256} {speed}"
-    digest = hashlib.sha256(way.encode())
-    for utterance in voice.utterances:
-        digest.update(hashlib.sha256(utterance.speech.tobytes()).digest())
-    return digest.hexdigest()
+    sounds = (hashlib.sha256(one.speech.tobytes()).digest() for one in voice.utterances)
+    return hashlib.sha256(b"".join([way.encode(), *sounds])).hexdigest()
 
 
 @cache
@@ -131,5 +129,4 @@ def _taught(key: str, utterances: Sequence[HalfSamples], speed: float) -> tuple[
 
 
 def _unit(vector: Vector) -> Vector:
-    unit: Vector = vector / max(float(np.linalg.norm(vector)), LEAST_LENGTH)
-    return unit
+    return np.asarray(vector / max(float(np.linalg.norm(vector)), LEAST_LENGTH))

@@ -6,7 +6,7 @@ Which circumstances it should know of is judged on speakers it was not fitted on
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
@@ -98,15 +98,16 @@ class LogisticCalibrator:
                     "in these recordings one person is not more alike than two: check the names "
                     "of the speakers"
                 )
-            interacting.remove(_strongest(line.influences, interacting))
+            # The one that bends the slope most within its range.
+            bend = {one.measure: one.slopes[1] - one.slopes[0] for one in line.influences}
+            interacting.remove(max(interacting, key=lambda measure: bend[measure]))
 
     def llr(self, similarities: float | Floats, circumstances: Circumstances) -> Floats:
         """Return log-likelihood ratios (natural log), as `Line.llr` does."""
         return self.line_.llr(similarities, circumstances)
 
     def _require_usable(self, alike: Floats, same: Flags, circumstances: Circumstances) -> None:
-        unknown = set(self.measures) - set(MEASURES)
-        if unknown or not 0 < self.prior < 1:
+        if not (set(self.measures) <= set(MEASURES) and 0 < self.prior < 1):
             raise UsageError(
                 f"a calibration has measures among {', '.join(MEASURES)} and a prior between 0 "
                 "and 1: choose those"
@@ -163,12 +164,6 @@ class _Standardised:
         return cls((column - mean) / spread, mean, spread)
 
 
-def _strongest(influences: Sequence[Influence], interacting: Sequence[str]) -> str:
-    """Return the measure that bends the slope most within its range."""
-    bend = {one.measure: one.slopes[1] - one.slopes[0] for one in influences}
-    return max(interacting, key=lambda measure: bend[measure])
-
-
 def _seen(measure: str, circumstances: Circumstances) -> Influence:
     """Return the influence of a measure over the range that was seen, its weights still 0."""
     values = np.clip(circumstances.of(measure), *LIMITS[measure])
@@ -197,9 +192,13 @@ def _regression(columns: Floats, same: Flags, prior: float) -> Floats:
         share = importance * _logistic(margin) * _logistic(-margin)
         return np.asarray(columns.T @ (columns * share[:, np.newaxis]) + np.diag(penalty))
 
-    start = np.zeros(columns.shape[1])
     found = minimize(
-        cost, start, jac=True, hess=curvature, method="trust-exact", options={"gtol": 1e-10}
+        cost,
+        np.zeros(columns.shape[1]),
+        jac=True,
+        hess=curvature,
+        method="trust-exact",
+        options={"gtol": 1e-10},
     )
     return np.asarray(found.x, dtype=np.float64)
 
@@ -224,15 +223,7 @@ def _line(
         weight_here = weight - interaction * score.mean
         slope -= interaction * feature.mean
         intercept -= weight_here * feature.mean
-        fitted.append(
-            Influence(
-                influence.measure,
-                influence.low,
-                influence.high,
-                float(weight_here),
-                float(interaction),
-            )
-        )
+        fitted.append(replace(influence, weight=float(weight_here), interaction=float(interaction)))
     return Line(float(intercept), float(slope), tuple(fitted))
 
 

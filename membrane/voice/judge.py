@@ -115,7 +115,15 @@ class Judge:
         wanted = self.calibration.provenance.get(COHORT)
         if wanted is None or self._calibration_is_shipped:
             return None
-        return _own_cohort(cohort_beside(self.calibration_file, self.encoder), wanted)
+        path = cohort_beside(self.calibration_file, self.encoder)
+        with suppress(OSError):
+            if models.sha256_of(path) == wanted:
+                return read_cohort(path)
+        # With another its ratios would be wrong.
+        raise ModelUnavailable(
+            f"the cohort {path} is missing or not the one of the calibration beside it: "
+            "calibrate again, or delete the calibration"
+        )
 
     @property
     def _calibration_is_shipped(self) -> bool:
@@ -178,22 +186,7 @@ class Judge:
         stretches : np.ndarray, shape (t,)
             Raw cosine of the least similar stretch of each probe.
         """
-        accepted: Flags = (scores >= self.threshold) & (stretches >= self.stretch_threshold)
-        return accepted
-
-
-def _own_cohort(path: Path, wanted: str) -> Cohort:
-    """Return the cohort of a calibration of one's own; with another its ratios would be wrong."""
-    try:
-        same = models.sha256_of(path) == wanted
-    except OSError:
-        same = False
-    if not same:
-        raise ModelUnavailable(
-            f"the cohort {path} is missing or not the one of the calibration beside it: "
-            "calibrate again, or delete the calibration"
-        )
-    return read_cohort(path)
+        return np.asarray((scores >= self.threshold) & (stretches >= self.stretch_threshold))
 
 
 def cohort_beside(calibration_file: Path, encoder: str) -> Path:

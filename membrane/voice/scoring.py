@@ -101,7 +101,7 @@ def similarities(gallery: Vector, probe: Vector) -> Vector:
     if not np.isfinite(probe).all():
         raise PoorQuality("this recording's voice is not a number: record it again")
     with np.errstate(over="ignore", invalid="ignore"):
-        cosines: Vector = np.asarray(gallery) @ probe
+        cosines = np.asarray(np.asarray(gallery) @ probe)
     if not np.isfinite(cosines).all():
         person = int(np.flatnonzero(~np.isfinite(cosines))[0])
         raise StoreDamaged(

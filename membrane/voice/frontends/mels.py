@@ -50,11 +50,9 @@ def filterbank() -> np.ndarray:
     corners = mel_to_hz(np.linspace(0.0, highest, CHANNELS + 2))
     bins = np.fft.rfftfreq(WINDOW, 1 / SAMPLE_RATE)[:, None]
     left, centre, right = corners[:-2], corners[1:-1], corners[2:]
-    rising = (bins - left) / (centre - left)
-    falling = (right - bins) / (right - centre)
+    rising, falling = (bins - left) / (centre - left), (right - bins) / (right - centre)
     triangles = np.maximum(0.0, np.minimum(rising, falling))
-    weights: np.ndarray = (triangles * 2.0 / (right - left)).astype(np.float32)
-    return weights
+    return np.asarray(triangles * 2.0 / (right - left), np.float32)
 
 
 @cache
@@ -80,5 +78,4 @@ def mel_spectrogram(samples: Samples) -> np.ndarray:
     windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::STEP]
     spectrum = np.fft.rfft(windows * hann(), axis=-1)
     power = spectrum.real**2 + spectrum.imag**2
-    mels: np.ndarray = power.astype(np.float32, copy=False) @ filterbank()
-    return mels
+    return np.asarray(power.astype(np.float32, copy=False) @ filterbank())
