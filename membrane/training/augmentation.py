@@ -201,9 +201,8 @@ def at_speed(samples: Samples, factor: float) -> Samples:
 
 def _coloured_speech(samples: Samples, spread_db: float, chance: np.random.Generator) -> Samples:
     """Return a signal as a microphone of another timbre hears it."""
-    hertz = np.fft.rfftfreq(len(samples), 1 / SAMPLE_RATE)
-    spectrum = np.fft.rfft(samples) * uneven(hertz, spread_db, chance)
-    return np.asarray(np.fft.irfft(spectrum, len(samples)), np.float32)
+    gain = uneven(np.fft.rfftfreq(len(samples), 1 / SAMPLE_RATE), spread_db, chance)
+    return np.asarray(np.fft.irfft(np.fft.rfft(samples) * gain, len(samples)), np.float32)
 
 
 def _filtered(

@@ -8,13 +8,12 @@ import os
 import pickle
 import signal
 import tempfile
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from mmap import ACCESS_READ, mmap
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -38,19 +37,19 @@ ALIGNED = 64
 
 Spectrogram = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.int64]
+Array = TypeVar("Array")
 ALL = slice(None)
 
 
-@dataclass(frozen=True, eq=False)
-class Batch:
+class Batch(NamedTuple, Generic[Array]):
     """What is learnt from in one step: rows 2k and 2k + 1 are two stretches of one speaker.
 
     Parameters
     ----------
-    heard, wanted : np.ndarray, shape (rows, frames, 40), float32
+    heard, wanted : np.ndarray or torch.Tensor, shape (rows, frames, 40), float32
         Mel power spectrograms of the stretch as it is heard, and without its noise; 0 after the
         end.
-    lengths : np.ndarray, shape (rows,), int64
+    lengths : np.ndarray or torch.Tensor, shape (rows,), int64
         Frames that are sound.
     speakers : np.ndarray, shape (rows,), int64
         Places in `Material.voices`; that many and more for voices at another speed.
@@ -58,11 +57,11 @@ class Batch:
         Places in `Voice.utterances`, of the one that each stretch begins with.
     """
 
-    heard: Spectrogram
-    wanted: Spectrogram
-    lengths: Numbers
-    speakers: Numbers
-    utterances: Numbers
+    heard: Array
+    wanted: Array
+    lengths: Array
+    speakers: Array
+    utterances: Array
 
 
 class Batches:
@@ -91,7 +90,7 @@ class Batches:
         weights = np.array([recipe.short_share if v.brief else 1.0 for v in material.voices])
         self._shares = weights / weights.sum()
 
-    def at(self, step: int, rows: slice = ALL) -> Batch:
+    def at(self, step: int, rows: slice = ALL) -> Batch[np.ndarray]:
         """Return the batch of a step, or some rows of it.
 
         Parameters
@@ -113,7 +112,7 @@ class Batches:
 
     def iterate(
         self, first: int, last: int, *, workers: int = 1, rows: slice = ALL
-    ) -> Generator[Batch]:
+    ) -> Generator[Batch[np.ndarray]]:
         """Yield the batches of steps, made ahead by other processes.
 
         Whoever stops early, is interrupted or killed leaves no process behind.
@@ -136,7 +135,14 @@ class Batches:
             yield from (self.at(step, rows) for step in range(first, last))
             return
         shares = [range(first + n, last, workers) for n in range(workers)]
-        with _started(self, shares, rows) as ends:
+        with ExitStack() as running:
+            with tempfile.TemporaryDirectory(prefix="membrane-") as folder:
+                shelf = Path(folder) / "batches"
+                shelve(self, shelf)
+                ends = [running.enter_context(_process(shelf, steps, rows)) for steps in shares]
+                for end in ends:
+                    _received(end)
+            # They have the file open: nothing of it is left, however this process ends.
             for step in range(first, last):
                 yield _received(ends[(step - first) % workers])
 
@@ -147,8 +153,7 @@ class Batches:
         count = len(self.material.voices)
         drawn = chance.choice(count, self.recipe.speakers, replace=False, p=self._shares)
         changed = chance.random(len(drawn)) < recipe.speed_share
-        version = changed * chance.integers(1, 3, len(drawn))
-        return np.asarray(drawn + count * version, np.int64)
+        return np.asarray(drawn + count * changed * chance.integers(1, 3, len(drawn)), np.int64)
 
     def _row(self, step: int, row: int, speaker: int) -> tuple[Spectrogram, Spectrogram, int]:
         """Return what is heard, what is wanted, and the utterance that it begins with."""
@@ -196,21 +201,8 @@ class Batches:
 
 
 @contextmanager
-def _started(batches: Batches, shares: Sequence[range], rows: slice) -> Iterator[list[Connection]]:
-    """Yield the ends of pipes at whose other ends processes make batches, each its steps."""
-    with ExitStack() as running:
-        with tempfile.TemporaryDirectory(prefix="membrane-") as folder:
-            shelf = Path(folder) / "batches"
-            shelve(batches, shelf)
-            ends = [running.enter_context(_process(shelf, steps, rows)) for steps in shares]
-            for end in ends:
-                _received(end)
-        # They have the file open: nothing of it is left, however this process ends.
-        yield ends
-
-
-@contextmanager
 def _process(shelf: Path, steps: range, rows: slice) -> Iterator[Connection]:
+    """Yield the end of a pipe at whose other end a process makes batches."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_make, args=(shelf, steps, rows, theirs), daemon=True)
@@ -242,7 +234,7 @@ def _quiet_start() -> Iterator[None]:
 def _make(shelf: Path, steps: range, rows: slice, end: Connection) -> None:
     """Make batches until all are made, or nobody takes them any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    batches: Batches = unshelved(shelf)
+    batches = unshelved(shelf)
     # A pipe holds less than a batch: this waits until the one before was taken.
     with suppress(BrokenPipeError, ConnectionResetError):
         end.send(None)

@@ -126,8 +126,7 @@ def joined() -> Iterator[Processes]:
     EngineUnavailable
         If the others cannot be reached.
     """
-    count = int(os.environ.get("WORLD_SIZE", "1"))
-    if count == 1:
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield Processes()
         return
     on_gpus = torch.cuda.is_available()

@@ -114,10 +114,13 @@ def export(
     trained = copy.deepcopy(network).cpu().float().eval()
     stored = copy.deepcopy(trained)
     stored.load_state_dict(
-        {name: torch.from_numpy(as_stored(array, weights)) for name, array in _arrays(trained)}
+        {
+            name: torch.from_numpy(as_stored(array, weights))
+            for name, array in _arrays(trained).items()
+        }
     )
     likeness = _likeness(stored, trained, path)
-    content = build(dict(_arrays(stored)), weights, metadata or {})
+    content = build(_arrays(stored), weights, metadata or {})
     difference = difference_of(content, stored)
     if not difference <= TOLERANCE:
         raise OutputUnwritable(
@@ -128,9 +131,8 @@ def export(
     return Exported(path, len(content), hashlib.sha256(content).hexdigest(), difference, likeness)
 
 
-def _arrays(network: Network) -> Iterator[tuple[str, np.ndarray]]:
-    for name, tensor in network.state_dict().items():
-        yield name, tensor.detach().cpu().numpy().astype(np.float32)
+def _arrays(network: Network) -> dict[str, np.ndarray]:
+    return {name: it.cpu().float().numpy() for name, it in network.state_dict().items()}
 
 
 def as_stored(array: np.ndarray, weights: Weights) -> np.ndarray:
@@ -177,7 +179,12 @@ def build(state: State, weights: Weights, metadata: Mapping[str, str]) -> bytes:
     helper = onnx.helper
     nodes = _nodes(state)
     used = {name for node in nodes for name in node.input}
-    known = {**_constants(), **lstm_weights(state), **state}
+    known: dict[str, np.ndarray] = {
+        **{name: np.array(value, np.float32) for name, value in NUMBERS.items()},
+        **{name: np.array(value, np.int64) for name, value in INDICES.items()},
+        **lstm_weights(state),
+        **state,
+    }
     tensors = {name: array for name, array in known.items() if name in used}
     restoring, held = _storage(tensors, weights)
     number, whole = onnx.TensorProto.FLOAT, onnx.TensorProto.INT64
@@ -202,28 +209,22 @@ def build(state: State, weights: Weights, metadata: Mapping[str, str]) -> bytes:
     return content
 
 
-def _constants() -> dict[str, np.ndarray]:
-    numbers = {
-        "least_power": LEAST_POWER,
-        "log_scale": LOG_SCALE,
-        "sharpness": FLOOR_SHARPNESS,
-        "minus_sharpness": -FLOOR_SHARPNESS,
-        "least_length": LEAST_LENGTH,
-        "half": 0.5,
-        "unit": 1.0,
-        "root_two": 2**0.5,
-        "nothing": 0.0,
-    }
-    indices = {"first": [0], "direction": [1], "zero": 0, "one": 1, "channels": [CHANNELS]}
-    return {name: np.array(value, np.float32) for name, value in numbers.items()} | {
-        name: np.array(value, np.int64) for name, value in indices.items()
-    }
+NUMBERS = {
+    "least_power": LEAST_POWER,
+    "log_scale": LOG_SCALE,
+    "sharpness": FLOOR_SHARPNESS,
+    "minus_sharpness": -FLOOR_SHARPNESS,
+    "least_length": LEAST_LENGTH,
+    "half": 0.5,
+    "unit": 1.0,
+    "root_two": 2**0.5,
+    "nothing": 0.0,
+}
+INDICES = {"first": [0], "direction": [1], "zero": 0, "one": 1, "channels": [CHANNELS]}
 
 
 def _storage(tensors: Mapping[str, np.ndarray], weights: Weights) -> tuple[list[Any], list[Any]]:
     """Return the nodes that restore the tensors, and what the file holds in their place."""
-    from onnx import numpy_helper
-
     nodes, held = [], {}
     for name, array in tensors.items():
         if weights == "float32" or array.size < SMALLEST_REDUCED:
@@ -236,15 +237,18 @@ def _storage(tensors: Mapping[str, np.ndarray], weights: Weights) -> tuple[list[
             whole, scale = _int8(array, axis=axis)
             held |= {f"{name}.stored": whole, f"{name}.scale": scale}
             # ONNX Runtime would compute DequantizeLinear anew at every call, but this only once.
-            nodes.append(_node("Cast", f"{name}.stored", f"{name}.whole", to=1))
-            nodes.append(_node("Mul", f"{name}.whole {name}.scale", name))
-    return nodes, [numpy_helper.from_array(array, name) for name, array in held.items()]
+            nodes += [
+                _node("Cast", f"{name}.stored", f"{name}.whole", to=1),
+                _node("Mul", f"{name}.whole {name}.scale", name),
+            ]
+    return nodes, [
+        require_onnx().numpy_helper.from_array(array, name) for name, array in held.items()
+    ]
 
 
 def _node(operator: str, inputs: str, output: str, **attributes: Any) -> Any:
-    from onnx import helper
-
-    return helper.make_node(operator, inputs.split(), [output], name=output, **attributes)
+    make = require_onnx().helper.make_node
+    return make(operator, inputs.split(), [output], name=output, **attributes)
 
 
 def _nodes(state: State) -> list[Any]:
@@ -405,8 +409,7 @@ def difference_of(content: bytes, network: Network) -> float:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "network.onnx")
         path.write_bytes(content)
-        exported = RobustEncoder(path)
-        expected = encoder_of(network)
+        exported, expected = RobustEncoder(path), encoder_of(network)
         apart = [
             np.abs(mine - theirs).max()
             for speech in _utterances()

@@ -16,6 +16,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -23,7 +24,7 @@ from membrane.errors import UsageError
 from membrane.training.batches import Batch
 from membrane.training.distributed import Processes
 from membrane.training.network import Network, Voiced
-from membrane.training.objectives import Loss, Objective, Rows, mask_distance
+from membrane.training.objectives import Loss, Objective, mask_distance, on_device
 from membrane.training.recipe import Recipe
 from membrane.voice.frontends.mels import STEP
 from membrane.voice.frontends.partials import partial_starts
@@ -142,7 +143,7 @@ class Learner:
         """The learning rate at this step, of the old layers if they learn."""
         return float(self._stage.optimiser.param_groups[0]["lr"])
 
-    def learn(self, own: Batch) -> Losses:
+    def learn(self, own: Batch[np.ndarray]) -> Losses:
         """Take one step.
 
         Parameters
@@ -180,21 +181,21 @@ class Learner:
         self._follow()
         return {"loss": total.item(), **{name: part.item() for name, part in parts.items()}}
 
-    def _cleaning(self, own: Batch) -> Loss:
+    def _cleaning(self, own: Batch[np.ndarray]) -> Loss:
         """Return how well the front alone takes out noise; nothing else is computed."""
-        rows, gathered = Rows.of(own, self.device), self.processes.gathered
+        rows, gathered = on_device(own, self.device), self.processes.gathered
         with self._precision():
             _, cleaned = self.network.listen(rows.heard, rows.lengths)
-        batch = Rows(*map(gathered, rows))
+        batch = Batch(*map(gathered, rows))
         distance = mask_distance(gathered(cleaned.float()), batch.wanted, batch.lengths)
         return Loss(distance, {"mask": distance})
 
-    def _heard(self, own: Batch) -> tuple[Rows, Voiced]:
+    def _heard(self, own: Batch[np.ndarray]) -> tuple[Batch[Tensor], Voiced]:
         """Return the whole batch and what the network makes of it, here and elsewhere."""
-        rows, gathered = Rows.of(own, self.device), self.processes.gathered
+        rows, gathered = on_device(own, self.device), self.processes.gathered
         with self._precision():
             voiced = self.network(rows.heard, rows.lengths, self.starts)
-        return Rows(*map(gathered, rows)), Voiced(
+        return Batch(*map(gathered, rows)), Voiced(
             gathered(voiced.pooled.float()),
             gathered(voiced.partials.float(), axis=1),
             gathered(voiced.cleaned.float()),

@@ -304,10 +304,9 @@ def _keys(recordings: Iterable[Recording], problems: list[str]) -> dict[Recordin
     for recording in recordings:
         try:
             parts = json.dumps([*way, recording.content_hash()])
+            keys[recording] = hashlib.sha256(parts.encode()).hexdigest()
         except NoSuchFile as error:
             problems.append(str(error))
-        else:
-            keys[recording] = hashlib.sha256(parts.encode()).hexdigest()
     return keys
 
 

@@ -242,8 +242,7 @@ class Network(nn.Module):
         """
         _, (hidden, _) = self.lstm(stretches)
         last = hidden[-1].float()
-        positive = functional.relu(self.linear(last))
-        vectors = functional.normalize(positive, dim=1, eps=LEAST_LENGTH)
+        vectors = functional.normalize(functional.relu(self.linear(last)), eps=LEAST_LENGTH)
         if self.projection is not None:
             # Where no voice was found there is nothing to project, not even the offset.
             found = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)

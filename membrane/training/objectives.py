@@ -51,29 +51,9 @@ STEEPEST = 1e-6
 """How near a cosine may come to 1 or -1, where the gradient of its angle has no end."""
 
 
-class Rows(NamedTuple):
-    """A batch, or some rows of it, as `membrane.training.batches.Batch` says, in tensors.
-
-    Parameters
-    ----------
-    heard, wanted : torch.Tensor, shape (b, t, 40)
-        Mel power as it is heard, and of the speech alone.
-    lengths : torch.Tensor, shape (b,), int64
-        Frames that are sound.
-    speakers, utterances : torch.Tensor, shape (b,), int64
-        Places of the speakers in the material, and of the utterances among those of the speaker.
-    """
-
-    heard: Tensor
-    wanted: Tensor
-    lengths: Tensor
-    speakers: Tensor
-    utterances: Tensor
-
-    @classmethod
-    def of(cls, batch: Batch, device: torch.device) -> Rows:
-        """Return a batch on a device."""
-        return cls(*(torch.from_numpy(getattr(batch, name)).to(device) for name in cls._fields))
+def on_device(batch: Batch[np.ndarray], device: torch.device) -> Batch[Tensor]:
+    """Return a batch, or some rows of one, as tensors on a device."""
+    return Batch(*(torch.from_numpy(array).to(device) for array in batch))
 
 
 class Loss(NamedTuple):
@@ -121,12 +101,12 @@ class Objective(nn.Module):
         names = ("distillation", "contrastive", "ge2e", "margin", "mask")
         return {name: weight for name in names if (weight := getattr(self.recipe, name))}
 
-    def forward(self, batch: Rows, voiced: Voiced, starts: Sequence[int]) -> Loss:
+    def forward(self, batch: Batch[Tensor], voiced: Voiced, starts: Sequence[int]) -> Loss:
         """Return the loss of a whole batch.
 
         Parameters
         ----------
-        batch : Rows
+        batch : Batch of torch.Tensor
         voiced : Voiced
             What the network makes of it.
         starts : sequence of int
@@ -171,8 +151,8 @@ class Objective(nn.Module):
         torch.Tensor, shape (b, 256), unit length
         """
         own = self.utterance_targets[self.firsts[speakers] + utterances]
-        blend = self.recipe.speaker_blend
-        return functional.normalize(torch.lerp(own, self.speaker_targets[speakers], blend), dim=1)
+        mean = self.speaker_targets[speakers]
+        return functional.normalize(torch.lerp(own, mean, self.recipe.speaker_blend), dim=1)
 
 
 def mostly_sound(lengths: Tensor, starts: Sequence[int]) -> Tensor:

@@ -99,20 +99,6 @@ class RunFolder:
         return state
 
 
-def require_same_speakers(state: dict[str, Any], speakers: list[str]) -> None:
-    """Refuse to go on with other speech.
-
-    Raises
-    ------
-    UsageError
-    """
-    if state[SPEAKERS] != speakers:
-        raise UsageError(
-            "the checkpoint was made with other speakers than are found now: give the same "
-            "folders, or train anew into another --output"
-        )
-
-
 @contextmanager
 def unwritable_explained(path: Path) -> Iterator[None]:
     """Turn what a full disk or missing permissions raise into one line.

@@ -21,7 +21,7 @@ from membrane.training.network import Network, from_resemblyzer
 from membrane.training.objectives import Objective
 from membrane.training.progress import TensorBoard
 from membrane.training.recipe import Recipe, read_recipe
-from membrane.training.run_folder import RunFolder, load_checkpoint, require_same_speakers
+from membrane.training.run_folder import SPEAKERS, RunFolder, load_checkpoint
 from membrane.training.teacher import targets_of
 from membrane.training.trainer import Trainer
 from membrane.training.validation import Validation, probes_of
@@ -127,7 +127,11 @@ def _train_and_export(plan: Plan, processes: Processes, view: View) -> None:
             "command and --resume"
         )
     if processes.first:
-        _show(trainer, view)
+        rows = [
+            (*key, f"{error:.1f} %", f"{trainer.teachers[key]:.1f} %")
+            for key, error in trainer.best_errors.items()
+        ]
+        view.table(("corpus", "condition", "EER", "teacher's"), rows)
         _export(plan, recipe, folder, view)
 
 
@@ -135,11 +139,17 @@ def _trainer(
     plan: Plan, recipe: Recipe, processes: Processes, view: View, state: dict[str, Any] | None
 ) -> Trainer:
     """Return a training that is ready to begin, or to go on from a checkpoint."""
-    _use_cores(plan.workers, processes)
+    # The workers keep their cores; ``OMP_NUM_THREADS`` says it, too, and has the last word.
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    cores = (os.cpu_count() or 1) // processes.count - plan.workers
+    torch.set_num_threads(int(given) if given.isdigit() and int(given) else max(1, cores))
     training, validating = _material(plan, recipe, view)
     speakers = [voice.speaker for voice in training.voices]
-    if state is not None:
-        require_same_speakers(state, speakers)
+    if state is not None and state[SPEAKERS] != speakers:
+        raise UsageError(
+            "the checkpoint was made with other speakers than are found now: give the same "
+            "folders, or train anew into another --output"
+        )
     charts = None
     if plan.tensorboard and processes.first:
         charts = TensorBoard(plan.output, after=0 if state is None else state["step"])
@@ -156,13 +166,6 @@ def _trainer(
     if state is not None:
         trainer.restore(state)
     return trainer
-
-
-def _use_cores(workers: int, processes: Processes) -> None:
-    """Leave the workers their cores; ``OMP_NUM_THREADS`` says it, too, and has the last word."""
-    given = os.environ.get("OMP_NUM_THREADS", "")
-    cores = (os.cpu_count() or 1) // processes.count - workers
-    torch.set_num_threads(int(given) if given.isdigit() and int(given) else max(1, cores))
 
 
 def _material(plan: Plan, recipe: Recipe, view: View) -> tuple[Material, Material]:
@@ -206,15 +209,6 @@ def _fill(network: Network, path: Path) -> None:
             f"{path} holds another kind of network than the recipe asks for: change its part "
             "[network], or name another checkpoint"
         ) from None
-
-
-def _show(trainer: Trainer, view: View) -> None:
-    """Show the error rates of the best network beside the teacher's."""
-    rows = [
-        (*key, f"{error:.1f} %", f"{trainer.teachers[key]:.1f} %")
-        for key, error in trainer.best_errors.items()
-    ]
-    view.table(("corpus", "condition", "EER", "teacher's"), rows)
 
 
 def _export(plan: Plan, recipe: Recipe, folder: RunFolder, view: View) -> None:

@@ -18,6 +18,9 @@ from membrane.voice.encoder import Vector
 from membrane.voice.encoders.resemblyzer import DVectorEncoder, partials_of
 from membrane.voice.frontends.trimming import raise_volume
 
+_encoder = cache(DVectorEncoder)
+"""Returns the teacher of this process."""
+
 LEAST_LENGTH = 1e-6
 """What the length of a vector is at least taken for, so that no voice is zero, not not-a-number."""
 
@@ -109,12 +112,6 @@ def _key(voice: Voice, speed: float) -> str:
     way = f"{source_hash(__name__)} {find(DVectorEncoder.name).sha256} {speed}"
     sounds = (hashlib.sha256(one.speech.tobytes()).digest() for one in voice.utterances)
     return hashlib.sha256(b"".join([way.encode(), *sounds])).hexdigest()
-
-
-@cache
-def _encoder() -> DVectorEncoder:
-    """Return the teacher of this process."""
-    return DVectorEncoder()
 
 
 def _taught(key: str, utterances: Sequence[HalfSamples], speed: float) -> tuple[str, Vector]:

@@ -101,9 +101,9 @@ class Trainer:
         UsageError
             If the loss is no number any more.
         """
-        self._open_tables()
         try:
-            self._ask_teacher()
+            if self.validation is not None:
+                self._begin(self.validation)
             last = self.learner.recipe.steps
             with following(self.view, first=self.learner.step, last=last) as progress:
                 self._learn(progress)
@@ -134,8 +134,7 @@ class Trainer:
         network = copy.deepcopy(self.learner.average)
         network.load_state_dict(kept["average"])
         network, share = self._blended(network, teacher.to(self.learner.device))
-        network = self._whitened(network)
-        self._keep_best(network, kept["step"], **{TEACHER_SHARE: share})
+        self._keep_best(self._whitened(network), kept["step"], **{TEACHER_SHARE: share})
         self._keep()  # whoever resumes is shown the rates of what is finished
 
     def _blended(self, learnt: Network, teacher: Network) -> tuple[Network, float]:
@@ -168,21 +167,17 @@ class Trainer:
         self.best.ratio, self.best_errors = ratio, errors
         return True
 
-    def _open_tables(self) -> None:
-        if self.validation is None:
-            return
+    def _begin(self, validation: Validation) -> None:
+        """Open the tables and measure the teacher once: its rates stand at step 0."""
         after = self.learner.step
         losses = ["loss", *self.learner.objective.weights]
         self._log = Table(self.folder.log, [*losses, "rate", "seconds"], after=after)
-        rates = [f"{it.corpus}: {name}" for it in self.validation.corpora for name in it.conditions]
+        rates = [f"{it.corpus}: {name}" for it in validation.corpora for name in it.conditions]
         self._validations = Table(
             self.folder.validations, ["ratio", "mean", "seconds", *rates], after=after
         )
-
-    def _ask_teacher(self) -> None:
-        """Measure the teacher once; its rates stand at step 0 of the validations."""
-        if self.validation is not None and not self.teachers:
-            _, mean, _ = self._measured(self.validation, teacher_voices)
+        if not self.teachers:
+            _, mean, _ = self._measured(validation, teacher_voices)
             self.view.note(f"Validation: the teacher's EER is {mean:.1f} % on average.")
 
     def _learn(self, progress: Bar | Lines) -> None:
@@ -190,12 +185,10 @@ class Trainer:
             self._validate(progress)
         if self._finished():
             return
-        recipe = self.learner.recipe
+        recipe, step = self.learner.recipe, self.learner.step
         rows = self.learner.processes.rows(2 * recipe.speakers)
-        every = self.batches.iterate(
-            self.learner.step, recipe.steps, workers=self.workers, rows=rows
-        )
-        with closing(every) as remaining:
+        remaining = self.batches.iterate(step, recipe.steps, workers=self.workers, rows=rows)
+        with closing(remaining):
             kept_at = began = time.monotonic()
             for batch in remaining:
                 with deferred():
@@ -256,10 +249,7 @@ class Trainer:
         self._keep()
 
     def _measured(self, validation: Validation, voices: Voices) -> tuple[Errors, float, float]:
-        """Return error rates, their mean, and their ratio to the first, the teacher's; table them.
-
-        What was measured is kept if the table cannot be written.
-        """
+        """Return error rates, their mean and their ratio to the teacher's, and table them."""
         began = time.monotonic()
         errors = validation.errors(voices)
         self.teachers = self.teachers or errors

@@ -20,6 +20,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from membrane.audio.level import at_level
+from membrane.audio.preparation import at_voice_level
 from membrane.audio.utterance import SAMPLE_RATE, Samples
 from membrane.errors import UsageError
 from membrane.evaluation.codecs import coded
@@ -48,9 +50,6 @@ MOST_SPEAKERS = 100
 SHORT = 2 * SAMPLE_RATE
 LEAST_SPEECH = SAMPLE_RATE // 4
 """Samples of speech below which the silences are heard, too, rather than next to nothing."""
-
-VOICE_LEVEL = 0.1
-"""Root mean square of what is heard: -20 dBFS, as in `membrane.audio.preparation`."""
 
 BABBLERS = 5
 """As many as in `membrane.evaluation.disturbances`."""
@@ -139,8 +138,10 @@ def _corpus_probes(corpus: str, material: Material, seed: int) -> CorpusProbes |
 def _speakers_with_pieces(
     corpus: str, material: Material, seed: int
 ) -> list[tuple[Voice, list[Samples]]]:
-    voices = [voice for voice in material.voices if voice.corpus == corpus]
-    voices.sort(key=lambda voice: zlib.crc32(f"{seed} {voice.speaker}".encode()))
+    voices = sorted(
+        (voice for voice in material.voices if voice.corpus == corpus),
+        key=lambda voice: zlib.crc32(f"{seed} {voice.speaker}".encode()),
+    )
     able = [(voice, pieces) for voice in voices if len(pieces := _pieces(voice)) > 1]
     return able[:MOST_SPEAKERS]
 
@@ -185,11 +186,10 @@ def _disturbances(material: Material, voice: Voice) -> dict[str, Disturb]:
     others = [other for other in material.voices if other.speaker != voice.speaker]
 
     def in_noise(snr_db: float) -> Disturb:
-        def disturbed(piece: Samples, chance: np.random.Generator) -> Samples:
-            noise = material.noises[chance.integers(len(material.noises))]
-            return _with(piece, _stretch(noise, len(piece), chance), snr_db)
-
-        return disturbed
+        noises = material.noises
+        return lambda piece, chance: _with(
+            piece, _stretch(noises[chance.integers(len(noises))], len(piece), chance), snr_db
+        )
 
     def in_babble(snr_db: float) -> Disturb:
         return lambda piece, chance: _with(piece, _babble(others, len(piece), chance), snr_db)
@@ -201,7 +201,7 @@ def _disturbances(material: Material, voice: Voice) -> dict[str, Disturb]:
         disturbances |= {"babble 10 dB": in_babble(10), "babble 0 dB": in_babble(0)}
     return disturbances | {
         "pink 5 dB": lambda piece, chance: _with(piece, pink_noise(len(piece), chance), 5),
-        "telephone": lambda piece, _: _at_level(
+        "telephone": lambda piece, _: at_voice_level(
             coded(piece * np.float32(0.5 / np.abs(piece).max()), "telephone")
         ),
         "reverberation": lambda piece, chance: in_room(piece, simulated_response(chance)),
@@ -211,20 +211,15 @@ def _disturbances(material: Material, voice: Voice) -> dict[str, Disturb]:
 def _with(piece: Samples, noise: Samples, snr_db: float) -> Samples:
     loud = np.abs(piece) > 0.1 * np.sqrt(power(piece))
     wanted = power(piece[loud]) / 10 ** (snr_db / 10)
-    return _at_level(piece + noise * np.float32(np.sqrt(wanted / (power(noise) or 1.0))))
+    return at_voice_level(piece + noise * np.float32(np.sqrt(wanted / (power(noise) or 1.0))))
 
 
 def _babble(others: Sequence[Voice], length: int, chance: np.random.Generator) -> Samples:
     babble = np.zeros(length, np.float32)
     for place in chance.permutation(len(others))[:BABBLERS]:
         speech = np.concatenate([spoken.speech for spoken in others[place].utterances])
-        voice = _stretch(speech, length, chance)
-        babble += voice / np.float32(np.sqrt(power(voice)) or 1.0)
+        babble += at_level(_stretch(speech, length, chance), 0.0)
     return babble
-
-
-def _at_level(samples: Samples) -> Samples:
-    return np.asarray(samples * (VOICE_LEVEL / np.sqrt(power(samples))), np.float32)
 
 
 def _stretch(samples: Samples | HalfSamples, length: int, chance: np.random.Generator) -> Samples:
@@ -315,14 +310,9 @@ def teacher_voices(spectra: Sequence[Spectrum]) -> Vectors:
     ModelUnavailable
         If its network's file is missing or is not the registered one.
     """
-    encoder = DVectorEncoder()
-    partials = [
-        spectrum.mels[start : start + PARTIAL_FRAMES]
-        for spectrum in spectra
-        for start in spectrum.starts
-    ]
+    partials = [one.mels[at : at + PARTIAL_FRAMES] for one in spectra for at in one.starts]
     counts = [len(spectrum.starts) for spectrum in spectra]
-    vectors = np.nan_to_num(encoder.run(np.stack(partials)))
+    vectors = np.nan_to_num(DVectorEncoder().run(np.stack(partials)))
     sums = np.add.reduceat(vectors, np.cumsum([0, *counts[:-1]]))
     lengths = np.linalg.norm(sums, axis=1, keepdims=True)
     return np.asarray(sums / np.maximum(lengths, 1e-6), np.float32)
@@ -376,9 +366,8 @@ class Best:
 
     def improved(self, step: int, ratio: float) -> bool:
         """Take a validation, and return whether it is the best."""
-        self.asked_at = step
-        if ratio < self.ratio:
-            self.step, self.ratio, self.worse_since = step, ratio, 0
-            return True
-        self.worse_since += 1
-        return False
+        self.asked_at, better = step, ratio < self.ratio
+        self.worse_since = 0 if better else self.worse_since + 1
+        if better:
+            self.step, self.ratio = step, ratio
+        return better

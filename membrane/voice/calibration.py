@@ -17,15 +17,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import tomli_w
 
 from membrane.errors import ModelUnavailable, OutputUnwritable, UsageError, in_one_line
 from membrane.models import registry as models
 from membrane.system.atomic import write_whole
 from membrane.voice.levels import Threshold
-from membrane.voice.ratio import LIMITS, Circumstances, Influence, Line
+from membrane.voice.ratio import LIMITS, Circumstances, Floats, Influence, Line
 
 __all__ = ["Calibration", "Circumstances", "load_calibration", "require_place"]
 
@@ -42,8 +40,6 @@ DAMAGED = (
 
 MOST = 1e6
 """No number of a fit is beyond it; with greater ones ratios overflow."""
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from membrane.errors import UsageError
-from membrane.voice.ratio import LIMITS, MEASURES, Circumstances, Influence, Line
+from membrane.voice.ratio import LIMITS, MEASURES, Circumstances, Flags, Floats, Influence, Line
 
-Floats = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
 Indices = npt.NDArray[np.int32]
 
 RIDGE = 1e-7
@@ -174,22 +172,22 @@ def _seen(measure: str, circumstances: Circumstances) -> Influence:
 def _regression(columns: Floats, same: Flags, prior: float) -> Floats:
     """Return the weights of a prior-weighted logistic regression; the first is not penalised."""
     from scipy.optimize import minimize
+    from scipy.special import expit
 
     importance = np.where(same, prior / same.sum(), (1 - prior) / (~same).sum())
-    offset = np.log(prior / (1 - prior))
-    sign = np.where(same, 1.0, -1.0)
+    offset, sign = np.log(prior / (1 - prior)), np.where(same, 1.0, -1.0)
     penalty = np.full(columns.shape[1], RIDGE)
     penalty[0] = 0.0
 
     def cost(weights: Floats) -> tuple[float, Floats]:
         margin = sign * (columns @ weights + offset)
-        gradient = columns.T @ (-sign * importance * _logistic(-margin)) + penalty * weights
+        gradient = columns.T @ (-sign * importance * expit(-margin)) + penalty * weights
         value = importance @ np.logaddexp(0, -margin) + penalty @ weights**2 / 2
         return float(value), gradient
 
     def curvature(weights: Floats) -> Floats:
         margin = columns @ weights + offset
-        share = importance * _logistic(margin) * _logistic(-margin)
+        share = importance * expit(margin) * expit(-margin)
         return np.asarray(columns.T @ (columns * share[:, np.newaxis]) + np.diag(penalty))
 
     found = minimize(
@@ -201,10 +199,6 @@ def _regression(columns: Floats, same: Flags, prior: float) -> Floats:
         options={"gtol": 1e-10},
     )
     return np.asarray(found.x, dtype=np.float64)
-
-
-def _logistic(values: Floats) -> Floats:
-    return np.exp(-np.logaddexp(0, -values))
 
 
 def _line(
@@ -342,7 +336,8 @@ def choose_measures(  # noqa: PLR0913 - the columns of a table of comparisons
     UsageError
         As `cross_validated_llr`.
     """
-    costs = []
+    costs: list[tuple[tuple[str, ...], float]] = []
+    chosen, least = CHOICES[0], np.inf
     for measures in CHOICES:
         llrs = cross_validated_llr(
             partial(LogisticCalibrator, measures, prior=prior),
@@ -354,9 +349,8 @@ def choose_measures(  # noqa: PLR0913 - the columns of a table of comparisons
             folds=folds,
             seed=seed,
         )
-        costs.append((measures, ratio_cost(llrs, same)))
-    chosen, least = costs[0]
-    for measures, cost in costs[1:]:
+        cost = ratio_cost(llrs, same)
+        costs.append((measures, cost))
         if cost < least * (1 - WORTHWHILE):
             chosen, least = measures, cost
     return Choice(chosen, tuple(costs))

@@ -12,11 +12,10 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from membrane.errors import ModelUnavailable, UsageError
 from membrane.models import registry as models
-from membrane.voice.calibration import Calibration, Circumstances, load_calibration
+from membrane.voice.calibration import Calibration, load_calibration
 from membrane.voice.normalisation import (
     Cohort,
     Normalisation,
@@ -25,10 +24,8 @@ from membrane.voice.normalisation import (
     read_cohort,
 )
 from membrane.voice.projection import Projection, projected_cohort
+from membrane.voice.ratio import Circumstances, Flags, Floats
 from membrane.voice.thresholds import threshold_for
-
-Floats = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
 
 RATIO = "log-likelihood ratio"
 SIMILARITY = "similarity"
@@ -113,8 +110,11 @@ class Judge:
         if self.cohort is not None or self.cosine is not None or self.calibration_file is None:
             return self.cohort
         wanted = self.calibration.provenance.get(COHORT)
-        if wanted is None or self._calibration_is_shipped:
+        if wanted is None:
             return None
+        with suppress(UsageError):  # an encoder of one's own has no shipped one
+            if self.calibration == load_calibration(self.encoder, self.normalise):
+                return None
         path = cohort_beside(self.calibration_file, self.encoder)
         with suppress(OSError):
             if models.sha256_of(path) == wanted:
@@ -124,12 +124,6 @@ class Judge:
             f"the cohort {path} is missing or not the one of the calibration beside it: "
             "calibrate again, or delete the calibration"
         )
-
-    @property
-    def _calibration_is_shipped(self) -> bool:
-        with suppress(UsageError):  # an encoder of one's own has no other
-            return self.calibration == load_calibration(self.encoder, self.normalise)
-        return False
 
     @property
     def _normalise(self) -> str:

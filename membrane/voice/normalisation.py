@@ -295,9 +295,8 @@ class Centred:
         lengths = np.sqrt(np.maximum(squared, 0) * max(probe_squared, 0))
         sound = np.isfinite(dots)
         directed = sound & (probe_squared > LEAST_LENGTH**2) & (squared > LEAST_LENGTH**2)
-        cosines = np.where(sound, 0.0, np.nan)
-        np.divide(dots, lengths, out=cosines, where=directed)
-        return np.clip(cosines, -1, 1)
+        alike = np.where(sound, 0.0, np.nan)
+        return np.asarray(np.divide(dots, lengths, out=alike, where=directed)).clip(-1, 1)
 
     def matrix(self, enrolled: Vector, probes: Vector) -> Vector:
         """As in `Normalisation`."""

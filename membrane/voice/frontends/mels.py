@@ -58,8 +58,7 @@ def filterbank() -> np.ndarray:
 @cache
 def hann() -> np.ndarray:
     """Return the periodic Hann window, shape (WINDOW,), float32."""
-    phase = 2.0 * np.pi * np.arange(WINDOW) / WINDOW
-    return (0.5 - 0.5 * np.cos(phase)).astype(np.float32)
+    return (0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(WINDOW) / WINDOW)).astype(np.float32)
 
 
 def mel_spectrogram(samples: Samples) -> np.ndarray:
