@@ -143,15 +143,18 @@ def _subset_levels(sounds: Sequence[Sound]) -> int:
 def _common_voice_tables(root: Path, sounds: Iterable[Sound]) -> list[Path]:
     """Return the tables beside folders of clips."""
     homes = {sound.path.parent.parent for sound in sounds if sound.path.parent.name == "clips"}
-    choices = ([home / name for name in COMMON_VOICE_TABLES] for home in sorted(homes))
-    found = (next(filter(Path.is_file, tables), None) for tables in choices)
+    found = (
+        next((table for name in COMMON_VOICE_TABLES if (table := home / name).is_file()), None)
+        for home in sorted(homes)
+    )
     return [table for table in found if table and root in table.parents]
 
 
 def _clips(table: Path) -> Iterator[tuple[Path, str]]:
     """Return the path of each clip of a table, and its client."""
-    lines = StringIO(read_text(table), newline="")
-    rows = csv.DictReader(lines, dialect=csv.excel_tab, quoting=csv.QUOTE_NONE)
+    rows = csv.DictReader(
+        StringIO(read_text(table), newline=""), dialect=csv.excel_tab, quoting=csv.QUOTE_NONE
+    )
     if not {"client_id", "path"} <= set(rows.fieldnames or ()):
         raise UsageError(
             f"{printable(table)} is no table of Common Voice: it needs the columns client_id and "

@@ -259,8 +259,7 @@ def margin_softmax(cosines: Tensor, speakers: Tensor, *, scale: float, margin: f
     nearer = cosine * math.cos(margin) - sine * math.sin(margin)
     straight = cosine - margin * math.sin(margin)
     wanted = torch.where(cosine > -math.cos(margin), nearer, straight)
-    logits = scale * cosines.scatter(1, speakers[:, None], wanted)
-    return functional.cross_entropy(logits, speakers)
+    return functional.cross_entropy(scale * cosines.scatter(1, speakers[:, None], wanted), speakers)
 
 
 def mask_distance(cleaned: Tensor, wanted: Tensor, lengths: Tensor) -> Tensor:

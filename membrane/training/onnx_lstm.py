@@ -46,8 +46,10 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
         If the package onnx is not installed.
     """
     onnx = require_onnx()
-    tensors = onnx.load(path).graph.initializer
-    return {tensor.name: onnx.numpy_helper.to_array(tensor).copy() for tensor in tensors}
+    return {
+        tensor.name: onnx.numpy_helper.to_array(tensor).copy()
+        for tensor in onnx.load(path).graph.initializer
+    }
 
 
 def onnx_gates(stacked: np.ndarray) -> np.ndarray:

@@ -199,8 +199,7 @@ def load_calibration(
     ModelUnavailable
         If the shipped file is missing or damaged.
     """
-    own = path and _own(path, encoder, normalisation)
-    found = own or _shipped(encoder, normalisation)
+    found = (path and _own(path, encoder, normalisation)) or _shipped(encoder, normalisation)
     if found is None:
         raise UsageError(
             f"nothing was calibrated for {encoder} with the normalisation {normalisation!r}: "

@@ -128,8 +128,8 @@ def _normals(key: bytes, epoch: str) -> Matrix:
     # Never 0, of which there is no logarithm.
     uniform = (bits.astype(np.float64) + 0.5) / 2.0**UNIFORM_BITS
     radius, angle = np.sqrt(-2 * np.log(uniform[::2])), 2 * np.pi * uniform[1::2]
-    normals = np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])
-    return normals.reshape(DIMENSION, DIMENSION)
+    normals = [radius * np.cos(angle), radius * np.sin(angle)]
+    return np.reshape(normals, (DIMENSION, DIMENSION))
 
 
 def _orthonormal(columns: Matrix) -> Matrix:

@@ -103,9 +103,9 @@ def similarities(gallery: Vector, probe: Vector) -> Vector:
     with np.errstate(over="ignore", invalid="ignore"):
         cosines = np.asarray(np.asarray(gallery) @ probe)
     if not np.isfinite(cosines).all():
-        person = int(np.flatnonzero(~np.isfinite(cosines))[0])
         raise StoreDamaged(
-            f"voiceprint {person} holds numbers that are not finite: restore the good copy"
+            f"voiceprint {np.isfinite(cosines).argmin()} holds numbers that are not finite: "
+            "restore the good copy"
         )
     return cosines
 

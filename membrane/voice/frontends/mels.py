@@ -23,6 +23,7 @@ CHANNELS = 40
 
 LINEAR_BELOW_HZ = 1000.0
 HZ_PER_MEL = 200.0 / 3.0
+KNEE = LINEAR_BELOW_HZ / HZ_PER_MEL
 LOG_STEP = np.log(6.4) / 27.0
 """Slaney's mel scale (Auditory Toolbox, 1998; ``librosa.mel_to_hz``): linear up to 1 kHz, then 27
 steps for every factor of 6.4."""
@@ -30,9 +31,8 @@ steps for every factor of 6.4."""
 
 def mel_to_hz(mels: np.ndarray) -> np.ndarray:
     """Return the frequencies, in Hz, of points on Slaney's mel scale."""
-    knee = LINEAR_BELOW_HZ / HZ_PER_MEL
-    above = LINEAR_BELOW_HZ * np.exp(LOG_STEP * (np.maximum(mels, knee) - knee))
-    return np.where(mels < knee, HZ_PER_MEL * mels, above)
+    above = LINEAR_BELOW_HZ * np.exp(LOG_STEP * (np.maximum(mels, KNEE) - KNEE))
+    return np.where(mels < KNEE, HZ_PER_MEL * mels, above)
 
 
 @cache
@@ -45,8 +45,7 @@ def filterbank() -> np.ndarray:
         Triangles between 0 Hz and half the sample rate, each of unit area in Hz
         (``norm="slaney"`` of ``librosa.filters.mel``).
     """
-    knee = LINEAR_BELOW_HZ / HZ_PER_MEL
-    highest = knee + np.log(SAMPLE_RATE / 2 / LINEAR_BELOW_HZ) / LOG_STEP
+    highest = KNEE + np.log(SAMPLE_RATE / 2 / LINEAR_BELOW_HZ) / LOG_STEP
     corners = mel_to_hz(np.linspace(0.0, highest, CHANNELS + 2))
     bins = np.fft.rfftfreq(WINDOW, 1 / SAMPLE_RATE)[:, None]
     left, centre, right = corners[:-2], corners[1:-1], corners[2:]
