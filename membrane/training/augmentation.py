@@ -49,8 +49,7 @@ class Augmentation:
         self.noises = material.noises
         self.rooms = material.rooms
         # Words of a second, repeated, are no babble that anybody hears.
-        talkers = [voice for voice in material.voices if not voice.brief]
-        self.talkers = talkers or list(material.voices)
+        self.talkers = [it for it in material.voices if not it.brief] or material.voices
         self._codecs, self._codec_shares = _shares(asdict(recipe.codecs))
         self._kinds, self._kind_shares = _shares(asdict(recipe.noises))
         for name in self._codecs if recipe.codec_share else ():
@@ -93,8 +92,7 @@ class Augmentation:
             return self.babble(length, chance, speaker)
         if kind == "files" and self.noises:
             return self._from_file(length, chance)
-        made = {"tonal": tonal, "bursts": bursts}.get(kind, coloured)
-        return made(length, chance)
+        return {"tonal": tonal, "bursts": bursts}.get(kind, coloured)(length, chance)
 
     def babble(self, length: int, chance: np.random.Generator, speaker: str = "") -> Samples:
         """Return people who talk at once, of mean power 1, one speaker not among them.
@@ -134,14 +132,13 @@ class Augmentation:
         snr_db = chance.uniform(*self.recipe.snr_db)
         # Of what is loud, so that pauses do not make speech seem weak.
         loudness = _power(speech[np.abs(speech) > LOUD * np.sqrt(_power(speech))])
-        heard = speech
         ratios = [snr_db]
         if chance.random() < self.recipe.second_noise_share:
             ratios.append(snr_db + self.recipe.second_noise_db)
         for ratio in ratios:
             gain = np.float32(np.sqrt(loudness / 10 ** (ratio / 10)))
-            heard = heard + gain * self.noise(len(speech), chance, speaker)
-        return heard
+            speech = speech + gain * self.noise(len(speech), chance, speaker)
+        return speech
 
     def _through_channel(
         self, heard: Samples, wanted: Samples, chance: np.random.Generator
@@ -153,7 +150,11 @@ class Augmentation:
             return _filtered(heard, wanted, chance)
         draw -= recipe.band_share
         if draw < recipe.codec_share:
-            return _coded(heard, wanted, str(chance.choice(self._codecs, p=self._codec_shares)))
+            codec = str(chance.choice(self._codecs, p=self._codec_shares))
+            gain = np.float32(CODED_PEAK / max(1e-3, float(np.abs(heard).max(initial=0))))
+            return _on_both(
+                *(heard, wanted), lambda sound: coded(np.clip(sound * gain, -1, 1), codec) / gain
+            )
         if draw - recipe.codec_share < recipe.clipping_share:
             most = float(np.abs(heard).max(initial=0)) * chance.uniform(0.2, 0.8)
             return np.clip(heard, -most, most), wanted
@@ -176,11 +177,9 @@ def stretch(samples: Samples | HalfSamples, length: int, chance: np.random.Gener
     np.ndarray, shape (length,), float32
     """
     spare = len(samples) - length
-    start = int(chance.integers(spare + 1 if spare >= 0 else len(samples)))
-    if spare >= 0:
-        return samples[start : start + length].astype(np.float32)
-    found: Samples = np.take(samples, np.arange(start, start + length), mode="wrap")
-    return found.astype(np.float32)
+    start = chance.integers(spare + 1 if spare >= 0 else len(samples))
+    places = np.arange(start, start + length)
+    return np.take(samples, places, mode="wrap").astype(np.float32)
 
 
 def at_speed(samples: Samples, factor: float) -> Samples:
@@ -202,9 +201,8 @@ def at_speed(samples: Samples, factor: float) -> Samples:
 
 def _coloured_speech(samples: Samples, spread_db: float, chance: np.random.Generator) -> Samples:
     """Return a signal as a microphone of another timbre hears it."""
-    hertz = np.fft.rfftfreq(len(samples), 1 / SAMPLE_RATE)
-    spectrum = np.fft.rfft(samples) * uneven(hertz, spread_db, chance)
-    return np.asarray(np.fft.irfft(spectrum, len(samples)), np.float32)
+    gain = uneven(np.fft.rfftfreq(len(samples), 1 / SAMPLE_RATE), spread_db, chance)
+    return np.asarray(np.fft.irfft(np.fft.rfft(samples) * gain, len(samples)), np.float32)
 
 
 def _filtered(
@@ -219,20 +217,12 @@ def _filtered(
     return _on_both(heard, wanted, lambda samples: sosfilt(filters, samples))
 
 
-def _coded(heard: Samples, wanted: Samples, codec: str) -> tuple[Samples, Samples]:
-    gain = np.float32(CODED_PEAK / max(1e-3, float(np.abs(heard).max(initial=0))))
-    return _on_both(
-        *(heard, wanted), lambda samples: coded(np.clip(samples * gain, -1, 1), codec) / gain
-    )
-
-
 def _on_both(
     heard: Samples, wanted: Samples, change: Callable[[Samples], Samples]
 ) -> tuple[Samples, Samples]:
     """Return both changed, and once only where they are the same."""
     changed = np.asarray(change(heard), np.float32)
-    same = heard is wanted
-    return changed, changed if same else np.asarray(change(wanted), np.float32)
+    return changed, changed if heard is wanted else np.asarray(change(wanted), np.float32)
 
 
 def _levelled(heard: Samples, wanted: Samples, level_dbfs: float) -> tuple[Samples, Samples]:

@@ -8,15 +8,12 @@ import os
 import pickle
 import signal
 import tempfile
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
-from itertools import pairwise
 from mmap import ACCESS_READ, mmap
 from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -40,19 +37,19 @@ ALIGNED = 64
 
 Spectrogram = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.int64]
+Array = TypeVar("Array")
 ALL = slice(None)
 
 
-@dataclass(frozen=True, eq=False)
-class Batch:
+class Batch(NamedTuple, Generic[Array]):
     """What is learnt from in one step: rows 2k and 2k + 1 are two stretches of one speaker.
 
     Parameters
     ----------
-    heard, wanted : np.ndarray, shape (rows, frames, 40), float32
+    heard, wanted : np.ndarray or torch.Tensor, shape (rows, frames, 40), float32
         Mel power spectrograms of the stretch as it is heard, and without its noise; 0 after the
         end.
-    lengths : np.ndarray, shape (rows,), int64
+    lengths : np.ndarray or torch.Tensor, shape (rows,), int64
         Frames that are sound.
     speakers : np.ndarray, shape (rows,), int64
         Places in `Material.voices`; that many and more for voices at another speed.
@@ -60,11 +57,11 @@ class Batch:
         Places in `Voice.utterances`, of the one that each stretch begins with.
     """
 
-    heard: Spectrogram
-    wanted: Spectrogram
-    lengths: Numbers
-    speakers: Numbers
-    utterances: Numbers
+    heard: Array
+    wanted: Array
+    lengths: Array
+    speakers: Array
+    utterances: Array
 
 
 class Batches:
@@ -93,7 +90,7 @@ class Batches:
         weights = np.array([recipe.short_share if v.brief else 1.0 for v in material.voices])
         self._shares = weights / weights.sum()
 
-    def at(self, step: int, rows: slice = ALL) -> Batch:
+    def at(self, step: int, rows: slice = ALL) -> Batch[np.ndarray]:
         """Return the batch of a step, or some rows of it.
 
         Parameters
@@ -115,7 +112,7 @@ class Batches:
 
     def iterate(
         self, first: int, last: int, *, workers: int = 1, rows: slice = ALL
-    ) -> Generator[Batch]:
+    ) -> Generator[Batch[np.ndarray]]:
         """Yield the batches of steps, made ahead by other processes.
 
         Whoever stops early, is interrupted or killed leaves no process behind.
@@ -137,9 +134,15 @@ class Batches:
         if workers < 1 or first >= last:
             yield from (self.at(step, rows) for step in range(first, last))
             return
-        with _started(
-            self, [range(first + n, last, workers) for n in range(workers)], rows
-        ) as ends:
+        shares = [range(first + n, last, workers) for n in range(workers)]
+        with ExitStack() as running:
+            with tempfile.TemporaryDirectory(prefix="membrane-") as folder:
+                shelf = Path(folder) / "batches"
+                shelve(self, shelf)
+                ends = [running.enter_context(_process(shelf, steps, rows)) for steps in shares]
+                for end in ends:
+                    _received(end)
+            # They have the file open: nothing of it is left, however this process ends.
             for step in range(first, last):
                 yield _received(ends[(step - first) % workers])
 
@@ -150,8 +153,7 @@ class Batches:
         count = len(self.material.voices)
         drawn = chance.choice(count, self.recipe.speakers, replace=False, p=self._shares)
         changed = chance.random(len(drawn)) < recipe.speed_share
-        version = np.where(changed, chance.integers(1, 3, len(drawn)), 0)
-        return np.asarray(drawn + count * version, np.int64)
+        return np.asarray(drawn + count * changed * chance.integers(1, 3, len(drawn)), np.int64)
 
     def _row(self, step: int, row: int, speaker: int) -> tuple[Spectrogram, Spectrogram, int]:
         """Return what is heard, what is wanted, and the utterance that it begins with."""
@@ -163,8 +165,8 @@ class Batches:
         samples, utterance = self._stretch(voice, factor, chance)
         heard, wanted = self._augmentation(samples, chance, voice.speaker)
         spectrogram = mel_spectrogram(heard)
-        apart = heard is not wanted
-        return spectrogram, mel_spectrogram(wanted) if apart else spectrogram, utterance
+        clean = spectrogram if heard is wanted else mel_spectrogram(wanted)
+        return spectrogram, clean, utterance
 
     def _stretch(
         self, voice: Voice, factor: float, chance: np.random.Generator
@@ -181,7 +183,7 @@ class Batches:
         self, voice: Voice, length: int, chance: np.random.Generator
     ) -> tuple[HalfSamples, int]:
         """Return an utterance, followed by others until that is long enough, and which it is."""
-        raw = bool(chance.random() < self.recipe.raw_share)
+        raw = chance.random() < self.recipe.raw_share
         spoken = [one.whole if raw else one.speech for one in voice.utterances]
         first = int(chance.integers(len(spoken)))
         parts = [spoken[first]]
@@ -199,28 +201,11 @@ class Batches:
 
 
 @contextmanager
-def _started(batches: Batches, shares: Sequence[range], rows: slice) -> Iterator[list[Connection]]:
-    """Yield the ends of pipes at whose other ends processes make batches, each its steps."""
+def _process(shelf: Path, steps: range, rows: slice) -> Iterator[Connection]:
+    """Yield the end of a pipe at whose other end a process makes batches."""
     context = multiprocessing.get_context("spawn")
-    with ExitStack() as running:
-        with tempfile.TemporaryDirectory(prefix="membrane-") as folder:
-            shelf = Path(folder) / "batches"
-            shelve(batches, shelf)
-            ends = [
-                running.enter_context(_process(context, shelf, steps, rows)) for steps in shares
-            ]
-            for end in ends:
-                _received(end)
-        # They have the file open: nothing of it is left, however this process ends.
-        yield ends
-
-
-@contextmanager
-def _process(context: Any, shelf: Path, steps: range, rows: slice) -> Iterator[Connection]:
     ours, theirs = context.Pipe(duplex=False)
-    process: BaseProcess = context.Process(
-        target=_make, args=(shelf, steps, rows, theirs), daemon=True
-    )
+    process = context.Process(target=_make, args=(shelf, steps, rows, theirs), daemon=True)
     with _quiet_start():
         process.start()
     theirs.close()
@@ -235,23 +220,21 @@ def _process(context: Any, shelf: Path, steps: range, rows: slice) -> Iterator[C
 @contextmanager
 def _quiet_start() -> Iterator[None]:
     """Let processes that start now compute in one thread each, and leave Ctrl-C to this one."""
-    before = {name: os.environ.get(name) for name in THREADS}
+    before = {name: os.environ[name] for name in THREADS if name in os.environ}
     os.environ.update(dict.fromkeys(THREADS, "1"))
     try:
         with deaf_to_interrupts():
             yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        for name in THREADS:
+            del os.environ[name]
+        os.environ.update(before)
 
 
 def _make(shelf: Path, steps: range, rows: slice, end: Connection) -> None:
     """Make batches until all are made, or nobody takes them any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    batches: Batches = unshelved(shelf)
+    batches = unshelved(shelf)
     # A pipe holds less than a batch: this waits until the one before was taken.
     with suppress(BrokenPipeError, ConnectionResetError):
         end.send(None)
@@ -283,14 +266,13 @@ def shelve(value: Any, path: Path) -> None:
     """
     buffers: list[pickle.PickleBuffer] = []
     whole = pickle.dumps(value, protocol=5, buffer_callback=buffers.append)
+    places = []
     with path.open("wb") as file:
-        places = [0]
         for buffer in buffers:
-            length = file.write(buffer.raw())
-            file.write(bytes(-length % ALIGNED))
-            places.append(file.tell())
-        lengths = [buffer.raw().nbytes for buffer in buffers]
-        index = pickle.dumps((whole, places, lengths))
+            start = file.tell()
+            places.append((start, start + file.write(buffer.raw())))
+            file.write(bytes(-file.tell() % ALIGNED))
+        index = pickle.dumps((whole, places))
         file.write(index)
         file.write(len(index).to_bytes(8, "little"))
 
@@ -300,7 +282,5 @@ def unshelved(path: Path) -> Any:
     with path.open("rb") as file:
         view = memoryview(mmap(file.fileno(), 0, access=ACCESS_READ))
     length = int.from_bytes(view[-8:], "little")
-    whole, places, lengths = pickle.loads(view[-8 - length : -8])  # noqa: S301 (our own file)
-    starts = [start for start, _ in pairwise(places)]
-    buffers = [view[at : at + size] for at, size in zip(starts, lengths, strict=True)]
-    return pickle.loads(whole, buffers=buffers)  # noqa: S301
+    whole, places = pickle.loads(view[-8 - length : -8])  # noqa: S301 (our own file)
+    return pickle.loads(whole, buffers=[view[start:end] for start, end in places])  # noqa: S301

@@ -80,21 +80,24 @@ def train(  # noqa: PLR0913, PLR0917 (each is an option)
     from membrane.training.material import Sources
     from membrane.training.runs import Plan, train_and_export
 
-    plan = Plan(
-        output=output,
-        sources=Sources(tuple(folders), _each(noise), _each(rooms), without),
-        recipe=recipe,
-        steps=steps,
-        seed=seed,
-        initial=initial,
-        resume=resume,
-        workers=workers,
-        tensorboard=tensorboard,
-        export=export,
-        weights=weights,
+    train_and_export(
+        Plan(
+            output=output,
+            sources=Sources(
+                tuple(folders),
+                (noise,) if noise else (),
+                (rooms,) if rooms else (),
+                without,
+            ),
+            recipe=recipe,
+            steps=steps,
+            seed=seed,
+            initial=initial,
+            resume=resume,
+            workers=workers,
+            tensorboard=tensorboard,
+            export=export,
+            weights=weights,
+        ),
+        View(quiet=quiet),
     )
-    train_and_export(plan, View(quiet=quiet))
-
-
-def _each(folder: Path | None) -> tuple[Path, ...]:
-    return () if folder is None else (folder,)

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, distributed
@@ -65,8 +65,7 @@ class Processes:
         """
         if self.count == 1:
             return rows
-        joined: Tensor = _Gather.apply(rows, axis, self)  # type: ignore[no-untyped-call]
-        return joined
+        return cast(Tensor, _Gather.apply(rows, axis, self))  # type: ignore[no-untyped-call]
 
     def add_gradients(self, parameters: Iterable[Tensor]) -> None:
         """Give each process the sum of the gradients of all."""
@@ -127,8 +126,7 @@ def joined() -> Iterator[Processes]:
     EngineUnavailable
         If the others cannot be reached.
     """
-    count = int(os.environ.get("WORLD_SIZE", "1"))
-    if count == 1:
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield Processes()
         return
     on_gpus = torch.cuda.is_available()

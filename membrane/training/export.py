@@ -17,6 +17,7 @@ import hashlib
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain, starmap
 from pathlib import Path
 from typing import Any, Literal
 
@@ -113,10 +114,13 @@ def export(
     trained = copy.deepcopy(network).cpu().float().eval()
     stored = copy.deepcopy(trained)
     stored.load_state_dict(
-        {name: torch.from_numpy(as_stored(array, weights)) for name, array in _arrays(trained)}
+        {
+            name: torch.from_numpy(as_stored(array, weights))
+            for name, array in _arrays(trained).items()
+        }
     )
     likeness = _likeness(stored, trained, path)
-    content = build(dict(_arrays(stored)), weights, metadata or {})
+    content = build(_arrays(stored), weights, metadata or {})
     difference = difference_of(content, stored)
     if not difference <= TOLERANCE:
         raise OutputUnwritable(
@@ -127,9 +131,8 @@ def export(
     return Exported(path, len(content), hashlib.sha256(content).hexdigest(), difference, likeness)
 
 
-def _arrays(network: Network) -> Iterator[tuple[str, np.ndarray]]:
-    for name, tensor in network.state_dict().items():
-        yield name, tensor.detach().cpu().numpy().astype(np.float32)
+def _arrays(network: Network) -> dict[str, np.ndarray]:
+    return {name: it.cpu().float().numpy() for name, it in network.state_dict().items()}
 
 
 def as_stored(array: np.ndarray, weights: Weights) -> np.ndarray:
@@ -146,8 +149,7 @@ def as_stored(array: np.ndarray, weights: Weights) -> np.ndarray:
     if weights == "float16":
         return array.astype(np.float16).astype(np.float32)
     whole, scale = _int8(array, axis=0)
-    restored: np.ndarray = whole * scale
-    return restored
+    return np.asarray(whole * scale)
 
 
 def _int8(array: np.ndarray, *, axis: int) -> tuple[np.ndarray, np.ndarray]:
@@ -177,12 +179,13 @@ def build(state: State, weights: Weights, metadata: Mapping[str, str]) -> bytes:
     helper = onnx.helper
     nodes = _nodes(state)
     used = {name for node in nodes for name in node.input}
-    others = {name: array for name, array in state.items() if not name.startswith("lstm.")}
-    tensors = {
-        name: array
-        for name, array in {**_constants(), **lstm_weights(state), **others}.items()
-        if name in used
+    known: dict[str, np.ndarray] = {
+        **{name: np.array(value, np.float32) for name, value in NUMBERS.items()},
+        **{name: np.array(value, np.int64) for name, value in INDICES.items()},
+        **lstm_weights(state),
+        **state,
     }
+    tensors = {name: array for name, array in known.items() if name in used}
     restoring, held = _storage(tensors, weights)
     number, whole = onnx.TensorProto.FLOAT, onnx.TensorProto.INT64
     describe = helper.make_tensor_value_info
@@ -206,28 +209,22 @@ def build(state: State, weights: Weights, metadata: Mapping[str, str]) -> bytes:
     return content
 
 
-def _constants() -> dict[str, np.ndarray]:
-    numbers = {
-        "least_power": LEAST_POWER,
-        "log_scale": LOG_SCALE,
-        "sharpness": FLOOR_SHARPNESS,
-        "minus_sharpness": -FLOOR_SHARPNESS,
-        "least_length": LEAST_LENGTH,
-        "half": 0.5,
-        "unit": 1.0,
-        "root_two": 2**0.5,
-        "nothing": 0.0,
-    }
-    indices = {"first": [0], "direction": [1], "zero": 0, "one": 1, "channels": [CHANNELS]}
-    return {name: np.array(value, np.float32) for name, value in numbers.items()} | {
-        name: np.array(value, np.int64) for name, value in indices.items()
-    }
+NUMBERS = {
+    "least_power": LEAST_POWER,
+    "log_scale": LOG_SCALE,
+    "sharpness": FLOOR_SHARPNESS,
+    "minus_sharpness": -FLOOR_SHARPNESS,
+    "least_length": LEAST_LENGTH,
+    "half": 0.5,
+    "unit": 1.0,
+    "root_two": 2**0.5,
+    "nothing": 0.0,
+}
+INDICES = {"first": [0], "direction": [1], "zero": 0, "one": 1, "channels": [CHANNELS]}
 
 
 def _storage(tensors: Mapping[str, np.ndarray], weights: Weights) -> tuple[list[Any], list[Any]]:
     """Return the nodes that restore the tensors, and what the file holds in their place."""
-    from onnx import numpy_helper
-
     nodes, held = [], {}
     for name, array in tensors.items():
         if weights == "float32" or array.size < SMALLEST_REDUCED:
@@ -240,15 +237,18 @@ def _storage(tensors: Mapping[str, np.ndarray], weights: Weights) -> tuple[list[
             whole, scale = _int8(array, axis=axis)
             held |= {f"{name}.stored": whole, f"{name}.scale": scale}
             # ONNX Runtime would compute DequantizeLinear anew at every call, but this only once.
-            nodes.append(_node("Cast", f"{name}.stored", f"{name}.whole", to=1))
-            nodes.append(_node("Mul", f"{name}.whole {name}.scale", name))
-    return nodes, [numpy_helper.from_array(array, name) for name, array in held.items()]
+            nodes += [
+                _node("Cast", f"{name}.stored", f"{name}.whole", to=1),
+                _node("Mul", f"{name}.whole {name}.scale", name),
+            ]
+    return nodes, [
+        require_onnx().numpy_helper.from_array(array, name) for name, array in held.items()
+    ]
 
 
 def _node(operator: str, inputs: str, output: str, **attributes: Any) -> Any:
-    from onnx import helper
-
-    return helper.make_node(operator, inputs.split(), [output], name=output, **attributes)
+    make = require_onnx().helper.make_node
+    return make(operator, inputs.split(), [output], name=output, **attributes)
 
 
 def _nodes(state: State) -> list[Any]:
@@ -304,16 +304,12 @@ def _views() -> list[Any]:
 
 def _front() -> list[Any]:
     """Return what `network.Front` does, and the mask applied."""
-    nodes = [
+    return [
         _node("Transpose", "views", "views_in_time", perm=[1, 0]),
         _node("Unsqueeze", "views_in_time first", "views_batch"),
         _convolution("front.entry", "views_batch", "entered", pads=[KERNEL // 2] * 2),
         _node("Relu", "entered", "block0"),
-    ]
-    for number, dilation in enumerate(DILATIONS):
-        nodes += _block(number, dilation)
-    return [
-        *nodes,
+        *chain.from_iterable(starmap(_block, enumerate(DILATIONS))),
         _convolution("front.exit", f"block{len(DILATIONS)}", "exited"),
         _node("Sigmoid", "exited", "mask_batch"),
         _node("Squeeze", "mask_batch first", "mask_in_time"),
@@ -329,8 +325,7 @@ def _convolution(layer: str, source: str, output: str, **attributes: Any) -> Any
 def _block(number: int, dilation: int) -> list[Any]:
     """Return what `network.Block` does; GELU is ``x (1 + erf(x / sqrt 2)) / 2``."""
     layer, mine = f"front.blocks.{number}", f"block{number}"
-    reach = [KERNEL // 2 * dilation] * 2
-    apart = {"group": WIDTH, "dilations": [dilation], "pads": reach}
+    apart = {"group": WIDTH, "dilations": [dilation], "pads": [KERNEL // 2 * dilation] * 2}
     return [
         _convolution(f"{layer}.along", mine, f"{mine}.along", **apart),
         _node("Relu", f"{mine}.along", f"{mine}.positive"),
@@ -414,8 +409,7 @@ def difference_of(content: bytes, network: Network) -> float:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "network.onnx")
         path.write_bytes(content)
-        exported = RobustEncoder(path)
-        expected = encoder_of(network)
+        exported, expected = RobustEncoder(path), encoder_of(network)
         apart = [
             np.abs(mine - theirs).max()
             for speech in _utterances()

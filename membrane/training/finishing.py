@@ -26,7 +26,7 @@ import torch
 from membrane.training.batches import Batch
 from membrane.training.learner import OLD_LAYERS
 from membrane.training.network import Network
-from membrane.training.objectives import mostly_sound
+from membrane.training.objectives import mostly_sound, on_device
 
 
 def shares_of(count: int) -> tuple[float, ...]:
@@ -80,7 +80,9 @@ class Heard(NamedTuple):
 
 
 @torch.no_grad()
-def heard_by(network: Network, batches: Iterable[Batch], starts: Sequence[int]) -> Heard:
+def heard_by(
+    network: Network, batches: Iterable[Batch[np.ndarray]], starts: Sequence[int]
+) -> Heard:
     """Return what a network hears of batches.
 
     Parameters
@@ -91,15 +93,13 @@ def heard_by(network: Network, batches: Iterable[Batch], starts: Sequence[int]) 
     starts : sequence of int
         First frames of the partials.
     """
-    device = next(network.parameters()).device
     vectors, speakers = [], []
     for batch in batches:
-        lengths = torch.from_numpy(batch.lengths)
-        mels = torch.from_numpy(batch.heard).to(device)
-        partials = network(mels, lengths.to(device), starts).partials.float().cpu()
-        sound = mostly_sound(lengths, starts)
-        vectors.append(partials[sound].numpy())
-        speakers.append(np.broadcast_to(batch.speakers, sound.shape)[sound.numpy()])
+        rows = on_device(batch, next(network.parameters()).device)
+        partials = network(rows.heard, rows.lengths, starts).partials.float()
+        sound = mostly_sound(rows.lengths, starts)
+        vectors.append(partials[sound].cpu().numpy())
+        speakers.append(rows.speakers.expand(sound.shape)[sound].cpu().numpy())
     return Heard(np.concatenate(vectors), np.concatenate(speakers))
 
 
@@ -127,8 +127,7 @@ def whitening(heard: Heard, *, power: float, shrinkage: float) -> tuple[np.ndarr
     sums = np.zeros((len(names), vectors.shape[1]))
     np.add.at(sums, who, vectors)
     apart = vectors - (sums / counts[:, None])[who]
-    degrees = max(1, len(vectors) - len(names))
-    variances, axes = np.linalg.eigh(apart.T @ apart / degrees)
+    variances, axes = np.linalg.eigh(apart.T @ apart / max(1, len(vectors) - len(names)))
     scales = (np.maximum(variances, 0) + shrinkage * variances.mean()) ** -power
     matrix = (axes * scales) @ axes.T
     return matrix, -matrix @ vectors.mean(axis=0)

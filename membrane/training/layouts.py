@@ -146,15 +146,15 @@ def _common_voice_tables(root: Path, sounds: Iterable[Sound]) -> list[Path]:
     found = (
         next((table for name in COMMON_VOICE_TABLES if (table := home / name).is_file()), None)
         for home in sorted(homes)
-        if root in (home, *home.parents)
     )
-    return [table for table in found if table is not None]
+    return [table for table in found if table and root in table.parents]
 
 
 def _clips(table: Path) -> Iterator[tuple[Path, str]]:
     """Return the path of each clip of a table, and its client."""
-    lines = StringIO(read_text(table), newline="")
-    rows = csv.DictReader(lines, dialect=csv.excel_tab, quoting=csv.QUOTE_NONE)
+    rows = csv.DictReader(
+        StringIO(read_text(table), newline=""), dialect=csv.excel_tab, quoting=csv.QUOTE_NONE
+    )
     if not {"client_id", "path"} <= set(rows.fieldnames or ()):
         raise UsageError(
             f"{printable(table)} is no table of Common Voice: it needs the columns client_id and "

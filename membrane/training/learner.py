@@ -16,6 +16,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -23,7 +24,7 @@ from membrane.errors import UsageError
 from membrane.training.batches import Batch
 from membrane.training.distributed import Processes
 from membrane.training.network import Network, Voiced
-from membrane.training.objectives import Loss, Objective, Rows, mask_distance
+from membrane.training.objectives import Loss, Objective, mask_distance, on_device
 from membrane.training.recipe import Recipe
 from membrane.voice.frontends.mels import STEP
 from membrane.voice.frontends.partials import partial_starts
@@ -56,19 +57,16 @@ class Stage:
         steps: int,
         warmup_share: float,
     ) -> None:
+        if warmup_share * steps == 1:  # it would take no step, which `OneCycleLR` divides by
+            warmup_share = math.nextafter(warmup_share, 1)
         groups = [(rate, some) for rate, some in rated if some]
         self.optimiser = torch.optim.Adam([{"params": some, "lr": rate} for rate, some in groups])
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
             self.optimiser,
             max_lr=[rate for rate, _ in groups],
             total_steps=steps,
-            pct_start=_rising_share(steps, warmup_share),
+            pct_start=warmup_share,
         )
-
-    @property
-    def rate(self) -> float:
-        """The learning rate of the first group at this step."""
-        return float(self.optimiser.param_groups[0]["lr"])
 
     def step(self, *, limited: Sequence[Tensor], limit: float) -> None:
         """Change the parameters by their gradients.
@@ -82,14 +80,6 @@ class Stage:
         nn.utils.clip_grad_norm_(limited, limit)
         self.optimiser.step()
         self.schedule.step()
-
-
-def _rising_share(steps: int, share: float) -> float:
-    """Return the share of the steps in which the rate rises.
-
-    A rise of exactly one step would take none, which `OneCycleLR` divides by.
-    """
-    return share if share * steps != 1 else math.nextafter(share, 1)
 
 
 class Learner:
@@ -121,6 +111,7 @@ class Learner:
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
         self.step = 0
         self.front_stage, self.whole_stage = self._stages()
+        self.stages = [it for it in (self.front_stage, self.whole_stage) if it is not None]
         self.starts = tuple(partial_starts((recipe.frames - 1) * STEP))
 
     def _stages(self) -> tuple[Stage | None, Stage]:
@@ -128,11 +119,13 @@ class Learner:
         new: list[nn.Parameter] = []
         for name, parameter in self.network.named_parameters():
             (old if name.split(".")[0] in OLD_LAYERS else new).append(parameter)
-        own = list(self.objective.parameters())
-        recipe, share = self.recipe, self.recipe.warmup_share
-        slow = recipe.learning_rate
-        fast = slow * recipe.new_layers_factor
-        rated = [(slow, old), (fast, new), (slow * recipe.prototypes_factor, own)]
+        recipe, slow = self.recipe, self.recipe.learning_rate
+        rated = [
+            (slow, old),
+            (slow * recipe.new_layers_factor, new),
+            (slow * recipe.prototypes_factor, list(self.objective.parameters())),
+        ]
+        share = recipe.warmup_share
         whole = Stage(rated, steps=recipe.steps - recipe.alone, warmup_share=share)
         if not recipe.alone or self.network.front is None:
             return None, whole
@@ -142,16 +135,15 @@ class Learner:
     @property
     def _stage(self) -> Stage:
         """What learns at this step."""
-        if self.front_stage is not None and self.step < self.recipe.alone:
-            return self.front_stage
-        return self.whole_stage
+        front = self.front_stage if self.step < self.recipe.alone else None
+        return front or self.whole_stage
 
     @property
     def rate(self) -> float:
         """The learning rate at this step, of the old layers if they learn."""
-        return self._stage.rate
+        return float(self._stage.optimiser.param_groups[0]["lr"])
 
-    def learn(self, own: Batch) -> Losses:
+    def learn(self, own: Batch[np.ndarray]) -> Losses:
         """Take one step.
 
         Parameters
@@ -175,8 +167,7 @@ class Learner:
             total, parts = self._cleaning(own)
         else:
             total, parts = self.objective(*self._heard(own), self.starts)
-        loss = total.item()
-        if not math.isfinite(loss):
+        if not torch.isfinite(total):
             raise UsageError(
                 f"the loss is no number any more at step {self.step + 1}: lower learning_rate in "
                 "the recipe and train anew"
@@ -188,25 +179,23 @@ class Learner:
         stage.step(limited=parameters, limit=self.recipe.gradient_limit)
         self.step += 1
         self._follow()
-        return {"loss": loss, **{name: part.item() for name, part in parts.items()}}
+        return {"loss": total.item(), **{name: part.item() for name, part in parts.items()}}
 
-    def _cleaning(self, own: Batch) -> Loss:
+    def _cleaning(self, own: Batch[np.ndarray]) -> Loss:
         """Return how well the front alone takes out noise; nothing else is computed."""
-        rows = Rows.of(own, self.device)
+        rows, gathered = on_device(own, self.device), self.processes.gathered
         with self._precision():
             _, cleaned = self.network.listen(rows.heard, rows.lengths)
-        gathered = self.processes.gathered
-        batch = Rows(*map(gathered, rows))
+        batch = Batch(*map(gathered, rows))
         distance = mask_distance(gathered(cleaned.float()), batch.wanted, batch.lengths)
         return Loss(distance, {"mask": distance})
 
-    def _heard(self, own: Batch) -> tuple[Rows, Voiced]:
+    def _heard(self, own: Batch[np.ndarray]) -> tuple[Batch[Tensor], Voiced]:
         """Return the whole batch and what the network makes of it, here and elsewhere."""
-        rows = Rows.of(own, self.device)
+        rows, gathered = on_device(own, self.device), self.processes.gathered
         with self._precision():
             voiced = self.network(rows.heard, rows.lengths, self.starts)
-        gathered = self.processes.gathered
-        return Rows(*map(gathered, rows)), Voiced(
+        return Batch(*map(gathered, rows)), Voiced(
             gathered(voiced.pooled.float()),
             gathered(voiced.partials.float(), axis=1),
             gathered(voiced.cleaned.float()),
@@ -222,9 +211,6 @@ class Learner:
         for slow, fast in zip(self.average.parameters(), self.network.parameters(), strict=True):
             slow.lerp_(fast, 1 - decay)
 
-    def _all_stages(self) -> list[Stage]:
-        return [stage for stage in (self.front_stage, self.whole_stage) if stage is not None]
-
     def state(self) -> dict[str, Any]:
         """Return all that `restore` needs to go on from here."""
         return {
@@ -237,7 +223,7 @@ class Learner:
                     "optimiser": stage.optimiser.state_dict(),
                     "schedule": stage.schedule.state_dict(),
                 }
-                for stage in self._all_stages()
+                for stage in self.stages
             ],
             "random": torch.get_rng_state(),
         }
@@ -247,7 +233,7 @@ class Learner:
         self.step = state["step"]
         for name in ("network", "average", "objective"):
             getattr(self, name).load_state_dict(state[name])
-        for stage, kept in zip(self._all_stages(), state["stages"], strict=True):
+        for stage, kept in zip(self.stages, state["stages"], strict=True):
             stage.optimiser.load_state_dict(kept["optimiser"])
             stage.schedule.load_state_dict(kept["schedule"])
         torch.set_rng_state(state["random"])

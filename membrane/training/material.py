@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import numpy.typing as npt
@@ -73,8 +75,7 @@ class Voice:
     @property
     def brief(self) -> bool:
         """Whether most utterances are single words."""
-        lengths = [len(one.speech) for one in self.utterances]
-        return bool(np.median(lengths) < SHORT_S * SAMPLE_RATE)
+        return median(len(one.speech) for one in self.utterances) < SHORT_S * SAMPLE_RATE
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,8 +153,7 @@ def gather(
     # The short work comes first: whoever mistyped a folder learns of it at once.
     noises = _heard(_paths(sources.noises, sources.without, notes), "noise", notes)
     rooms = _heard(_paths(sources.rooms, sources.without, notes), "room response", notes)
-    spoken = _spoken(recordings, workers, progress, notes)
-    voices = _voices(recordings, spoken)
+    voices = _voices(_spoken(recordings, workers, progress, notes))
     if len(voices) < 2:
         raise UsageError(
             f"the speech is of {counted(len(voices), 'speaker')} only: an encoder learns from "
@@ -187,14 +187,13 @@ def split(material: Material, seed: int, share: float) -> tuple[Material, Materi
     for _, group in groupby(range(len(material.voices)), lambda v: material.voices[v].corpus):
         apart |= _drawn(list(group), share, chance)
     silent = _drawn(range(len(material.noises)), share, chance)
-    both = (False, True)
     first, second = (
         replace(
             material,
             voices=tuple(v for n, v in enumerate(material.voices) if (n in apart) is validation),
             noises=tuple(x for n, x in enumerate(material.noises) if (n in silent) is validation),
         )
-        for validation in both
+        for validation in (False, True)
     )
     return first, second
 
@@ -220,23 +219,21 @@ def _paths(folders: Sequence[Path], without: Path | None, notes: list[str]) -> l
 def _heard(paths: Sequence[Path], what: str, notes: list[str]) -> list[Samples]:
     """Return the sound of the files in which there is any."""
     problems: list[str] = []
-    found = [samples for path in paths if (samples := _audible(path, problems)) is not None]
+    found = []
+    for path in paths:
+        try:
+            samples = read_utterance(path).samples
+        except (NoSuchFile, UnusableRecording) as error:
+            problems.append(str(error))
+            continue
+        if samples.any():
+            found.append(samples)
+        else:
+            problems.append(f"{printable(path)} is silent")
     _note_problems(problems, what, notes)
     if paths and not found:
         raise UsageError(f"no {what} can be used, such as {problems[0]}: give others")
     return found
-
-
-def _audible(path: Path, problems: list[str]) -> Samples | None:
-    try:
-        samples = read_utterance(path).samples
-    except (NoSuchFile, UnusableRecording) as error:
-        problems.append(str(error))
-        return None
-    if not samples.any():
-        problems.append(f"{printable(path)} is silent")
-        return None
-    return samples
 
 
 def _note_problems(problems: Sequence[str], what: str, notes: list[str]) -> None:
@@ -277,16 +274,9 @@ def _spoken(
         workers=workers,
     )
     problems += [one for one in prepared if isinstance(one, str)]
-    found = {
-        recording: one
-        for recording, one in zip(keys, prepared, strict=True)
-        if isinstance(one, Spoken)
-    }
-    long = {
-        recording: one
-        for recording, one in found.items()
-        if len(one.speech) >= SHORTEST_S * SAMPLE_RATE
-    }
+    found = {it: one for it, one in zip(keys, prepared, strict=True) if isinstance(one, Spoken)}
+    least = SHORTEST_S * SAMPLE_RATE
+    long = {it: one for it, one in found.items() if len(one.speech) >= least}
     if kept.problem:
         notes.append(f"{kept.problem[0].upper()}{kept.problem[1:]}.")
     _note_problems(problems, "recording", notes)
@@ -298,13 +288,10 @@ def _spoken(
     return long
 
 
-def _voices(
-    recordings: Iterable[Recording], spoken: Mapping[Recording, Spoken]
-) -> tuple[Voice, ...]:
-    found: dict[tuple[str, str], list[Spoken]] = {}
-    for one in recordings:
-        if one in spoken:
-            found.setdefault((one.corpus, one.speaker), []).append(spoken[one])
+def _voices(spoken: Mapping[Recording, Spoken]) -> tuple[Voice, ...]:
+    found = defaultdict[tuple[str, str], list[Spoken]](list)
+    for recording, one in spoken.items():
+        found[recording.corpus, recording.speaker].append(one)
     return tuple(
         Voice(speaker, corpus, tuple(found[corpus, speaker])) for corpus, speaker in sorted(found)
     )
@@ -317,10 +304,9 @@ def _keys(recordings: Iterable[Recording], problems: list[str]) -> dict[Recordin
     for recording in recordings:
         try:
             parts = json.dumps([*way, recording.content_hash()])
+            keys[recording] = hashlib.sha256(parts.encode()).hexdigest()
         except NoSuchFile as error:
             problems.append(str(error))
-        else:
-            keys[recording] = hashlib.sha256(parts.encode()).hexdigest()
     return keys
 
 
@@ -338,12 +324,11 @@ def _decoded(key: str, recording: Recording) -> tuple[str, Spoken | str]:
 def _packed(spoken: Spoken | str) -> bytes | None:
     if isinstance(spoken, str):
         return None
-    length = np.array([len(spoken.whole)], "<u8")
-    parts = (spoken.whole, spoken.speech)
-    return length.tobytes() + b"".join(part.astype("<f2").tobytes() for part in parts)
+    both = np.concatenate([spoken.whole, spoken.speech])
+    return len(spoken.whole).to_bytes(8, "little") + both.astype("<f2").tobytes()
 
 
 def _unpacked(content: bytes) -> Spoken:
-    length = int(np.frombuffer(content, "<u8", 1)[0])
+    length = int.from_bytes(content[:8], "little")
     both = np.frombuffer(content, "<f2", offset=8).astype(np.float16, copy=False)
     return Spoken(both[:length], both[length:])

@@ -88,8 +88,7 @@ def sounding(lengths: Tensor, frames: int) -> Tensor:
     -------
     torch.Tensor, shape (b, frames, 1), float32
     """
-    places = torch.arange(frames, device=lengths.device)
-    return (places < lengths[:, None]).float()[:, :, None]
+    return (torch.arange(frames, device=lengths.device) < lengths[:, None]).float()[:, :, None]
 
 
 def views_of(mels: Tensor, lengths: Tensor) -> Tensor:
@@ -131,8 +130,7 @@ class Block(nn.Module):
     def forward(self, frames: Tensor) -> Tensor:
         """Return frames, shape (b, WIDTH, t), of the same shape."""
         wide = self.widen(functional.relu(self.along(frames)))
-        narrow: Tensor = self.narrow(functional.gelu(wide))
-        return frames + narrow
+        return frames.add(self.narrow(functional.gelu(wide)))
 
 
 class Front(nn.Module):
@@ -244,8 +242,7 @@ class Network(nn.Module):
         """
         _, (hidden, _) = self.lstm(stretches)
         last = hidden[-1].float()
-        positive = functional.relu(self.linear(last))
-        vectors = functional.normalize(positive, dim=1, eps=LEAST_LENGTH)
+        vectors = functional.normalize(functional.relu(self.linear(last)), eps=LEAST_LENGTH)
         if self.projection is not None:
             # Where no voice was found there is nothing to project, not even the offset.
             found = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
@@ -265,9 +262,8 @@ def _silent(inputs: int, outputs: int) -> nn.Linear:
 
 def _passing(size: int) -> nn.Linear:
     """Return a layer that changes nothing; it is computed at the end and learns no gradients."""
-    layer = nn.Linear(size, size).requires_grad_(False)
+    layer = _silent(size, size).requires_grad_(False)
     nn.init.eye_(layer.weight)
-    nn.init.zeros_(layer.bias)
     return layer
 
 
@@ -284,9 +280,8 @@ def from_resemblyzer(recipe: NetworkRecipe = NetworkRecipe()) -> Network:  # noq
     network = Network(recipe)
     tensors = read_tensors(models.path_of("resemblyzer"))
     linear = {"linear.weight": tensors["linear"], "linear.bias": tensors["offset"]}
-    known = {**torch_lstm(tensors), **linear}
-    state = {name: torch.from_numpy(array) for name, array in known.items()}
-    network.load_state_dict(state, strict=False)
+    known = {**torch_lstm(tensors), **linear}.items()
+    network.load_state_dict({n: torch.from_numpy(array) for n, array in known}, strict=False)
     return network
 
 

@@ -51,29 +51,9 @@ STEEPEST = 1e-6
 """How near a cosine may come to 1 or -1, where the gradient of its angle has no end."""
 
 
-class Rows(NamedTuple):
-    """A batch, or some rows of it, as `membrane.training.batches.Batch` says, in tensors.
-
-    Parameters
-    ----------
-    heard, wanted : torch.Tensor, shape (b, t, 40)
-        Mel power as it is heard, and of the speech alone.
-    lengths : torch.Tensor, shape (b,), int64
-        Frames that are sound.
-    speakers, utterances : torch.Tensor, shape (b,), int64
-        Places of the speakers in the material, and of the utterances among those of the speaker.
-    """
-
-    heard: Tensor
-    wanted: Tensor
-    lengths: Tensor
-    speakers: Tensor
-    utterances: Tensor
-
-    @classmethod
-    def of(cls, batch: Batch, device: torch.device) -> Rows:
-        """Return a batch on a device."""
-        return cls(*(torch.from_numpy(getattr(batch, name)).to(device) for name in cls._fields))
+def on_device(batch: Batch[np.ndarray], device: torch.device) -> Batch[Tensor]:
+    """Return a batch, or some rows of one, as tensors on a device."""
+    return Batch(*(torch.from_numpy(array).to(device) for array in batch))
 
 
 class Loss(NamedTuple):
@@ -104,40 +84,29 @@ class Objective(nn.Module):
     def __init__(self, recipe: ObjectiveRecipe, targets: Targets) -> None:
         super().__init__()
         self.recipe = recipe
-        self._hold(targets)
+        # The targets are material: they stay out of checkpoints.
+        counts = [len(matrix) for matrix in targets.utterances]
+        utterances = torch.from_numpy(np.concatenate(targets.utterances))
+        self.firsts = nn.Buffer(torch.tensor([0, *np.cumsum(counts)[:-1]]), persistent=False)
+        self.utterance_targets = nn.Buffer(utterances, persistent=False)
+        self.speaker_targets = nn.Buffer(torch.from_numpy(targets.speakers), persistent=False)
         if recipe.margin:
             self.prototypes = nn.Parameter(self.speaker_targets.clone())
         if recipe.ge2e:
             self.log_scale = nn.Parameter(torch.tensor(math.log(GE2E_SCALE)))
 
-    def _hold(self, targets: Targets) -> None:
-        """Keep the targets beside the parameters, but out of checkpoints: they are material."""
-        counts = [len(matrix) for matrix in targets.utterances]
-        firsts = torch.tensor([0, *np.cumsum(counts)[:-1]])
-        utterances = torch.from_numpy(np.concatenate(targets.utterances))
-        self.speaker_targets: Tensor
-        self.utterance_targets: Tensor
-        self.firsts: Tensor
-        self.register_buffer("firsts", firsts, persistent=False)
-        self.register_buffer("utterance_targets", utterances, persistent=False)
-        speakers = torch.from_numpy(targets.speakers)
-        self.register_buffer("speaker_targets", speakers, persistent=False)
-
     @property
-    def names(self) -> tuple[str, ...]:
-        """The names of the parts of the loss."""
-        return tuple(name for name, weight in self._weights().items() if weight)
-
-    def _weights(self) -> dict[str, float]:
+    def weights(self) -> dict[str, float]:
+        """The weight of each part of the loss, by its name; those that weigh nothing are out."""
         names = ("distillation", "contrastive", "ge2e", "margin", "mask")
-        return {name: getattr(self.recipe, name) for name in names}
+        return {name: weight for name in names if (weight := getattr(self.recipe, name))}
 
-    def forward(self, batch: Rows, voiced: Voiced, starts: Sequence[int]) -> Loss:
+    def forward(self, batch: Batch[Tensor], voiced: Voiced, starts: Sequence[int]) -> Loss:
         """Return the loss of a whole batch.
 
         Parameters
         ----------
-        batch : Rows
+        batch : Batch of torch.Tensor
         voiced : Voiced
             What the network makes of it.
         starts : sequence of int
@@ -158,18 +127,17 @@ class Objective(nn.Module):
                 voiced.pooled, batch.speakers, self.recipe.contrastive_scale
             ),
             "ge2e": lambda: ge2e(voiced.pooled, batch.speakers, self.log_scale.exp()),
-            "margin": lambda: self._margin(batch, voiced),
+            "margin": lambda: margin_softmax(
+                voiced.pooled @ functional.normalize(self.prototypes, dim=1).T,
+                batch.speakers,
+                scale=self.recipe.margin_scale,
+                margin=self.recipe.margin_angle,
+            ),
             "mask": lambda: mask_distance(voiced.cleaned, batch.wanted, batch.lengths),
         }
-        parts = {name: judges[name]() for name in self.names}
-        weights = self._weights()
-        total = torch.stack([weights[name] * part for name, part in parts.items()]).sum()
-        return Loss(total, parts)
-
-    def _margin(self, batch: Rows, voiced: Voiced) -> Tensor:
-        scale, margin = self.recipe.margin_scale, self.recipe.margin_angle
-        cosines = voiced.pooled @ functional.normalize(self.prototypes, dim=1).T
-        return margin_softmax(cosines, batch.speakers, scale=scale, margin=margin)
+        weights = self.weights
+        parts = {name: judges[name]() for name in weights}
+        return Loss(torch.stack([weights[name] * parts[name] for name in parts]).sum(), parts)
 
     def targets(self, speakers: Tensor, utterances: Tensor) -> Tensor:
         """Return where rows should be: between the utterance's own vector and its speaker's mean.
@@ -183,8 +151,8 @@ class Objective(nn.Module):
         torch.Tensor, shape (b, 256), unit length
         """
         own = self.utterance_targets[self.firsts[speakers] + utterances]
-        blend = self.recipe.speaker_blend
-        return functional.normalize(torch.lerp(own, self.speaker_targets[speakers], blend), dim=1)
+        mean = self.speaker_targets[speakers]
+        return functional.normalize(torch.lerp(own, mean, self.recipe.speaker_blend), dim=1)
 
 
 def mostly_sound(lengths: Tensor, starts: Sequence[int]) -> Tensor:
@@ -201,8 +169,8 @@ def mostly_sound(lengths: Tensor, starts: Sequence[int]) -> Tensor:
     -------
     torch.Tensor, shape (p, b), bool
     """
-    left = lengths - torch.tensor(starts, device=lengths.device)[:, None]
-    return left >= LEAST_SOUND * PARTIAL_FRAMES
+    firsts = torch.tensor(starts, device=lengths.device)[:, None]
+    return lengths - firsts >= LEAST_SOUND * PARTIAL_FRAMES
 
 
 def distillation(voiced: Voiced, targets: Tensor, sound: Tensor) -> Tensor:
@@ -291,8 +259,7 @@ def margin_softmax(cosines: Tensor, speakers: Tensor, *, scale: float, margin: f
     nearer = cosine * math.cos(margin) - sine * math.sin(margin)
     straight = cosine - margin * math.sin(margin)
     wanted = torch.where(cosine > -math.cos(margin), nearer, straight)
-    logits = scale * cosines.scatter(1, speakers[:, None], wanted)
-    return functional.cross_entropy(logits, speakers)
+    return functional.cross_entropy(scale * cosines.scatter(1, speakers[:, None], wanted), speakers)
 
 
 def mask_distance(cleaned: Tensor, wanted: Tensor, lengths: Tensor) -> Tensor:

@@ -46,8 +46,10 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
         If the package onnx is not installed.
     """
     onnx = require_onnx()
-    tensors = onnx.load(path).graph.initializer
-    return {tensor.name: onnx.numpy_helper.to_array(tensor).copy() for tensor in tensors}
+    return {
+        tensor.name: onnx.numpy_helper.to_array(tensor).copy()
+        for tensor in onnx.load(path).graph.initializer
+    }
 
 
 def onnx_gates(stacked: np.ndarray) -> np.ndarray:
@@ -106,13 +108,12 @@ def lstm_nodes() -> list[Any]:
 
     nodes = []
     for layer in range(LAYERS):
-        ends = layer == LAYERS - 1
         inputs = [f"frames{layer}", f"W{layer}", f"R{layer}", f"B{layer}"]
-        outputs = ["", "hidden"] if ends else [f"sequence{layer}"]
-        name = f"lstm{layer}"
-        nodes.append(helper.make_node("LSTM", inputs, outputs, name=name, hidden_size=HIDDEN))
-        squeezed = ("hidden", "first", "last")
-        if not ends:
-            squeezed = (f"sequence{layer}", "direction", f"frames{layer + 1}")
-        nodes.append(helper.make_node("Squeeze", squeezed[:2], squeezed[2:]))
+        outputs, axis, passed = [f"sequence{layer}"], "direction", f"frames{layer + 1}"
+        if layer == LAYERS - 1:
+            outputs, axis, passed = ["", "hidden"], "first", "last"
+        nodes += [
+            helper.make_node("LSTM", inputs, outputs, name=f"lstm{layer}", hidden_size=HIDDEN),
+            helper.make_node("Squeeze", [outputs[-1], axis], [passed]),
+        ]
     return nodes

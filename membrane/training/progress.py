@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import timedelta
-from typing import TYPE_CHECKING
-
-from membrane.terminal.console import View
-
-if TYPE_CHECKING:
-    from rich.progress import Progress as RichProgress
-    from rich.progress import TaskID
-
-
 import csv
 import io
 import os
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
 from membrane.errors import EngineUnavailable
 from membrane.evaluation.corpora.labels import csv_text
+from membrane.terminal.console import View
 from membrane.training.run_folder import unwritable_explained, write
 
 LINE_EVERY = 100
@@ -47,15 +47,12 @@ def following(view: View, *, first: int, last: int) -> Iterator[Bar | Lines]:
     if view.quiet or not view.notes.is_terminal:
         yield Lines(view, first, last)
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.progress import TimeRemainingColumn as TimeLeft
-
     columns = (
         TextColumn("{task.description}"),
         BarColumn(None),
         MofNCompleteColumn(),
         TextColumn("{task.fields[told]}"),
-        TimeLeft(),
+        TimeRemainingColumn(),
     )
     with Progress(*columns, console=view.notes, speed_estimate_period=ESTIMATE_S) as bar:
         yield Bar(bar, bar.add_task("Training", completed=first, total=last, told=""))
@@ -64,7 +61,7 @@ def following(view: View, *, first: int, last: int) -> Iterator[Bar | Lines]:
 class Bar:
     """A bar with the newest loss and error rate beside it."""
 
-    def __init__(self, bar: RichProgress, task: TaskID) -> None:
+    def __init__(self, bar: Progress, task: TaskID) -> None:
         self._bar = bar
         self._task = task
         self._error = ""
@@ -96,17 +93,13 @@ class Lines:
             return
         mean = sum(self._losses) / len(self._losses)
         self._losses.clear()
-        self._view.note(
-            f"Step {step} of {self._last}: loss {mean:.4f}{self._error}, {self._left(step)} left"
-        )
+        each_s = (time.monotonic() - self._began) / (step - self._first)
+        left = timedelta(seconds=round(each_s * (self._last - step)))
+        self._view.note(f"Step {step} of {self._last}: loss {mean:.4f}{self._error}, {left} left")
 
     def validated(self, error: float) -> None:
         """Show the error rate in the next line."""
         self._error = f", EER {error:.1f} %"
-
-    def _left(self, step: int) -> timedelta:
-        each = (time.monotonic() - self._began) / (step - self._first)
-        return timedelta(seconds=round(each * (self._last - step)))
 
 
 # ---- Tables, for a spreadsheet or TensorBoard
@@ -160,8 +153,8 @@ def _rows(path: Path) -> list[list[str]]:
         text = path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         return []
-    whole = text[: text.rfind("\n") + 1]
-    return [row for row in csv.reader(io.StringIO(whole)) if row and row[0].isdigit()]
+    whole = io.StringIO(text[: text.rfind("\n") + 1])
+    return [row for row in csv.reader(whole) if row and row[0].isdigit()]
 
 
 class TensorBoard:

@@ -277,17 +277,28 @@ class Recipe:
             If a value is of the wrong kind or out of its limits, or two contradict each other.
         """
         _check_values(self)
-        if self.precision not in PRECISIONS:
-            raise UsageError(
-                f"the precision {self.precision!r:.60} does not exist: choose from "
-                f"{', '.join(PRECISIONS)}"
-            )
-        if self.network.side and not self.network.front:
-            raise UsageError("network.side needs network.front: switch both on, or both off")
-        _check_augmentation(self.augmentation)
-        vector = self.objectives
-        if not (vector.distillation or vector.margin or vector.contrastive or vector.ge2e):
-            raise UsageError("every objective weighs nothing: give one a weight above 0")
+        sound, vector = self.augmentation, self.objectives
+        contradictions = {
+            f"the precision {self.precision!r:.60} does not exist: choose from "
+            f"{', '.join(PRECISIONS)}": self.precision not in PRECISIONS,
+            "network.side needs network.front: switch both on, or both off": (
+                self.network.side and not self.network.front
+            ),
+            "augmentation.band_share, codec_share and clipping_share are more than 1 together: "
+            "lower them": sound.band_share + sound.codec_share + sound.clipping_share > 1,
+            "augmentation.noises are all 0: raise one, or set noise_share to 0": (
+                sound.noise_share and not any(asdict(sound.noises).values())
+            ),
+            "augmentation.codecs are all 0: raise one, or set codec_share to 0": (
+                sound.codec_share and not any(asdict(sound.codecs).values())
+            ),
+            "every objective weighs nothing: give one a weight above 0": not (
+                vector.distillation or vector.margin or vector.contrastive or vector.ge2e
+            ),
+        }
+        for message, found in contradictions.items():
+            if found:
+                raise UsageError(message)
         return self
 
     def as_toml(self) -> str:
@@ -310,27 +321,25 @@ def read_recipe(path: Path) -> Recipe:
     UsageError
         If it is no TOML, says what no recipe knows, or says something of the wrong kind.
     """
+    text = read_text(path)
     try:
-        tables = tomllib.loads(read_text(path))
+        return _filled(Recipe(), tomllib.loads(text), "").check()
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"the recipe {printable(path)} cannot be read: {error}") from None
-    try:
-        return _filled(Recipe(), tables, "").check()
     except UsageError as error:
         raise UsageError(f"the recipe {printable(path)}: {error}") from None
 
 
 def _filled(defaults: Kind, table: Mapping[str, Any], path: str) -> Kind:
     """Return a dataclass with the values of a table, checked, in place of some defaults."""
-    known = {each.name: getattr(defaults, each.name) for each in fields(cast(Any, defaults))}
-    values: dict[str, Any] = {}
+    values = {each.name: getattr(defaults, each.name) for each in fields(cast(Any, defaults))}
     for name, value in table.items():
-        if name not in known:
+        if name not in values:
             raise UsageError(
-                f"{printable(path + name):.60} is not known: choose from {', '.join(known)}"
+                f"{printable(path + name):.60} is not known: choose from {', '.join(values)}"
             )
-        values[name] = _converted(value, known[name], path + name)
-    return type(defaults)(**{**known, **values})
+        values[name] = _converted(value, values[name], path + name)
+    return type(defaults)(**values)
 
 
 def _converted(value: Any, default: Any, name: str) -> Any:
@@ -376,18 +385,5 @@ def _check_number(value: Any, default: Any, name: str, limits: Pair) -> None:
 
 
 def _fits(value: Any, kind: type, limits: Pair) -> bool:
-    kinds = (int, float) if kind is float else (int,)
-    number = isinstance(value, kinds) and not isinstance(value, bool)
+    number = isinstance(value, (int, kind)) and not isinstance(value, bool)
     return number and math.isfinite(value) and limits[0] <= value <= limits[1]
-
-
-def _check_augmentation(recipe: AugmentationRecipe) -> None:
-    if recipe.band_share + recipe.codec_share + recipe.clipping_share > 1:
-        raise UsageError(
-            "augmentation.band_share, codec_share and clipping_share are more than 1 together: "
-            "lower them"
-        )
-    if recipe.noise_share and not any(asdict(recipe.noises).values()):
-        raise UsageError("augmentation.noises are all 0: raise one, or set noise_share to 0")
-    if recipe.codec_share and not any(asdict(recipe.codecs).values()):
-        raise UsageError("augmentation.codecs are all 0: raise one, or set codec_share to 0")

@@ -99,20 +99,6 @@ class RunFolder:
         return state
 
 
-def require_same_speakers(state: dict[str, Any], speakers: list[str]) -> None:
-    """Refuse to go on with other speech.
-
-    Raises
-    ------
-    UsageError
-    """
-    if state[SPEAKERS] != speakers:
-        raise UsageError(
-            "the checkpoint was made with other speakers than are found now: give the same "
-            "folders, or train anew into another --output"
-        )
-
-
 @contextmanager
 def unwritable_explained(path: Path) -> Iterator[None]:
     """Turn what a full disk or missing permissions raise into one line.
@@ -171,27 +157,22 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     UsageError
         If it is no checkpoint, or not the one that was written.
     """
-    content = io.BytesIO(_content(path))
     try:
-        return dict(torch.load(content, map_location="cpu", weights_only=True))
-    except (pickle.UnpicklingError, RuntimeError, EOFError, TypeError, ValueError):
-        raise UsageError(f"{path} is no checkpoint of a training: name another file") from None
-
-
-def _content(path: Path) -> bytes:
-    try:
-        data = path.read_bytes()
+        file = io.BytesIO(path.read_bytes())
     except OSError as error:
         raise NoSuchFile(
             f"the checkpoint {path} cannot be read ({error.strerror}): train without --resume first"
         ) from None
-    if not data.startswith(MAGIC):
-        raise UsageError(f"{path} is no checkpoint of a training: name another file")
-    digest = data[len(MAGIC) : len(MAGIC) + DIGEST]
-    content = data[len(MAGIC) + DIGEST :]
+    foreign = UsageError(f"{path} is no checkpoint of a training: name another file")
+    if file.read(len(MAGIC)) != MAGIC:
+        raise foreign
+    digest, content = file.read(DIGEST), file.read()
     if hashlib.sha256(content).digest() != digest:
         raise UsageError(f"the checkpoint {path} is damaged: train anew, without --resume")
-    return content
+    try:
+        return dict(torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
+    except (pickle.UnpicklingError, RuntimeError, EOFError, TypeError, ValueError):
+        raise foreign from None
 
 
 @contextmanager
@@ -204,9 +185,7 @@ def deferred() -> Iterator[None]:
         yield
         return
     came: list[int] = []
-    before = {number: signal.getsignal(number) for number in INTERRUPTS}
-    for number in INTERRUPTS:
-        signal.signal(number, lambda number, _: came.append(number))
+    before = {it: signal.signal(it, lambda number, _: came.append(number)) for it in INTERRUPTS}
     try:
         yield
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from membrane.training.network import Network, from_resemblyzer
 from membrane.training.objectives import Objective
 from membrane.training.progress import TensorBoard
 from membrane.training.recipe import Recipe, read_recipe
-from membrane.training.run_folder import RunFolder, load_checkpoint, require_same_speakers
+from membrane.training.run_folder import SPEAKERS, RunFolder, load_checkpoint
 from membrane.training.teacher import targets_of
 from membrane.training.trainer import Trainer
 from membrane.training.validation import Validation, probes_of
@@ -115,13 +116,22 @@ def _train_and_export(plan: Plan, processes: Processes, view: View) -> None:
     trainer = _trainer(plan, recipe, processes, view, state)
     if processes.first:
         folder.keep(recipe)
-    if not _completed(trainer):  # told of here, or the interrupt behind it would be all one hears
+    finished = False
+    with suppress(KeyboardInterrupt):  # told of below, or the interrupt behind is all one hears
+        trainer.run()
+        trainer.finish(from_resemblyzer(recipe.network))
+        finished = True
+    if not finished:
         raise Declined(
             f"training was stopped at step {trainer.learner.step} and kept: go on with the same "
             "command and --resume"
         )
     if processes.first:
-        _show(trainer, view)
+        rows = [
+            (*key, f"{error:.1f} %", f"{trainer.teachers[key]:.1f} %")
+            for key, error in trainer.best_errors.items()
+        ]
+        view.table(("corpus", "condition", "EER", "teacher's"), rows)
         _export(plan, recipe, folder, view)
 
 
@@ -129,19 +139,24 @@ def _trainer(
     plan: Plan, recipe: Recipe, processes: Processes, view: View, state: dict[str, Any] | None
 ) -> Trainer:
     """Return a training that is ready to begin, or to go on from a checkpoint."""
-    _use_cores(plan.workers, processes)
+    # The workers keep their cores; ``OMP_NUM_THREADS`` says it, too, and has the last word.
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    cores = (os.cpu_count() or 1) // processes.count - plan.workers
+    torch.set_num_threads(int(given) if given.isdigit() and int(given) else max(1, cores))
     training, validating = _material(plan, recipe, view)
     speakers = [voice.speaker for voice in training.voices]
-    if state is not None:
-        require_same_speakers(state, speakers)
+    if state is not None and state[SPEAKERS] != speakers:
+        raise UsageError(
+            "the checkpoint was made with other speakers than are found now: give the same "
+            "folders, or train anew into another --output"
+        )
     charts = None
     if plan.tensorboard and processes.first:
         charts = TensorBoard(plan.output, after=0 if state is None else state["step"])
-    probes = probes_of(validating, recipe.seed) if processes.first else []
     trainer = Trainer(
         learner=_learner(plan, recipe, training, processes, view),
         batches=Batches(training, recipe),
-        validation=Validation(probes) if processes.first else None,
+        validation=Validation(probes_of(validating, recipe.seed)) if processes.first else None,
         folder=RunFolder(plan.output),
         view=view,
         workers=plan.workers,
@@ -151,13 +166,6 @@ def _trainer(
     if state is not None:
         trainer.restore(state)
     return trainer
-
-
-def _use_cores(workers: int, processes: Processes) -> None:
-    """Leave the workers their cores; ``OMP_NUM_THREADS`` says it, too, and has the last word."""
-    given = os.environ.get("OMP_NUM_THREADS", "")
-    cores = (os.cpu_count() or 1) // processes.count - workers
-    torch.set_num_threads(int(given) if given.isdigit() and int(given) else max(1, cores))
 
 
 def _material(plan: Plan, recipe: Recipe, view: View) -> tuple[Material, Material]:
@@ -201,25 +209,6 @@ def _fill(network: Network, path: Path) -> None:
             f"{path} holds another kind of network than the recipe asks for: change its part "
             "[network], or name another checkpoint"
         ) from None
-
-
-def _completed(trainer: Trainer) -> bool:
-    """Train and finish; return whether nobody interrupted it."""
-    try:
-        trainer.run()
-        trainer.finish(from_resemblyzer(trainer.learner.recipe.network))
-    except KeyboardInterrupt:
-        return False
-    return True
-
-
-def _show(trainer: Trainer, view: View) -> None:
-    """Show the error rates of the best network beside the teacher's."""
-    rows = [
-        (corpus, condition, f"{error:.1f} %", f"{trainer.teachers[corpus, condition]:.1f} %")
-        for (corpus, condition), error in trainer.best_errors.items()
-    ]
-    view.table(("corpus", "condition", "EER", "teacher's"), rows)
 
 
 def _export(plan: Plan, recipe: Recipe, folder: RunFolder, view: View) -> None:

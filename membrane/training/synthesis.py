@@ -62,8 +62,7 @@ def tonal(length: int, chance: np.random.Generator) -> Samples:
     np.ndarray, shape (length,), float32, 16 kHz
         Of mean power 1.
     """
-    noise = _hum(length, chance) if chance.random() < 0.5 else _notes(length, chance)
-    return _of_power_one(noise)
+    return _of_power_one((_hum if chance.random() < 0.5 else _notes)(length, chance))
 
 
 def bursts(length: int, chance: np.random.Generator) -> Samples:
@@ -105,38 +104,32 @@ def uneven(hertz: np.ndarray, spread_db: float, chance: np.random.Generator) -> 
     """
     corners = np.geomspace(50.0, SAMPLE_RATE / 2, 10)
     gain_db = np.interp(hertz, corners, chance.normal(0.0, spread_db, len(corners)))
-    gain: np.ndarray = np.float32(10) ** (gain_db.astype(np.float32) / 20)
-    return gain
+    return np.asarray(np.float32(10) ** (gain_db.astype(np.float32) / 20))
 
 
 def _swell(length: int, chance: np.random.Generator) -> np.ndarray:
     """Return a gain that wanders, between one place in two seconds and eight a second."""
     places = max(4, int(length / SAMPLE_RATE * chance.uniform(0.5, 8.0)))
     at = np.linspace(0, places - 1, length)
-    swell: np.ndarray = np.exp(np.interp(at, np.arange(places), chance.normal(0, 0.9, places)))
-    return swell
+    return np.exp(np.interp(at, np.arange(places), chance.normal(0, 0.9, places)))
 
 
 def _hum(length: int, chance: np.random.Generator) -> np.ndarray:
     choices = (*MAINS_HZ, chance.uniform(25.0, 200.0))
-    harmonics = np.arange(1, chance.integers(4, 26))
-    weights = chance.exponential(1 / harmonics)
+    weights = chance.exponential(1 / np.arange(1, chance.integers(4, 26)))
     return _harmonics(length, float(chance.choice(choices)), weights, chance)
 
 
 def _notes(length: int, chance: np.random.Generator) -> np.ndarray:
-    noise = np.zeros(length)
-    start = 0
-    while start < length:
-        stop = start + int(SAMPLE_RATE * chance.uniform(0.1, 0.6))
-        part = noise[start:stop]
+    rest = noise = np.zeros(length)
+    while len(rest):
+        part, rest = np.split(rest, [int(SAMPLE_RATE * chance.uniform(0.1, 0.6))])
         fading = np.exp(-np.arange(len(part)) / SAMPLE_RATE * chance.uniform(0.0, 8.0))
         for _ in range(chance.integers(1, 4)):
             note = LOWEST_NOTE_HZ * 2 ** (chance.integers(36) / 12)
             harmonics = np.arange(1, chance.integers(2, 10))
             weights = chance.uniform(0.0, 1.0, len(harmonics)) / harmonics
             part += fading * _harmonics(len(part), note, weights, chance)
-        start = stop
     return noise
 
 
@@ -150,8 +143,7 @@ def _harmonics(
     heard = weights[: int(LOUDEST_PARTIAL_HZ / hertz)]
     phases = np.exp(2j * np.pi * chance.random(len(heard)))
     rotation = np.exp(2j * np.pi * hertz / SAMPLE_RATE * np.arange(length))
-    total: np.ndarray = np.polynomial.polynomial.polyval(rotation, [0, *(heard * phases)])
-    return total.imag
+    return np.imag(np.polynomial.polynomial.polyval(rotation, [0, *(heard * phases)]))
 
 
 def _burst(chance: np.random.Generator) -> Samples:
@@ -208,8 +200,8 @@ def simulated_response(chance: np.random.Generator) -> Samples:
         np.linspace(0, -DECAY * length / SAMPLE_RATE / decay_s, length, dtype=np.float32)
     )
     late = _between(late, chance.uniform(60.0, 300.0), chance.uniform(2_000.0, 7_500.0))
-    direct = 10 ** (chance.uniform(*DIRECT_DB) / 20)
-    response: Samples = late / (np.linalg.norm(late) * np.float32(direct))
+    direct = np.float32(10 ** (chance.uniform(*DIRECT_DB) / 20))
+    response = np.asarray(late / (np.linalg.norm(late) * direct), np.float32)
     count = chance.integers(2, 9)
     first, last = (int(second * SAMPLE_RATE) for second in EARLY_S)
     places = chance.integers(first, min(length, last), count)
@@ -250,7 +242,7 @@ def in_room(samples: Samples, response: Samples) -> Samples:
     """
     from scipy.signal import fftconvolve
 
-    heard: Samples = fftconvolve(samples, response)[: len(samples)]
+    heard = fftconvolve(samples, response)[: len(samples)]
     loudness = np.linalg.norm(heard)
     if not loudness:
         return samples

@@ -18,6 +18,9 @@ from membrane.voice.encoder import Vector
 from membrane.voice.encoders.resemblyzer import DVectorEncoder, partials_of
 from membrane.voice.frontends.trimming import raise_volume
 
+_encoder = cache(DVectorEncoder)
+"""Returns the teacher of this process."""
+
 LEAST_LENGTH = 1e-6
 """What the length of a vector is at least taken for, so that no voice is zero, not not-a-number."""
 
@@ -107,16 +110,8 @@ def targets_of(
 def _key(voice: Voice, speed: float) -> str:
     """Return a hash of all that decides the vectors of a speaker's utterances."""
     way = f"{source_hash(__name__)} {find(DVectorEncoder.name).sha256} {speed}"
-    digest = hashlib.sha256(way.encode())
-    for utterance in voice.utterances:
-        digest.update(hashlib.sha256(utterance.speech.tobytes()).digest())
-    return digest.hexdigest()
-
-
-@cache
-def _encoder() -> DVectorEncoder:
-    """Return the teacher of this process."""
-    return DVectorEncoder()
+    sounds = (hashlib.sha256(one.speech.tobytes()).digest() for one in voice.utterances)
+    return hashlib.sha256(b"".join([way.encode(), *sounds])).hexdigest()
 
 
 def _taught(key: str, utterances: Sequence[HalfSamples], speed: float) -> tuple[str, Vector]:
@@ -131,5 +126,4 @@ def _taught(key: str, utterances: Sequence[HalfSamples], speed: float) -> tuple[
 
 
 def _unit(vector: Vector) -> Vector:
-    unit: Vector = vector / max(float(np.linalg.norm(vector)), LEAST_LENGTH)
-    return unit
+    return np.asarray(vector / max(float(np.linalg.norm(vector)), LEAST_LENGTH))

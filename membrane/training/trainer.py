@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Generator
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from membrane.terminal.console import View
-from membrane.training.batches import Batch, Batches
+from membrane.training.batches import Batches
 from membrane.training.finishing import blended, heard_by, shares_of, whitened
 from membrane.training.learner import Learner, Losses
 from membrane.training.network import Network
@@ -26,10 +27,9 @@ from membrane.training.run_folder import (
 from membrane.training.validation import (
     Best,
     Errors,
-    NetworkVoices,
     Validation,
-    errors_as_state,
-    errors_from_state,
+    Voices,
+    network_voices,
     teacher_voices,
 )
 
@@ -86,8 +86,8 @@ class Trainer:
         """
         self.learner.restore(state)
         self.best = Best(**state["best"])
-        self.teachers = errors_from_state(state["teachers"])
-        self.best_errors = errors_from_state(state["best_errors"])
+        self.teachers = {(corpus, name): error for corpus, name, error in state["teachers"]}
+        self.best_errors = {(corpus, name): error for corpus, name, error in state["best_errors"]}
 
     def run(self) -> None:
         """Train until the last step, or until validation has not improved for too long.
@@ -101,9 +101,9 @@ class Trainer:
         UsageError
             If the loss is no number any more.
         """
-        self._open_tables()
         try:
-            self._ask_teacher()
+            if self.validation is not None:
+                self._begin(self.validation)
             last = self.learner.recipe.steps
             with following(self.view, first=self.learner.step, last=last) as progress:
                 self._learn(progress)
@@ -134,8 +134,7 @@ class Trainer:
         network = copy.deepcopy(self.learner.average)
         network.load_state_dict(kept["average"])
         network, share = self._blended(network, teacher.to(self.learner.device))
-        network = self._whitened(network)
-        self._keep_best(network, kept["step"], **{TEACHER_SHARE: share})
+        self._keep_best(self._whitened(network), kept["step"], **{TEACHER_SHARE: share})
         self._keep()  # whoever resumes is shown the rates of what is finished
 
     def _blended(self, learnt: Network, teacher: Network) -> tuple[Network, float]:
@@ -160,7 +159,7 @@ class Trainer:
     def _better(self, network: Network, name: str) -> bool:
         """Return whether validation likes a network more than all before."""
         assert self.validation is not None, "only the first process finishes"
-        errors = self.validation.errors(NetworkVoices(network, self.learner.device))
+        errors = self.validation.errors(partial(network_voices, network))
         ratio = self.validation.ratio(errors, self.teachers)
         self.view.note(f"{name}: {ratio:.3f} times the teacher's EER.")
         if ratio >= self.best.ratio:
@@ -168,36 +167,28 @@ class Trainer:
         self.best.ratio, self.best_errors = ratio, errors
         return True
 
-    def _open_tables(self) -> None:
-        if self.validation is None:
-            return
+    def _begin(self, validation: Validation) -> None:
+        """Open the tables and measure the teacher once: its rates stand at step 0."""
         after = self.learner.step
-        parts = self.learner.objective.names
-        self._log = Table(self.folder.log, ["loss", *parts, "rate", "seconds"], after=after)
-        columns = [
-            f"{one.corpus}: {condition}"
-            for one in self.validation.corpora
-            for condition in one.conditions
-        ]
-        heads = ["ratio", "mean", "seconds", *columns]
-        self._validations = Table(self.folder.validations, heads, after=after)
-
-    def _ask_teacher(self) -> None:
-        """Measure the teacher once; its rates stand at step 0 of the validations."""
-        if self.validation is None or self.teachers:
-            return
-        began = time.monotonic()
-        self.teachers = self.validation.errors(teacher_voices)
-        mean = self.validation.mean(self.teachers)
-        self.view.note(f"Validation: the teacher's EER is {mean:.1f} % on average.")
-        self._write_errors(self.teachers, began)
+        losses = ["loss", *self.learner.objective.weights]
+        self._log = Table(self.folder.log, [*losses, "rate", "seconds"], after=after)
+        rates = [f"{it.corpus}: {name}" for it in validation.corpora for name in it.conditions]
+        self._validations = Table(
+            self.folder.validations, ["ratio", "mean", "seconds", *rates], after=after
+        )
+        if not self.teachers:
+            _, mean, _ = self._measured(validation, teacher_voices)
+            self.view.note(f"Validation: the teacher's EER is {mean:.1f} % on average.")
 
     def _learn(self, progress: Bar | Lines) -> None:
         if self._due():
             self._validate(progress)
         if self._finished():
             return
-        with closing(self._remaining()) as remaining:
+        recipe, step = self.learner.recipe, self.learner.step
+        rows = self.learner.processes.rows(2 * recipe.speakers)
+        remaining = self.batches.iterate(step, recipe.steps, workers=self.workers, rows=rows)
+        with closing(remaining):
             kept_at = began = time.monotonic()
             for batch in remaining:
                 with deferred():
@@ -212,13 +203,6 @@ class Trainer:
                 elif time.monotonic() - kept_at > KEEP_EVERY_S:
                     self._keep()
                     kept_at = time.monotonic()
-
-    def _remaining(self) -> Generator[Batch]:
-        recipe = self.learner.recipe
-        rows = self.learner.processes.rows(2 * recipe.speakers)
-        return self.batches.iterate(
-            self.learner.step, recipe.steps, workers=self.workers, rows=rows
-        )
 
     def _due(self) -> bool:
         """Return whether this step is still to be validated."""
@@ -249,11 +233,8 @@ class Trainer:
     def _validate(self, progress: Bar | Lines) -> None:
         if self.validation is None:
             return
-        began = time.monotonic()
-        voices = NetworkVoices(self.learner.average, self.learner.device)
-        errors = self.validation.errors(voices)
-        mean, ratio = self.validation.mean(errors), self.validation.ratio(errors, self.teachers)
-        self._write_errors(errors, began)
+        average = partial(network_voices, self.learner.average)
+        errors, mean, ratio = self._measured(self.validation, average)
         if self.charts:
             self.charts.add(self.learner.step, {"mean EER": mean, "ratio": ratio})
         progress.validated(mean)
@@ -267,36 +248,35 @@ class Trainer:
             self._keep_best(self.learner.average, self.learner.step)
         self._keep()
 
-    def _write_errors(self, errors: Errors, began: float) -> None:
-        if self.validation is None:
-            return
+    def _measured(self, validation: Validation, voices: Voices) -> tuple[Errors, float, float]:
+        """Return error rates, their mean and their ratio to the teacher's, and table them."""
+        began = time.monotonic()
+        errors = validation.errors(voices)
+        self.teachers = self.teachers or errors
+        mean, ratio = validation.mean(errors), validation.ratio(errors, self.teachers)
         rates = {f"{corpus}: {condition}": rate for (corpus, condition), rate in errors.items()}
-        summary = {
-            "ratio": self.validation.ratio(errors, self.teachers),
-            "mean": self.validation.mean(errors),
-            "seconds": time.monotonic() - began,
-        }
-        self._validations.add(self.learner.step, {**summary, **rates})
-
-    def _about(self) -> dict[str, Any]:
-        return {RECIPE: self.learner.recipe.as_toml(), SPEAKERS: self.speakers}
+        seconds = time.monotonic() - began
+        self._validations.add(
+            self.learner.step, {"ratio": ratio, "mean": mean, "seconds": seconds, **rates}
+        )
+        return errors, mean, ratio
 
     def _keep(self) -> None:
         """Write a checkpoint to go on from."""
-        if not self.learner.processes.first:
-            return
-        state = {
-            **self._about(),
+        self._save(
+            self.folder.last,
             **self.learner.state(),
-            "best": asdict(self.best),
-            "teachers": errors_as_state(self.teachers),
-            "best_errors": errors_as_state(self.best_errors),
-        }
-        save_checkpoint(self.folder.last, state)
+            best=asdict(self.best),
+            teachers=[(*key, error) for key, error in self.teachers.items()],
+            best_errors=[(*key, error) for key, error in self.best_errors.items()],
+        )
 
     def _keep_best(self, network: Network, step: int, **more: float) -> None:
         """Write a network that has never been better."""
-        if not self.learner.processes.first:
-            return
-        state = {**self._about(), "step": step, "average": network.state_dict(), **more}
-        save_checkpoint(self.folder.best, state)
+        self._save(self.folder.best, step=step, average=network.state_dict(), **more)
+
+    def _save(self, path: Path, **state: Any) -> None:
+        """Write a checkpoint, unless another process does."""
+        if self.learner.processes.first:
+            recipe = self.learner.recipe.as_toml()
+            save_checkpoint(path, {RECIPE: recipe, SPEAKERS: self.speakers, **state})

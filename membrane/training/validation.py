@@ -10,36 +10,30 @@ error rate (EER) over the teacher's.
 from __future__ import annotations
 
 import math
+import zlib
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from itertools import zip_longest
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
-from membrane.errors import UsageError
-from membrane.evaluation.metrics import det_curve, equal_error_rate
-from membrane.voice.encoders.resemblyzer import DVectorEncoder
-from membrane.voice.frontends.partials import PARTIAL_FRAMES
-
-if TYPE_CHECKING:
-    from membrane.training.network import Network
-
-
-import zlib
-from itertools import zip_longest
-from typing import TYPE_CHECKING
-
+from membrane.audio.level import at_level
+from membrane.audio.preparation import at_voice_level
 from membrane.audio.utterance import SAMPLE_RATE, Samples
+from membrane.errors import UsageError
+from membrane.evaluation.codecs import coded
 from membrane.evaluation.disturbances import pink_noise, power
+from membrane.evaluation.metrics import det_curve, equal_error_rate
+from membrane.training.material import HalfSamples, Material, Voice
+from membrane.training.network import DIMENSION, Network
 from membrane.training.synthesis import in_room, simulated_response
-from membrane.voice.frontends.mels import CHANNELS, mel_spectrogram
-from membrane.voice.frontends.partials import partial_starts
+from membrane.voice.encoders.resemblyzer import DVectorEncoder
+from membrane.voice.frontends.mels import mel_spectrogram
+from membrane.voice.frontends.partials import PARTIAL_FRAMES, partial_starts
 from membrane.voice.frontends.trimming import raise_volume, trim_silences
-
-if TYPE_CHECKING:
-    from membrane.training.material import HalfSamples, Material, Voice
-
 
 PIECE = 4 * SAMPLE_RATE
 """Samples of a piece; recordings of twice that and more are cut into such."""
@@ -56,9 +50,6 @@ MOST_SPEAKERS = 100
 SHORT = 2 * SAMPLE_RATE
 LEAST_SPEECH = SAMPLE_RATE // 4
 """Samples of speech below which the silences are heard, too, rather than next to nothing."""
-
-VOICE_LEVEL = 0.1
-"""Root mean square of what is heard: -20 dBFS, as in `membrane.audio.preparation`."""
 
 BABBLERS = 5
 """As many as in `membrane.evaluation.disturbances`."""
@@ -90,8 +81,7 @@ class Spectrum:
         starts = tuple(partial_starts(len(speech)))
         mels = mel_spectrogram(speech)
         missing = max(0, starts[-1] + PARTIAL_FRAMES - len(mels))
-        padded = np.concatenate([mels, np.zeros((missing, CHANNELS), np.float32)])
-        return cls(padded, len(mels), starts)
+        return cls(np.pad(mels, ((0, missing), (0, 0))), len(mels), starts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,13 +115,12 @@ def probes_of(material: Material, seed: int) -> list[CorpusProbes]:
     seed : int
     """
     corpora = sorted({voice.corpus for voice in material.voices})
-    found = [_corpus_probes(corpus, material, seed) for corpus in corpora]
-    return [probes for probes in found if probes is not None]
+    return [found for corpus in corpora if (found := _corpus_probes(corpus, material, seed))]
 
 
 def _corpus_probes(corpus: str, material: Material, seed: int) -> CorpusProbes | None:
     speakers: list[int] = []
-    conditions: dict[str, list[Spectrum]] = {}
+    conditions = defaultdict[str, list[Spectrum]](list)
     for number, (voice, pieces) in enumerate(_speakers_with_pieces(corpus, material, seed)):
         disturbances = _disturbances(material, voice)
         for place, piece in enumerate(pieces):
@@ -139,8 +128,8 @@ def _corpus_probes(corpus: str, material: Material, seed: int) -> CorpusProbes |
             for name, disturbed in disturbances.items():
                 names = (voice.speaker, str(place), name)
                 chance = np.random.default_rng([seed, *(zlib.crc32(one.encode()) for one in names)])
-                conditions.setdefault(name, []).append(_heard(disturbed(piece, chance)))
-            conditions.setdefault(SHORT_NAME, []).append(_heard(piece, most=SHORT))
+                conditions[name].append(_heard(disturbed(piece, chance)))
+            conditions[SHORT_NAME].append(_heard(piece, most=SHORT))
     if len(set(speakers)) < 2:
         return None
     return CorpusProbes(corpus, np.array(speakers), conditions)
@@ -149,19 +138,19 @@ def _corpus_probes(corpus: str, material: Material, seed: int) -> CorpusProbes |
 def _speakers_with_pieces(
     corpus: str, material: Material, seed: int
 ) -> list[tuple[Voice, list[Samples]]]:
-    voices = [voice for voice in material.voices if voice.corpus == corpus]
-    voices.sort(key=lambda voice: zlib.crc32(f"{seed} {voice.speaker}".encode()))
-    each = ((voice, _pieces(voice)) for voice in voices)
-    able = [(voice, pieces) for voice, pieces in each if len(pieces) > 1]
+    voices = sorted(
+        (voice for voice in material.voices if voice.corpus == corpus),
+        key=lambda voice: zlib.crc32(f"{seed} {voice.speaker}".encode()),
+    )
+    able = [(voice, pieces) for voice in voices if len(pieces := _pieces(voice)) > 1]
     return able[:MOST_SPEAKERS]
 
 
 def _pieces(voice: Voice) -> list[Samples]:
     """Return stretches of about equal length, the first of each recording before the second."""
     wholes = _joined([spoken.whole.astype(np.float32) for spoken in voice.utterances])
-    by_recording = zip_longest(*map(_cut, wholes))
-    pieces = [piece for row in by_recording for piece in row if piece is not None]
-    return pieces[:MOST_PIECES]
+    by_place = zip_longest(*map(_cut, wholes))
+    return [piece for row in by_place for piece in row if piece is not None][:MOST_PIECES]
 
 
 def _joined(recordings: Sequence[Samples]) -> Iterator[Samples]:
@@ -197,7 +186,10 @@ def _disturbances(material: Material, voice: Voice) -> dict[str, Disturb]:
     others = [other for other in material.voices if other.speaker != voice.speaker]
 
     def in_noise(snr_db: float) -> Disturb:
-        return lambda piece, chance: _with(piece, _noise(material, len(piece), chance), snr_db)
+        noises = material.noises
+        return lambda piece, chance: _with(
+            piece, _stretch(noises[chance.integers(len(noises))], len(piece), chance), snr_db
+        )
 
     def in_babble(snr_db: float) -> Disturb:
         return lambda piece, chance: _with(piece, _babble(others, len(piece), chance), snr_db)
@@ -209,7 +201,9 @@ def _disturbances(material: Material, voice: Voice) -> dict[str, Disturb]:
         disturbances |= {"babble 10 dB": in_babble(10), "babble 0 dB": in_babble(0)}
     return disturbances | {
         "pink 5 dB": lambda piece, chance: _with(piece, pink_noise(len(piece), chance), 5),
-        "telephone": lambda piece, _: _by_telephone(piece),
+        "telephone": lambda piece, _: at_voice_level(
+            coded(piece * np.float32(0.5 / np.abs(piece).max()), "telephone")
+        ),
         "reverberation": lambda piece, chance: in_room(piece, simulated_response(chance)),
     }
 
@@ -217,40 +211,21 @@ def _disturbances(material: Material, voice: Voice) -> dict[str, Disturb]:
 def _with(piece: Samples, noise: Samples, snr_db: float) -> Samples:
     loud = np.abs(piece) > 0.1 * np.sqrt(power(piece))
     wanted = power(piece[loud]) / 10 ** (snr_db / 10)
-    return _at_level(piece + noise * np.float32(np.sqrt(wanted / (power(noise) or 1.0))))
-
-
-def _noise(material: Material, length: int, chance: np.random.Generator) -> Samples:
-    noise = material.noises[chance.integers(len(material.noises))]
-    return _stretch(noise, length, chance)
+    return at_voice_level(piece + noise * np.float32(np.sqrt(wanted / (power(noise) or 1.0))))
 
 
 def _babble(others: Sequence[Voice], length: int, chance: np.random.Generator) -> Samples:
-    chosen = chance.permutation(len(others))[:BABBLERS]
     babble = np.zeros(length, np.float32)
-    for place in chosen:
+    for place in chance.permutation(len(others))[:BABBLERS]:
         speech = np.concatenate([spoken.speech for spoken in others[place].utterances])
-        voice = _stretch(speech, length, chance)
-        babble += voice / np.float32(np.sqrt(power(voice)) or 1.0)
+        babble += at_level(_stretch(speech, length, chance), 0.0)
     return babble
-
-
-def _by_telephone(piece: Samples) -> Samples:
-    from membrane.evaluation.codecs import coded
-
-    return _at_level(coded(piece * np.float32(0.5 / np.abs(piece).max()), "telephone"))
-
-
-def _at_level(samples: Samples) -> Samples:
-    scaled: Samples = (samples * (VOICE_LEVEL / np.sqrt(power(samples)))).astype(np.float32)
-    return scaled
 
 
 def _stretch(samples: Samples | HalfSamples, length: int, chance: np.random.Generator) -> Samples:
     """Return a stretch from a random place, going on at the beginning after the end."""
     start = chance.integers(max(1, len(samples) - length + 1))
-    stretch = np.take(samples, np.arange(start, start + length), mode="wrap")
-    return stretch.astype(np.float32)
+    return np.take(samples, np.arange(start, start + length), mode="wrap").astype(np.float32)
 
 
 Vectors = npt.NDArray[np.float32]
@@ -313,9 +288,7 @@ class Validation:
 
     def _judged(self, errors: Errors) -> list[tuple[str, str]]:
         """Return the rates of the corpora that have speakers enough to judge by; or all."""
-        able = [
-            one.corpus for one in self.corpora if len(np.unique(one.speakers)) >= LEAST_SPEAKERS
-        ]
+        able = [it.corpus for it in self.corpora if len(set(it.speakers)) >= LEAST_SPEAKERS]
         return [key for key in errors if not able or key[0] in able]
 
 
@@ -337,59 +310,36 @@ def teacher_voices(spectra: Sequence[Spectrum]) -> Vectors:
     ModelUnavailable
         If its network's file is missing or is not the registered one.
     """
-    encoder = DVectorEncoder()
-    partials = [
-        spectrum.mels[start : start + PARTIAL_FRAMES]
-        for spectrum in spectra
-        for start in spectrum.starts
-    ]
+    partials = [one.mels[at : at + PARTIAL_FRAMES] for one in spectra for at in one.starts]
     counts = [len(spectrum.starts) for spectrum in spectra]
-    vectors = np.nan_to_num(encoder.run(np.stack(partials)))
+    vectors = np.nan_to_num(DVectorEncoder().run(np.stack(partials)))
     sums = np.add.reduceat(vectors, np.cumsum([0, *counts[:-1]]))
     lengths = np.linalg.norm(sums, axis=1, keepdims=True)
     return np.asarray(sums / np.maximum(lengths, 1e-6), np.float32)
 
 
-@dataclass(frozen=True)
-class NetworkVoices:
-    """The vectors of a network that is being trained.
+@torch.no_grad()
+def network_voices(network: Network, spectra: Sequence[Spectrum]) -> Vectors:
+    """Return the vectors of a network that is being trained, on whatever device it is.
 
-    Parameters
-    ----------
-    network : Network
-    device : torch.device
+    Only what has the same length is computed at once.
     """
-
-    network: Network
-    device: Any
-
-    def __call__(self, spectra: Sequence[Spectrum]) -> Vectors:
-        """Return the vectors; only what has the same length is computed at once."""
-        found: dict[int, np.ndarray] = {}
-        for places in _alike(spectra):
-            vectors = self._vectors([spectra[place] for place in places])
-            found.update(zip(places, vectors, strict=True))
-        return np.stack([found[place] for place in range(len(spectra))])
-
-    def _vectors(self, alike: Sequence[Spectrum]) -> np.ndarray:
-        import torch
-
+    device = next(network.eval().parameters()).device
+    vectors = np.zeros((len(spectra), DIMENSION), np.float32)
+    for places in _alike(spectra):
+        alike = [spectra[place] for place in places]
         mels = torch.from_numpy(np.stack([spectrum.mels for spectrum in alike]))
         lengths = torch.tensor([spectrum.length for spectrum in alike])
-        self.network.eval()
-        with torch.no_grad():
-            voiced = self.network(
-                mels.to(self.device), lengths.to(self.device), list(alike[0].starts)
-            )
-        vectors: np.ndarray = voiced.pooled.float().cpu().numpy()
-        return vectors
+        voiced = network(mels.to(device), lengths.to(device), alike[0].starts)
+        vectors[places] = voiced.pooled.float().cpu()
+    return vectors
 
 
 def _alike(spectra: Sequence[Spectrum]) -> Iterator[list[int]]:
     """Yield the places of up to `BATCH` spectra of equal length."""
-    by_length: dict[tuple[int, int], list[int]] = {}
+    by_length = defaultdict[tuple[int, int], list[int]](list)
     for place, spectrum in enumerate(spectra):
-        by_length.setdefault((len(spectrum.mels), spectrum.length), []).append(place)
+        by_length[len(spectrum.mels), spectrum.length].append(place)
     for places in by_length.values():
         for at in range(0, len(places), BATCH):
             yield places[at : at + BATCH]
@@ -416,19 +366,8 @@ class Best:
 
     def improved(self, step: int, ratio: float) -> bool:
         """Take a validation, and return whether it is the best."""
-        self.asked_at = step
-        if ratio < self.ratio:
-            self.step, self.ratio, self.worse_since = step, ratio, 0
-            return True
-        self.worse_since += 1
-        return False
-
-
-def errors_as_state(errors: Mapping[tuple[str, str], float]) -> list[tuple[str, str, float]]:
-    """Return error rates in a form that a checkpoint holds."""
-    return [(corpus, condition, error) for (corpus, condition), error in errors.items()]
-
-
-def errors_from_state(state: Sequence[tuple[str, str, float]]) -> Errors:
-    """Return error rates as `errors_as_state` has written them."""
-    return {(corpus, condition): error for corpus, condition, error in state}
+        self.asked_at, better = step, ratio < self.ratio
+        self.worse_since = 0 if better else self.worse_since + 1
+        if better:
+            self.step, self.ratio = step, ratio
+        return better

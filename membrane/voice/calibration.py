@@ -17,15 +17,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import tomli_w
 
 from membrane.errors import ModelUnavailable, OutputUnwritable, UsageError, in_one_line
 from membrane.models import registry as models
 from membrane.system.atomic import write_whole
 from membrane.voice.levels import Threshold
-from membrane.voice.ratio import LIMITS, Circumstances, Influence, Line
+from membrane.voice.ratio import LIMITS, Circumstances, Floats, Influence, Line
 
 __all__ = ["Calibration", "Circumstances", "load_calibration", "require_place"]
 
@@ -42,8 +40,6 @@ DAMAGED = (
 
 MOST = 1e6
 """No number of a fit is beyond it; with greater ones ratios overflow."""
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -106,12 +102,15 @@ class Calibration:
             If that is not possible.
         """
         require_place(path)
-        tables = _tables(path)
-        place = path.resolve()
+        tables, place = _tables(path), path.resolve()
+        kept = tables.get(self.encoder)
+        others = kept if isinstance(kept, Mapping) else {}
+        # Named twice: the first place is this one's, and so is the value.
+        mine = {self.normalisation: None, **others, self.normalisation: self._plain()}
         try:
             json.dumps(tables)  # a calibration is text and numbers, without a date among them
             # Names of files may hold halves of characters, which no text file can.
-            text = tomli_w.dumps(self._among(tables)).encode("utf-8", "replace")
+            text = tomli_w.dumps({**tables, self.encoder: mine}).encode("utf-8", "replace")
             place.parent.mkdir(parents=True, exist_ok=True)
             if place.exists():
                 write_whole(place.with_name(f"{place.name}.previous"), place.read_bytes())
@@ -124,13 +123,6 @@ class Calibration:
             raise OutputUnwritable(
                 f"{path} holds more than calibrations ({error}): choose another place"
             ) from None
-
-    def _among(self, tables: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the tables of a file with this calibration in its place."""
-        mine = tables.get(self.encoder)
-        kept = dict(mine) if isinstance(mine, Mapping) else {}
-        kept.pop(self.normalisation, None)
-        return {**tables, self.encoder: {self.normalisation: self._plain(), **kept}}
 
     def _plain(self) -> dict[str, Any]:
         return {
@@ -149,10 +141,7 @@ class Calibration:
 
     @classmethod
     def _of_plain(cls, encoder: str, normalisation: str, table: Mapping[str, Any]) -> Calibration:
-        influences = (
-            Influence(measure=measure, **numbers)
-            for measure, numbers in table["influences"].items()
-        )
+        influences = (Influence(it, **numbers) for it, numbers in table["influences"].items())
         calibration = cls(
             encoder=encoder,
             normalisation=normalisation,
@@ -210,8 +199,7 @@ def load_calibration(
     ModelUnavailable
         If the shipped file is missing or damaged.
     """
-    own = None if path is None else _own(path, encoder, normalisation)
-    found = own or _shipped(encoder, normalisation)
+    found = (path and _own(path, encoder, normalisation)) or _shipped(encoder, normalisation)
     if found is None:
         raise UsageError(
             f"nothing was calibrated for {encoder} with the normalisation {normalisation!r}: "

@@ -6,7 +6,7 @@ Which circumstances it should know of is judged on speakers it was not fitted on
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
@@ -14,10 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from membrane.errors import UsageError
-from membrane.voice.ratio import LIMITS, MEASURES, Circumstances, Influence, Line
+from membrane.voice.ratio import LIMITS, MEASURES, Circumstances, Flags, Floats, Influence, Line
 
-Floats = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
 Indices = npt.NDArray[np.int32]
 
 RIDGE = 1e-7
@@ -98,15 +96,16 @@ class LogisticCalibrator:
                     "in these recordings one person is not more alike than two: check the names "
                     "of the speakers"
                 )
-            interacting.remove(_strongest(line.influences, interacting))
+            # The one that bends the slope most within its range.
+            bend = {one.measure: one.slopes[1] - one.slopes[0] for one in line.influences}
+            interacting.remove(max(interacting, key=lambda measure: bend[measure]))
 
     def llr(self, similarities: float | Floats, circumstances: Circumstances) -> Floats:
         """Return log-likelihood ratios (natural log), as `Line.llr` does."""
         return self.line_.llr(similarities, circumstances)
 
     def _require_usable(self, alike: Floats, same: Flags, circumstances: Circumstances) -> None:
-        unknown = set(self.measures) - set(MEASURES)
-        if unknown or not 0 < self.prior < 1:
+        if not (set(self.measures) <= set(MEASURES) and 0 < self.prior < 1):
             raise UsageError(
                 f"a calibration has measures among {', '.join(MEASURES)} and a prior between 0 "
                 "and 1: choose those"
@@ -163,12 +162,6 @@ class _Standardised:
         return cls((column - mean) / spread, mean, spread)
 
 
-def _strongest(influences: Sequence[Influence], interacting: Sequence[str]) -> str:
-    """Return the measure that bends the slope most within its range."""
-    bend = {one.measure: one.slopes[1] - one.slopes[0] for one in influences}
-    return max(interacting, key=lambda measure: bend[measure])
-
-
 def _seen(measure: str, circumstances: Circumstances) -> Influence:
     """Return the influence of a measure over the range that was seen, its weights still 0."""
     values = np.clip(circumstances.of(measure), *LIMITS[measure])
@@ -179,33 +172,33 @@ def _seen(measure: str, circumstances: Circumstances) -> Influence:
 def _regression(columns: Floats, same: Flags, prior: float) -> Floats:
     """Return the weights of a prior-weighted logistic regression; the first is not penalised."""
     from scipy.optimize import minimize
+    from scipy.special import expit
 
     importance = np.where(same, prior / same.sum(), (1 - prior) / (~same).sum())
-    offset = np.log(prior / (1 - prior))
-    sign = np.where(same, 1.0, -1.0)
+    offset, sign = np.log(prior / (1 - prior)), np.where(same, 1.0, -1.0)
     penalty = np.full(columns.shape[1], RIDGE)
     penalty[0] = 0.0
 
     def cost(weights: Floats) -> tuple[float, Floats]:
         margin = sign * (columns @ weights + offset)
-        gradient = columns.T @ (-sign * importance * _logistic(-margin)) + penalty * weights
+        gradient = columns.T @ (-sign * importance * expit(-margin)) + penalty * weights
         value = importance @ np.logaddexp(0, -margin) + penalty @ weights**2 / 2
         return float(value), gradient
 
     def curvature(weights: Floats) -> Floats:
         margin = columns @ weights + offset
-        share = importance * _logistic(margin) * _logistic(-margin)
+        share = importance * expit(margin) * expit(-margin)
         return np.asarray(columns.T @ (columns * share[:, np.newaxis]) + np.diag(penalty))
 
-    start = np.zeros(columns.shape[1])
     found = minimize(
-        cost, start, jac=True, hess=curvature, method="trust-exact", options={"gtol": 1e-10}
+        cost,
+        np.zeros(columns.shape[1]),
+        jac=True,
+        hess=curvature,
+        method="trust-exact",
+        options={"gtol": 1e-10},
     )
     return np.asarray(found.x, dtype=np.float64)
-
-
-def _logistic(values: Floats) -> Floats:
-    return np.exp(-np.logaddexp(0, -values))
 
 
 def _line(
@@ -224,15 +217,7 @@ def _line(
         weight_here = weight - interaction * score.mean
         slope -= interaction * feature.mean
         intercept -= weight_here * feature.mean
-        fitted.append(
-            Influence(
-                influence.measure,
-                influence.low,
-                influence.high,
-                float(weight_here),
-                float(interaction),
-            )
-        )
+        fitted.append(replace(influence, weight=float(weight_here), interaction=float(interaction)))
     return Line(float(intercept), float(slope), tuple(fitted))
 
 
@@ -351,7 +336,8 @@ def choose_measures(  # noqa: PLR0913 - the columns of a table of comparisons
     UsageError
         As `cross_validated_llr`.
     """
-    costs = []
+    costs: list[tuple[tuple[str, ...], float]] = []
+    chosen, least = CHOICES[0], np.inf
     for measures in CHOICES:
         llrs = cross_validated_llr(
             partial(LogisticCalibrator, measures, prior=prior),
@@ -363,9 +349,8 @@ def choose_measures(  # noqa: PLR0913 - the columns of a table of comparisons
             folds=folds,
             seed=seed,
         )
-        costs.append((measures, ratio_cost(llrs, same)))
-    chosen, least = costs[0]
-    for measures, cost in costs[1:]:
+        cost = ratio_cost(llrs, same)
+        costs.append((measures, cost))
         if cost < least * (1 - WORTHWHILE):
             chosen, least = measures, cost
     return Choice(chosen, tuple(costs))

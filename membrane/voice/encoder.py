@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -104,5 +104,4 @@ def load_encoder(name: str) -> Encoder:
     if name not in ENCODERS:
         raise UsageError(f"no encoder is called {name!r}: choose from {', '.join(ENCODERS)}")
     module, class_name = ENCODERS[name]
-    encoder: Encoder = getattr(import_module(module), class_name)()
-    return encoder
+    return cast(Encoder, getattr(import_module(module), class_name)())

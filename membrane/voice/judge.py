@@ -12,11 +12,10 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from membrane.errors import ModelUnavailable, UsageError
 from membrane.models import registry as models
-from membrane.voice.calibration import Calibration, Circumstances, load_calibration
+from membrane.voice.calibration import Calibration, load_calibration
 from membrane.voice.normalisation import (
     Cohort,
     Normalisation,
@@ -25,10 +24,8 @@ from membrane.voice.normalisation import (
     read_cohort,
 )
 from membrane.voice.projection import Projection, projected_cohort
+from membrane.voice.ratio import Circumstances, Flags, Floats
 from membrane.voice.thresholds import threshold_for
-
-Floats = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
 
 RATIO = "log-likelihood ratio"
 SIMILARITY = "similarity"
@@ -113,15 +110,20 @@ class Judge:
         if self.cohort is not None or self.cosine is not None or self.calibration_file is None:
             return self.cohort
         wanted = self.calibration.provenance.get(COHORT)
-        if wanted is None or self._calibration_is_shipped:
+        if wanted is None:
             return None
-        return _own_cohort(cohort_beside(self.calibration_file, self.encoder), wanted)
-
-    @property
-    def _calibration_is_shipped(self) -> bool:
-        with suppress(UsageError):  # an encoder of one's own has no other
-            return self.calibration == load_calibration(self.encoder, self.normalise)
-        return False
+        with suppress(UsageError):  # an encoder of one's own has no shipped one
+            if self.calibration == load_calibration(self.encoder, self.normalise):
+                return None
+        path = cohort_beside(self.calibration_file, self.encoder)
+        with suppress(OSError):
+            if models.sha256_of(path) == wanted:
+                return read_cohort(path)
+        # With another its ratios would be wrong.
+        raise ModelUnavailable(
+            f"the cohort {path} is missing or not the one of the calibration beside it: "
+            "calibrate again, or delete the calibration"
+        )
 
     @property
     def _normalise(self) -> str:
@@ -178,22 +180,7 @@ class Judge:
         stretches : np.ndarray, shape (t,)
             Raw cosine of the least similar stretch of each probe.
         """
-        accepted: Flags = (scores >= self.threshold) & (stretches >= self.stretch_threshold)
-        return accepted
-
-
-def _own_cohort(path: Path, wanted: str) -> Cohort:
-    """Return the cohort of a calibration of one's own; with another its ratios would be wrong."""
-    try:
-        same = models.sha256_of(path) == wanted
-    except OSError:
-        same = False
-    if not same:
-        raise ModelUnavailable(
-            f"the cohort {path} is missing or not the one of the calibration beside it: "
-            "calibrate again, or delete the calibration"
-        )
-    return read_cohort(path)
+        return np.asarray((scores >= self.threshold) & (stretches >= self.stretch_threshold))
 
 
 def cohort_beside(calibration_file: Path, encoder: str) -> Path:

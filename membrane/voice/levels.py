@@ -12,11 +12,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from membrane.errors import UsageError
-
-Floats = npt.NDArray[np.float64]
+from membrane.voice.ratio import Floats
 
 LEVELS = {"convenient": 0.01, "balanced": 0.001, "strict": 0.0001}
 """The false match rate that each security level aims at."""

@@ -250,8 +250,7 @@ class Raw:
     def matrix(self, enrolled: Vector, probes: Vector) -> Vector:
         """As in `Normalisation`."""
         _require_one_encoder(enrolled, probes)
-        cosines: Vector = enrolled @ probes.T
-        return cosines
+        return np.asarray(enrolled @ probes.T)
 
 
 @dataclass(frozen=True, eq=False)
@@ -277,8 +276,8 @@ class Centred:
             raw_similarities(gallery[:0], one)
         alike = np.empty(len(gallery), np.float32)
         for start in range(0, len(gallery), BLOCK):
-            block = np.asarray(gallery[start : start + BLOCK])
-            alike[start : start + BLOCK] = self._block(block, probe)
+            block = slice(start, start + BLOCK)
+            alike[block] = self._block(np.asarray(gallery[block]), probe)
         if not np.isfinite(alike).all():
             for one in (probe, self.cohort.mean):
                 raw_similarities(gallery, one)  # names the row
@@ -296,21 +295,19 @@ class Centred:
         lengths = np.sqrt(np.maximum(squared, 0) * max(probe_squared, 0))
         sound = np.isfinite(dots)
         directed = sound & (probe_squared > LEAST_LENGTH**2) & (squared > LEAST_LENGTH**2)
-        cosines = np.where(sound, 0.0, np.nan)
-        np.divide(dots, lengths, out=cosines, where=directed)
-        return np.clip(cosines, -1, 1)
+        alike = np.where(sound, 0.0, np.nan)
+        return np.asarray(np.divide(dots, lengths, out=alike, where=directed)).clip(-1, 1)
 
     def matrix(self, enrolled: Vector, probes: Vector) -> Vector:
         """As in `Normalisation`."""
         _require_one_encoder(enrolled, probes)
         _require_one_encoder(enrolled, self.cohort.vectors)
         mean = self.cohort.mean
-        cosines: Vector = _centred(enrolled, mean) @ _centred(probes, mean).T
-        return cosines
+        return np.asarray(_centred(enrolled, mean) @ _centred(probes, mean).T)
 
 
 @dataclass(frozen=True, eq=False)
-class AdaptiveSymmetric:
+class AdaptiveSymmetric(Centred):
     """Adaptive symmetric score normalisation (AS-norm) of the centred cosine.
 
     With the mean ``μ`` and standard deviation ``σ`` of a voice's similarities to the `CLOSEST`
@@ -329,7 +326,6 @@ class AdaptiveSymmetric:
         Where it has fewer voices than `CLOSEST`, all of them are used.
     """
 
-    cohort: Cohort
     name = "as-norm"
 
     def similarities(self, gallery: Vector, probe: Vector) -> Vector:
@@ -338,21 +334,19 @@ class AdaptiveSymmetric:
         Every row is compared with the whole cohort, so this is for one voiceprint or some
         hundreds, as in verifying and in evaluation; a gallery of a million would take minutes.
         """
-        alike = Centred(self.cohort).similarities(gallery, probe)
+        alike = super().similarities(gallery, probe)
         return self._normalised(alike[:, np.newaxis], gallery, probe[np.newaxis])[:, 0]
 
     def matrix(self, enrolled: Vector, probes: Vector) -> Vector:
         """As in `Normalisation`."""
-        alike = Centred(self.cohort).matrix(enrolled, probes)
-        return self._normalised(alike, enrolled, probes)
+        return self._normalised(super().matrix(enrolled, probes), enrolled, probes)
 
     def _normalised(self, alike: Vector, enrolled: Vector, probes: Vector) -> Vector:
         mean_e, spread_e = self._closest(enrolled)
         mean_p, spread_p = self._closest(probes)
         by_enrolled = (alike - mean_e[:, np.newaxis]) / spread_e[:, np.newaxis]
         by_probe = (alike - mean_p) / spread_p
-        normalised: Vector = ((by_enrolled + by_probe) / 2).astype(np.float32)
-        return normalised
+        return np.asarray((by_enrolled + by_probe) / 2, np.float32)
 
     def _closest(self, voices: Vector) -> tuple[Wide, Wide]:
         """Return mean and standard deviation of each voice's closest similarities."""
@@ -366,8 +360,8 @@ def _centred(vectors: Vector, mean: Vector) -> Vector:
     """Return vectors without the mean, of unit length; zeros where no direction is left."""
     moved = vectors - mean
     lengths = np.linalg.norm(moved, axis=-1, keepdims=True)
-    unit: Vector = np.divide(moved, lengths, out=np.zeros_like(moved), where=lengths > LEAST_LENGTH)
-    return unit
+    nowhere = np.zeros_like(moved)
+    return np.asarray(np.divide(moved, lengths, out=nowhere, where=lengths > LEAST_LENGTH))
 
 
 def _require_one_encoder(enrolled: Vector, probes: Vector) -> None:

@@ -103,26 +103,10 @@ class Projected:
     def __init__(self, encoder: Encoder, projection: Projection) -> None:
         self.encoder = encoder
         self.projection = projection
-
-    @property
-    def name(self) -> str:
-        """As in `Encoder`: of the encoder that is turned."""
-        return self.encoder.name
-
-    @property
-    def dimension(self) -> int:
-        """As in `Encoder`."""
-        return self.encoder.dimension
-
-    @property
-    def denoise_below_db(self) -> float:
-        """As in `Encoder`."""
-        return self.encoder.denoise_below_db
-
-    @property
-    def hears_recorded(self) -> bool:
-        """As in `Encoder`."""
-        return self.encoder.hears_recorded
+        # As in `Encoder`: of the encoder that is turned.
+        self.name, self.dimension = encoder.name, encoder.dimension
+        self.denoise_below_db = encoder.denoise_below_db
+        self.hears_recorded = encoder.hears_recorded
 
     def embed(self, sound: Any) -> Embedding:
         """As in `Encoder`."""
@@ -143,10 +127,9 @@ def _normals(key: bytes, epoch: str) -> Matrix:
     bits = np.frombuffer(stream.digest(8 * count), "<u8") >> np.uint64(64 - UNIFORM_BITS)
     # Never 0, of which there is no logarithm.
     uniform = (bits.astype(np.float64) + 0.5) / 2.0**UNIFORM_BITS
-    radius = np.sqrt(-2 * np.log(uniform[::2]))
-    angle = 2 * np.pi * uniform[1::2]
-    normals = np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])
-    return normals.reshape(DIMENSION, DIMENSION)
+    radius, angle = np.sqrt(-2 * np.log(uniform[::2])), 2 * np.pi * uniform[1::2]
+    normals = [radius * np.cos(angle), radius * np.sin(angle)]
+    return np.reshape(normals, (DIMENSION, DIMENSION))
 
 
 def _orthonormal(columns: Matrix) -> Matrix:
@@ -167,11 +150,9 @@ def _orthonormal(columns: Matrix) -> Matrix:
 
 
 def _multiplied(vectors: Vector, matrix: Matrix) -> Vector:
-    turned: Vector = np.empty(np.shape(vectors), np.float32)
-    if vectors.ndim == 1:
-        turned[:] = vectors.astype(np.float64) @ matrix
-        return turned
-    for start in range(0, len(vectors), BLOCK):
+    rows = np.atleast_2d(vectors)
+    turned = np.empty(rows.shape, np.float32)
+    for start in range(0, len(rows), BLOCK):
         block = slice(start, start + BLOCK)
-        turned[block] = vectors[block].astype(np.float64) @ matrix
-    return turned
+        turned[block] = rows[block].astype(np.float64) @ matrix
+    return turned.reshape(vectors.shape)

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
 
 MEASURES = ("speech", "snr", "enrolled")
 """What may change the worth of a similarity: net speech and noise of the probe, net speech of the

@@ -101,11 +101,11 @@ def similarities(gallery: Vector, probe: Vector) -> Vector:
     if not np.isfinite(probe).all():
         raise PoorQuality("this recording's voice is not a number: record it again")
     with np.errstate(over="ignore", invalid="ignore"):
-        cosines: Vector = np.asarray(gallery) @ probe
+        cosines = np.asarray(np.asarray(gallery) @ probe)
     if not np.isfinite(cosines).all():
-        person = int(np.flatnonzero(~np.isfinite(cosines))[0])
         raise StoreDamaged(
-            f"voiceprint {person} holds numbers that are not finite: restore the good copy"
+            f"voiceprint {np.isfinite(cosines).argmin()} holds numbers that are not finite: "
+            "restore the good copy"
         )
     return cosines
 

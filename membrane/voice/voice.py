@@ -7,17 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from membrane.voice.calibration import Circumstances
 from membrane.voice.encoder import Embedding, Encoder, Vector
 from membrane.voice.judge import RATIO, Judge
+from membrane.voice.ratio import Circumstances, Flags
 from membrane.voice.scoring import Metric, similarities, similarity, top
 
 INCOMPARABLE = np.float32(-2)
 """Stands for the similarity of voiceprints that are not looked at: below every cosine."""
-
-Rows = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -156,7 +153,7 @@ class Voice:
             accepted=bool(self.judge.accepts(np.array(score), np.array(stretch))),
         )
 
-    def closest(self, gallery: Vector, among: Rows, probe: Vector, count: int) -> list[int]:
+    def closest(self, gallery: Vector, among: Flags, probe: Vector, count: int) -> list[int]:
         """Return the rows of those of some people who are most alike, the most alike first.
 
         Parameters

@@ -192,7 +192,7 @@ def test_the_total_is_the_weighted_sum_of_the_parts(targets, batch, voiced):
     weights = {"distillation": 1.0, "contrastive": 0.5, "ge2e": 0.25, "margin": 2.0, "mask": 3.0}
     objective = Objective(ObjectiveRecipe(**weights), targets)
     loss = objective(batch, voiced, STARTS)
-    assert tuple(loss.parts) == objective.names
+    assert tuple(loss.parts) == tuple(objective.weights)
     assert set(loss.parts) == set(weights)
     expected = sum(weights[name] * part.item() for name, part in loss.parts.items())
     assert loss.total.item() == pytest.approx(expected, rel=1e-5)
@@ -202,7 +202,7 @@ def test_the_total_is_the_weighted_sum_of_the_parts(targets, batch, voiced):
 def test_a_part_that_weighs_nothing_is_not_computed(name, targets, batch, voiced):
     objective = Objective(ObjectiveRecipe(**{**NOTHING, name: 1.0}), targets)
     loss = objective(batch, voiced, STARTS)
-    assert objective.names == tuple(loss.parts) == (name,)
+    assert tuple(objective.weights) == tuple(loss.parts) == (name,)
     assert loss.total.item() == pytest.approx(loss.parts[name].item())
 
 

@@ -111,7 +111,7 @@ def test_learning_lowers_the_loss():
 
 def test_the_parts_of_the_loss_are_told_by_name():
     one = learner()
-    assert set(one.learn(batch(0))) == {"loss", *one.objective.names}
+    assert set(one.learn(batch(0))) == {"loss", *one.objective.weights}
 
 
 def test_new_layers_and_prototypes_learn_faster():
@@ -146,7 +146,7 @@ def test_at_first_the_front_may_learn_alone():
     assert [set(one.learn(batch(step))) for step in (0, 1)] == [{"loss", "mask"}] * 2
     assert not torch.equal(weights(one.network.front), before[0])
     assert torch.equal(weights(one.network.lstm), before[1])
-    assert set(one.learn(batch(2))) == {"loss", *one.objective.names}
+    assert set(one.learn(batch(2))) == {"loss", *one.objective.weights}
     assert not torch.equal(weights(one.network.lstm), before[1])
 
 
@@ -262,6 +262,15 @@ def test_a_training_that_was_interrupted_goes_on_with_the_next_step(whole, tmp_p
     again.run()
     for name in ("log.csv", "validation.csv"):
         assert told(tmp_path, name) == told(whole, name)
+
+
+def test_error_rates_survive_a_checkpoint(tmp_path):
+    one = trainer(tmp_path, 10.0, 5.0)
+    one.run()
+    again = trainer(tmp_path, 10.0, 5.0)
+    again.restore(run_folder.load_checkpoint(RunFolder(tmp_path).last))
+    assert again.teachers == one.teachers == {("made", "clean"): 10.0, ("made", "noise"): 10.0}
+    assert again.best_errors == one.best_errors == {("made", "clean"): 5.0, ("made", "noise"): 5.0}
 
 
 def test_an_interrupt_before_the_first_step_can_be_gone_on_from_too(tmp_path):

@@ -13,8 +13,6 @@ from membrane.training.validation import (
     CorpusProbes,
     Spectrum,
     Validation,
-    errors_as_state,
-    errors_from_state,
     probes_of,
     teacher_voices,
 )
@@ -174,11 +172,6 @@ def test_the_teachers_voices_are_those_of_its_encoder(utterance_of):
     assert np.allclose(voices, expected, atol=1e-5)
 
 
-def test_error_rates_survive_a_checkpoint():
-    errors = {("one", "clean"): 1.5, ("one", "noise, 10 dB"): 2.0}
-    assert errors_from_state(errors_as_state(errors)) == errors
-
-
 def test_patience_counts_from_the_best_validation():
     best = Best()
     assert [best.improved(step, ratio) for step, ratio in ((5, 0.9), (10, 0.8), (15, 0.8))] == [
@@ -190,21 +183,21 @@ def test_patience_counts_from_the_best_validation():
 
 
 def test_a_network_hears_each_utterance_as_if_it_were_alone(utterance_of, monkeypatch):
-    torch = pytest.importorskip("torch")
+    pytest.importorskip("torch")
     from membrane.voice.encoders import membrane as robust
     from membrane.voice.frontends.partials import PARTIALS_PER_SECOND
 
     # Validation gives the network the same partials as its teacher.
     monkeypatch.setattr(robust, "PARTIALS_PER_SECOND", PARTIALS_PER_SECOND)
     from membrane.training.network import encoder_of, from_resemblyzer
-    from membrane.training.validation import NetworkVoices
+    from membrane.training.validation import network_voices
     from membrane.voice.frontends.partials import speech_of
 
     network = from_resemblyzer().eval()
     people = ("ada", "boris", "clara", "ada")
     samples = [utterance_of(name, "login").samples for name in people]
     spectra = [Spectrum.of(speech_of(one)) for one in samples]
-    voices = NetworkVoices(network, torch.device("cpu"))(spectra)
+    voices = network_voices(network, spectra)
     assert np.allclose(voices[0], voices[3], atol=1e-6)
     assert np.allclose(
         voices, [encoder_of(network).embed(one).vector for one in samples], atol=1e-5

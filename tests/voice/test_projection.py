@@ -21,6 +21,7 @@ class Deaf:
     name = "deaf"
     dimension = 256
     denoise_below_db = 20.0
+    hears_recorded = False
 
     def __init__(self, embedding):
         self.embedding = embedding
@@ -114,7 +115,7 @@ def test_a_projected_encoder_turns_the_voice_and_its_parts(projection):
     np.testing.assert_allclose(projection.back(turned.vector), heard.vector, atol=1e-6)
     np.testing.assert_allclose(projection.back(turned.partials), heard.partials, atol=1e-6)
     np.testing.assert_array_equal(turned.spans_s, spans_s)
-    for member in ("name", "dimension", "denoise_below_db"):
+    for member in ("name", "dimension", "denoise_below_db", "hears_recorded"):
         assert getattr(projected, member) == getattr(encoder, member)
 
 

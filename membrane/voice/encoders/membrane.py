@@ -129,6 +129,5 @@ class RobustEncoder:
         weights : np.ndarray, shape (n,), float32
             The shares of the partials are the softmax of these.
         """
-        names = ["partials", "weights"]
-        parts = [self.session.run(names, block) for block in blocks_of(speech)]
+        parts = [self.session.run(["partials", "weights"], one) for one in blocks_of(speech)]
         return np.concatenate([one for one, _ in parts]), np.concatenate([one for _, one in parts])

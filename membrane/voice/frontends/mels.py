@@ -23,6 +23,7 @@ CHANNELS = 40
 
 LINEAR_BELOW_HZ = 1000.0
 HZ_PER_MEL = 200.0 / 3.0
+KNEE = LINEAR_BELOW_HZ / HZ_PER_MEL
 LOG_STEP = np.log(6.4) / 27.0
 """Slaney's mel scale (Auditory Toolbox, 1998; ``librosa.mel_to_hz``): linear up to 1 kHz, then 27
 steps for every factor of 6.4."""
@@ -30,9 +31,8 @@ steps for every factor of 6.4."""
 
 def mel_to_hz(mels: np.ndarray) -> np.ndarray:
     """Return the frequencies, in Hz, of points on Slaney's mel scale."""
-    knee = LINEAR_BELOW_HZ / HZ_PER_MEL
-    above = LINEAR_BELOW_HZ * np.exp(LOG_STEP * (np.maximum(mels, knee) - knee))
-    return np.where(mels < knee, HZ_PER_MEL * mels, above)
+    above = LINEAR_BELOW_HZ * np.exp(LOG_STEP * (np.maximum(mels, KNEE) - KNEE))
+    return np.where(mels < KNEE, HZ_PER_MEL * mels, above)
 
 
 @cache
@@ -45,23 +45,19 @@ def filterbank() -> np.ndarray:
         Triangles between 0 Hz and half the sample rate, each of unit area in Hz
         (``norm="slaney"`` of ``librosa.filters.mel``).
     """
-    knee = LINEAR_BELOW_HZ / HZ_PER_MEL
-    highest = knee + np.log(SAMPLE_RATE / 2 / LINEAR_BELOW_HZ) / LOG_STEP
+    highest = KNEE + np.log(SAMPLE_RATE / 2 / LINEAR_BELOW_HZ) / LOG_STEP
     corners = mel_to_hz(np.linspace(0.0, highest, CHANNELS + 2))
     bins = np.fft.rfftfreq(WINDOW, 1 / SAMPLE_RATE)[:, None]
     left, centre, right = corners[:-2], corners[1:-1], corners[2:]
-    rising = (bins - left) / (centre - left)
-    falling = (right - bins) / (right - centre)
+    rising, falling = (bins - left) / (centre - left), (right - bins) / (right - centre)
     triangles = np.maximum(0.0, np.minimum(rising, falling))
-    weights: np.ndarray = (triangles * 2.0 / (right - left)).astype(np.float32)
-    return weights
+    return np.asarray(triangles * 2.0 / (right - left), np.float32)
 
 
 @cache
 def hann() -> np.ndarray:
     """Return the periodic Hann window, shape (WINDOW,), float32."""
-    phase = 2.0 * np.pi * np.arange(WINDOW) / WINDOW
-    return (0.5 - 0.5 * np.cos(phase)).astype(np.float32)
+    return (0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(WINDOW) / WINDOW)).astype(np.float32)
 
 
 def mel_spectrogram(samples: Samples) -> np.ndarray:
@@ -80,5 +76,4 @@ def mel_spectrogram(samples: Samples) -> np.ndarray:
     windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::STEP]
     spectrum = np.fft.rfft(windows * hann(), axis=-1)
     power = spectrum.real**2 + spectrum.imag**2
-    mels: np.ndarray = power.astype(np.float32, copy=False) @ filterbank()
-    return mels
+    return np.asarray(power.astype(np.float32, copy=False) @ filterbank())

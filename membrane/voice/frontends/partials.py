@@ -79,6 +79,4 @@ def partial_starts(sample_count: int, per_second: float = PARTIALS_PER_SECOND) -
     step = round(SAMPLE_RATE / per_second / STEP)
     starts = range(0, max(1, frames - PARTIAL_FRAMES + step + 1), step)
     covered = sample_count / STEP - starts[-1]
-    if covered < LEAST_COVERAGE * PARTIAL_FRAMES and len(starts) > 1:
-        return starts[:-1]
-    return starts
+    return starts[:-1] if covered < LEAST_COVERAGE * PARTIAL_FRAMES and len(starts) > 1 else starts

@@ -60,16 +60,15 @@ def voiced_frames(samples: Samples) -> np.ndarray:
     levels = np.clip(np.round(samples * INT16_MAX), -INT16_MAX - 1, INT16_MAX)
     pcm = levels.astype("<i2").tobytes()
     starts = range(0, len(samples) // FRAME * FRAME * 2, FRAME * 2)
-    decisions = [detector.is_speech(pcm[at : at + FRAME * 2], SAMPLE_RATE) for at in starts]
-    return np.array(decisions, dtype=bool)
+    return np.array(
+        [detector.is_speech(pcm[at : at + FRAME * 2], SAMPLE_RATE) for at in starts], bool
+    )
 
 
 def around(flags: np.ndarray, before: int, after: int) -> np.ndarray:
     """Return how many flags are set from `before` places before each place to `after` after it."""
-    total = np.concatenate([np.zeros(1 + before), np.cumsum(flags)])
-    total = np.concatenate([total, np.full(after, total[-1])])
-    counts: np.ndarray = total[before + after + 1 :] - total[: len(flags)]
-    return counts
+    total = np.cumsum(np.pad(flags.astype(float), (1 + before, after)))
+    return np.asarray(total[before + after + 1 :] - total[: len(flags)])
 
 
 def kept_frames(voiced: np.ndarray) -> np.ndarray:
@@ -101,6 +100,4 @@ def trim_silences(samples: Samples) -> Samples:
         Samples after the last whole frame are dropped.
     """
     kept = kept_frames(voiced_frames(samples))
-    frames = samples[: len(kept) * FRAME].reshape(-1, FRAME)
-    speech: Samples = frames[kept].ravel()
-    return speech
+    return np.ravel(samples[: len(kept) * FRAME].reshape(-1, FRAME)[kept])
