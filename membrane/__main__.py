@@ -27,15 +27,11 @@ INTERRUPTED = 130
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    sys.exit(_run_process(sys.argv[1:]))
-
-
-def _run_process(arguments: Sequence[str]) -> int:
     try:
         signal.signal(signal.SIGTERM, _terminate)
         _open_closed_streams()
         _survive_odd_letters()
-        return run(arguments)
+        sys.exit(run(sys.argv[1:]))
     finally:
         # All is said. Ctrl-C while Python clears up ends it at once, without a traceback.
         signal.signal(signal.SIGINT, signal.SIG_DFL)

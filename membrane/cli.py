@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -68,10 +70,25 @@ def _membrane(*, denoise: bool | None = None, explain: bool = False, **options: 
     return Membrane(load_settings(**options), explains=explain, ask=ask, processes=0)
 
 
-def _tasks(membrane: Membrane, view: View, **sound: Any) -> Tasks:
+def _tasks(
+    view: View,
+    *,
+    files: Sequence[str] | None = None,
+    seconds: float | None = None,
+    save_to: Path | None = None,
+    keep_until: str | None = None,
+    **options: Any,
+) -> Tasks:
     from membrane.terminal.tasks import Tasks
 
-    return Tasks(membrane, view, **sound)
+    return Tasks(
+        _membrane(**options),
+        view,
+        files=tuple(files or ()),
+        seconds=seconds,
+        save_to=save_to,
+        keep_until=keep_until or "",
+    )
 
 
 def _name(username: str | None, remedy: str) -> str:
@@ -156,7 +173,12 @@ def enroll(
 
         keep_until = parse_date(keep_until)
     name = _name(username, "--username")
-    membrane = _membrane(
+    tasks = _tasks(
+        View(as_json=as_json, quiet=quiet),
+        files=with_file,
+        seconds=seconds,
+        save_to=save_recording,
+        keep_until=keep_until,
         prompt=prompt,
         device=device,
         denoise=denoise,
@@ -165,14 +187,6 @@ def enroll(
         model=model,
         scorer=scorer,
         database=database,
-    )
-    tasks = _tasks(
-        membrane,
-        View(as_json=as_json, quiet=quiet),
-        files=tuple(with_file or ()),
-        seconds=seconds,
-        save_to=save_recording,
-        keep_until=keep_until or "",
     )
     if reencode:
         _exit(tasks.reencode(name))
@@ -228,7 +242,11 @@ def verify(
     if expect is not None and not expect.strip():
         raise UsageError("--expect holds no word: say what the recording must hold")
     name = None if anyone else _name(username, "--username or --anyone")
-    membrane = _membrane(
+    tasks = _tasks(
+        View(as_json=as_json, quiet=quiet),
+        files=with_file,
+        seconds=seconds,
+        save_to=save_recording,
         explain=explain,
         scores="show" if show_scores else None,
         adapt="on" if adapt else None,
@@ -245,13 +263,6 @@ def verify(
         model=model,
         scorer=scorer,
         database=database,
-    )
-    tasks = _tasks(
-        membrane,
-        View(as_json=as_json, quiet=quiet),
-        files=tuple(with_file or ()),
-        seconds=seconds,
-        save_to=save_recording,
     )
     _exit(tasks.verify(name, expected=expect or ""))
 
@@ -274,7 +285,11 @@ def identify(
     quiet: Quiet = False,
 ) -> None:
     """Tell who speaks, if it is somebody known."""
-    membrane = _membrane(
+    tasks = _tasks(
+        View(as_json=as_json, quiet=quiet),
+        files=with_file,
+        seconds=seconds,
+        save_to=save_recording,
         security=security,
         metric=metric,
         threshold=threshold,
@@ -283,13 +298,6 @@ def identify(
         denoise=denoise,
         encoder=encoder,
         database=database,
-    )
-    tasks = _tasks(
-        membrane,
-        View(as_json=as_json, quiet=quiet),
-        files=tuple(with_file or ()),
-        seconds=seconds,
-        save_to=save_recording,
     )
     _exit(tasks.identify(top_n=top))
 
@@ -308,7 +316,9 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Tell whether two voices are one person's."""
-    membrane = _membrane(
+    tasks = _tasks(
+        View(as_json=as_json),
+        files=(one, other),
         explain=explain,
         security=security,
         metric=metric,
@@ -317,7 +327,7 @@ def compare(
         denoise=denoise,
         encoder=encoder,
     )
-    _exit(_tasks(membrane, View(as_json=as_json), files=(one, other)).compare())
+    _exit(tasks.compare())
 
 
 @app.command()
@@ -337,7 +347,9 @@ def explain(
 
     The words are not looked at.
     """
-    membrane = _membrane(
+    tasks = _tasks(
+        View(as_json=as_json),
+        files=(one, other),
         explain=True,
         security=security,
         metric=metric,
@@ -347,7 +359,7 @@ def explain(
         encoder=encoder,
         database=database,
     )
-    _exit(_tasks(membrane, View(as_json=as_json), files=(one, other)).explain())
+    _exit(tasks.explain())
 
 
 @app.command()
@@ -427,15 +439,15 @@ def protect(
     """
     if rekey + renew + off + status > 1:
         raise UsageError("choose one of --rekey, --renew, --off and --status")
-    membrane, view = _membrane(database=database), View(as_json=as_json)
+    view = View(as_json=as_json)
     if status:
         from membrane.login.protect import status as protection_of
 
-        view.protection(protection_of(membrane.store))
+        view.protection(protection_of(_membrane(database=database).store))
         return
     asked = {"rekey": rekey, "renew": renew, "unprotect": off}
     change = next((name for name, wanted in asked.items() if wanted), "protect")
-    _tasks(membrane, view).protect(change, key)
+    _tasks(view, database=database).protect(change, key)
 
 
 @app.command(hidden=True)
@@ -446,13 +458,13 @@ def delete(
     quiet: Quiet = False,
 ) -> None:
     """Erase a person."""
-    _tasks(_membrane(database=database), View(quiet=quiet)).delete(name, agreed=yes)
+    _tasks(View(quiet=quiet), database=database).delete(name, agreed=yes)
 
 
 @app.command(hidden=True)
 def clear(yes: Yes = False, database: Database = None, quiet: Quiet = False) -> None:
     """Erase everybody."""
-    _tasks(_membrane(database=database), View(quiet=quiet)).clear(agreed=yes)
+    _tasks(View(quiet=quiet), database=database).clear(agreed=yes)
 
 
 @app.command(hidden=True)
@@ -467,7 +479,7 @@ def unlock(
     """Let somebody who failed too often try again at once."""
     if (name is None) != anyone:
         raise UsageError("say whom to unlock: either a name or --anyone")
-    _tasks(_membrane(database=database), View(quiet=quiet)).unlock(name)
+    _tasks(View(quiet=quiet), database=database).unlock(name)
 
 
 @app.command(hidden=True)
@@ -477,7 +489,7 @@ def revert(
     quiet: Quiet = False,
 ) -> None:
     """Take back what logins added to a voiceprint (--adapt)."""
-    _tasks(_membrane(database=database), View(quiet=quiet)).revert(name)
+    _tasks(View(quiet=quiet), database=database).revert(name)
 
 
 @log.command("show")

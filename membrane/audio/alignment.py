@@ -13,6 +13,7 @@ sequence features by using general scoring schemes", PNAS 87, 1990.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -53,7 +54,8 @@ MOST_SHIFTS = 8
 """Shifts in time that are looked into: one for a copy, one for each word of a patchwork."""
 
 
-class Peaks(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Peaks:
     """Where the spectrum of a recording peaks, in order of time: seconds and Hz, shape (n,)."""
 
     times_s: Floats
@@ -75,7 +77,7 @@ def in_common(one: Peaks, other: Peaks) -> tuple[Mask, Mask]:
     Parameters
     ----------
     one, other : Peaks
-        Of n and m peaks, neither empty.
+        Of n and m peaks.
 
     Returns
     -------

@@ -91,9 +91,12 @@ def choose(devices: list[InputDevice], text: str) -> InputDevice:
     if len(matches) == 1:
         return matches[0]
     choices = ", ".join(f"{device.index} {device.name}" for device in matches or devices)
-    if matches:
-        raise MicrophoneUnavailable(f"{text!r} means several microphones, say which: {choices}")
-    raise MicrophoneUnavailable(f"no microphone is called {text!r}, choose among: {choices}")
+    problem = (
+        f"{text!r} means several microphones, say which"
+        if matches
+        else f"no microphone is called {text!r}, choose among"
+    )
+    raise MicrophoneUnavailable(f"{problem}: {choices}")
 
 
 def _matches(devices: list[InputDevice], text: str) -> list[InputDevice]:

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from types import TracebackType
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -85,13 +84,8 @@ class Recorder:
         self._capture.__enter__()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._capture.__exit__(kind, error, trace)
+    def __exit__(self, *_: object) -> None:
+        self._capture.__exit__()
 
     @property
     def overflows(self) -> int:
@@ -173,7 +167,10 @@ class Recorder:
             self._listen(hearing, seconds, on_level)
             heard = hearing.part(0, round(seconds * SAMPLE_RATE))
         else:
-            self._begin(hearing, unread)
+            if unread is None:
+                self._capture.drop()
+            else:
+                hearing.add(unread.samples, unread.frames)
             self._follow(hearing, on_level, wait_s=wait_s, most_s=most_s)
             heard = hearing.speech()
         self.end_of_speech = hearing.end_of_speech()
@@ -185,13 +182,6 @@ class Recorder:
             source_rate=self._capture.source_rate,
             original=partial(Recorded, heard.frames, self._capture.source_rate),
         )
-
-    def _begin(self, hearing: _Hearing, unread: _Part | None) -> None:
-        """Go on from the end of the room, or afresh."""
-        if unread is None:
-            self._capture.drop()
-        else:
-            hearing.add(unread.samples, unread.frames)
 
     def _hear(self, hearing: _Hearing, on_level: OnLevel | None) -> None:
         piece = self._capture.read()

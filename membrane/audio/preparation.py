@@ -121,10 +121,9 @@ class Prepared:
         return replace(self, voice_below_db=below_db)
 
     def _wanted_below(self, limit_db: float) -> bool:
-        if not len(self.sound.room):
-            return False
         noisy = self.quality.speech_s > 0 and self.quality.snr_db < limit_db
-        return self.denoising == "always" or (self.denoising == "auto" and noisy)
+        wanted = self.denoising == "always" or (self.denoising == "auto" and noisy)
+        return wanted and len(self.sound.room) > 0
 
 
 def prepare(
@@ -155,9 +154,8 @@ def prepare(
     samples = utterance.samples
     probability = activity.probabilities(samples)
     mask = activity.speech_mask(probability)
-    room = utterance.ambient
-    if not len(room):
-        room = denoise.room_of(samples, probability, mask)
+    ambient = utterance.ambient
+    room = ambient if len(ambient) else denoise.room_of(samples, probability, mask)
     return Prepared(
         Sound(samples, room, _spoken(mask)),
         measure(samples, mask, room),

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from membrane.audio.utterance import Samples
+from membrane.errors import UsageError
 from membrane.phrase.recognizer import PhraseMatch, Recognizer
 
 DIGIT_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -117,6 +118,22 @@ def match_transcript(expected: str, heard: str, *, strict: bool = False) -> Phra
         threshold=threshold,
         problem=problem,
     )
+
+
+def spoken_words(recognizer: Recognizer, phrase: str) -> list[str]:
+    """Return the words of a phrase, all of which the recognizer knows.
+
+    Raises
+    ------
+    UsageError
+        If there are none, or the recognizer does not know one.
+    """
+    words = normalise(phrase).split()
+    if not words:
+        raise UsageError("the phrase holds no word: give one that can be spoken")
+    if unknown := recognizer.unknown_words(phrase):
+        raise UsageError(f"the recognizer does not know {', '.join(unknown)}: choose other words")
+    return words
 
 
 def find_passphrase(

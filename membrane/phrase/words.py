@@ -8,7 +8,7 @@ from pathlib import Path
 
 from membrane.audio.utterance import Samples
 from membrane.errors import UsageError
-from membrane.phrase.matching import find_passphrase, normalise
+from membrane.phrase.matching import find_passphrase, normalise, spoken_words
 from membrane.phrase.recognizer import PhraseMatch, Recognizer, load_recognizer
 
 LEAST_PASSPHRASE_WORDS = 3
@@ -77,9 +77,5 @@ class Words:
                 f"a passphrase has {LEAST_PASSPHRASE_WORDS} to {MOST_PASSPHRASE_WORDS} words: "
                 "choose a sentence of your own"
             )
-        unknown = self.recognizer.unknown_words(passphrase)
-        if unknown:
-            raise UsageError(
-                f"the recognizer does not know {', '.join(unknown)}: choose other words"
-            )
+        spoken_words(self.recognizer, passphrase)
         return passphrase

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -262,20 +261,9 @@ class Tasks:
                 self.membrane.verify(name, self._only_file(), expected=expected)
             )
         self.view.decision(decision)
-        if decision.accepted:
-            self._warn_of_retention(decision.person)
+        if decision.accepted and (person := self.membrane.store.get(decision.person)):
+            self.view.warn_of_retention(person.name, person.keep_until)
         return decision.accepted
-
-    def _warn_of_retention(self, name: str) -> None:
-        """Tell whoever has just been let in that their record should be gone."""
-        person = self.membrane.store.get(name)
-        if person is None or not person.keep_until:
-            return
-        from membrane.login.retention import warning
-
-        due = warning(name, person.keep_until, date.today())
-        if due:
-            self.view.warn(due)
 
     def _verify_spoken(self, name: str | None) -> Decision:
         claim = ANYONE if name is None else self.membrane.claim(name)

@@ -22,9 +22,9 @@ from pathlib import Path
 import numpy as np
 
 from membrane.audio.utterance import SAMPLE_RATE, Samples
-from membrane.errors import EngineUnavailable, ModelUnavailable, UsageError
+from membrane.errors import EngineUnavailable, ModelUnavailable
 from membrane.models.registry import path_of
-from membrane.phrase.matching import match_transcript, normalise
+from membrane.phrase.matching import match_transcript, normalise, spoken_words
 from membrane.phrase.recognizer import PhraseMatch
 
 WORKER = Path(__file__).with_name("deepspeech_worker.py")
@@ -80,7 +80,6 @@ class DeepSpeechRecognizer:
         model: Path | None = None,
         scorer: Path | None = None,
     ) -> None:
-        own = model or scorer
         self._library = _with_bytes(library or path_of("deepspeech-library"), "library")
         self._model = _with_bytes(model or path_of("deepspeech-model"), "model", MODEL_MAGIC)
         if scorer is None and model is None:
@@ -90,7 +89,7 @@ class DeepSpeechRecognizer:
         self._memory = OWN_MEMORY + MAPPINGS * sum(file.stat().st_size for file in mapped)
         self._remedy = (
             f"give an undamaged DeepSpeech 0.9 --model and --scorer, {OTHER_ENGINE}"
-            if own
+            if model or scorer
             else f"delete {self._model.parent} and run `membrane weights fetch deepspeech`"
         )
         self._last: tuple[bytes, str] = (b"", "")
@@ -101,13 +100,7 @@ class DeepSpeechRecognizer:
 
     def match(self, samples: Samples, expected: str, *, strict: bool = False) -> PhraseMatch:
         """Judge whether `expected` was said; see `membrane.phrase.recognizer.Recognizer`."""
-        if not normalise(expected):
-            raise UsageError("the phrase holds no word: give one that can be spoken")
-        unknown = self.unknown_words(expected)
-        if unknown:
-            raise UsageError(
-                f"the recognizer does not know {', '.join(unknown)}: choose other words"
-            )
+        spoken_words(self, expected)
         return match_transcript(expected, self.transcribe(samples), strict=strict)
 
     def transcribe(self, samples: Samples) -> str:
@@ -152,14 +145,12 @@ class DeepSpeechRecognizer:
     def _failure(self, step: str, cause: str) -> str:
         if step in ("start", "library"):
             return f"cannot run here: its library {self._library} failed ({cause}); {OTHER_ENGINE}"
-        if step == "model":
-            return f"failed to load the model {self._model} ({cause}): {self._remedy}"
-        if step == "scorer":
-            return f"failed to load the scorer {self._scorer} ({cause}): {self._remedy}"
-        return (
-            f"failed to listen with the model {self._model} and the scorer "
-            f"{self._scorer or '(none)'} ({cause}): {self._remedy}"
-        )
+        files = {
+            "model": f"load the model {self._model}",
+            "scorer": f"load the scorer {self._scorer}",
+        }
+        both = f"listen with the model {self._model} and the scorer {self._scorer or '(none)'}"
+        return f"failed to {files.get(step, both)} ({cause}): {self._remedy}"
 
 
 def _with_bytes(path: Path, kind: str, magic: tuple[int, bytes] = (0, b"")) -> Path:

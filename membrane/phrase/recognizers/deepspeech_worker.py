@@ -37,7 +37,7 @@ class Answer:
         os.write(self._descriptor, json.dumps(what).encode() + b"\n")
 
 
-def limit(memory_bytes: int, cpu_s: int) -> None:
+def limit(memory_bytes: int, cpu_s: int | None = None) -> None:
     """Limit this process: address space, processor time, and no core file after a crash.
 
     Windows has no such limits and macOS none of the address space. The processor time matters
@@ -47,7 +47,9 @@ def limit(memory_bytes: int, cpu_s: int) -> None:
         return
     import resource
 
-    wanted = {resource.RLIMIT_CORE: (0, 0), resource.RLIMIT_CPU: (cpu_s, cpu_s + 1)}
+    wanted = {resource.RLIMIT_CORE: (0, 0)}
+    if cpu_s is not None:
+        wanted[resource.RLIMIT_CPU] = (cpu_s, cpu_s + 1)
     if sys.platform != "darwin":
         wanted[resource.RLIMIT_AS] = (memory_bytes, memory_bytes)
     for kind, limits in wanted.items():

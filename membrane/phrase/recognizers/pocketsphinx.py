@@ -9,7 +9,7 @@ one with a word more; every word must be needed; and the words must be like that
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cache, lru_cache
 from hashlib import blake2b
 from pathlib import Path
@@ -20,8 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from membrane.audio.utterance import SAMPLE_RATE, Samples
-from membrane.errors import EngineUnavailable, RecordingTooLong, UsageError
-from membrane.phrase.matching import is_digits, normalise
+from membrane.errors import EngineUnavailable, RecordingTooLong
+from membrane.phrase.matching import is_digits, normalise, spoken_words
 from membrane.phrase.prompts import prompt_words
 from membrane.phrase.recognizer import PhraseMatch
 from membrane.phrase.recognizers.acoustic_model import packaged_model
@@ -59,18 +59,20 @@ class Gates(NamedTuple):
     digits: float
 
 
-DIGIT_GATES = Gates(
-    worst=-100.0, mean=-20.0, whole=-150.0, needed=5.0, complete=-100.0, digits=-7.0
-)
-STRICT_DIGIT_GATES = Gates(
-    worst=-70.0, mean=-20.0, whole=-120.0, needed=10.0, complete=-80.0, digits=-7.0
-)
-WORD_GATES = Gates(
-    worst=-200.0, mean=-60.0, whole=-400.0, needed=-20.0, complete=-140.0, digits=-np.inf
-)
-STRICT_WORD_GATES = Gates(
-    worst=-150.0, mean=-60.0, whole=-300.0, needed=-20.0, complete=-100.0, digits=-np.inf
-)
+GATES = {
+    ("digits", "usual"): Gates(
+        worst=-100.0, mean=-20.0, whole=-150.0, needed=5.0, complete=-100.0, digits=-7.0
+    ),
+    ("digits", "strict"): Gates(
+        worst=-70.0, mean=-20.0, whole=-120.0, needed=10.0, complete=-80.0, digits=-7.0
+    ),
+    ("words", "usual"): Gates(
+        worst=-200.0, mean=-60.0, whole=-400.0, needed=-20.0, complete=-140.0, digits=-np.inf
+    ),
+    ("words", "strict"): Gates(
+        worst=-150.0, mean=-60.0, whole=-300.0, needed=-20.0, complete=-100.0, digits=-np.inf
+    ),
+}
 """Chosen on the speakers of ``benchmarks/phrases.py --part choose``, for few refusals of honest
 people (2 to 4 % of six digits). Short words of a free passphrase are easily beaten by one of many
 others, so these are lower for words."""
@@ -144,8 +146,7 @@ class PocketSphinxRecognizer:
         RecordingTooLong
             If there are more than 60 seconds.
         """
-        words = normalise(expected).split()
-        self._check(words)
+        words = spoken_words(self, expected)
         seconds = len(samples) / SAMPLE_RATE
         if seconds > LONGEST_S:
             raise RecordingTooLong(
@@ -154,18 +155,18 @@ class PocketSphinxRecognizer:
             )
         digits = is_digits(words)
         heard = self._heard(samples, len(words) if digits else 0)
-        vocabulary = _competing(tuple(DIGITS) if digits else _competitors(words))
-        gates = _gates(digits, strict)
+        others = () if digits else (*prompt_words(), *DIGITS, *words)
+        vocabulary = _competing(tuple(dict.fromkeys(others or DIGITS)))
+        gates = GATES["digits" if digits else "words", "strict" if strict else "usual"]
         found = compete(heard.costs, words, vocabulary)
         if found is None:
             return PhraseMatch(" ".join(words), "", False, -np.inf, gates.worst, heard.problem())
-        advantages = found.advantages()
         accepted = bool(
-            advantages.min() >= gates.worst
-            and advantages.mean() >= gates.mean
-            and found.whole() >= gates.whole
-            and found.needed() >= gates.needed
-            and found.complete() >= gates.complete
+            found.advantages.min() >= gates.worst
+            and found.advantages.mean() >= gates.mean
+            and found.whole >= gates.whole
+            and found.needed.min() >= gates.needed
+            and found.complete >= gates.complete
             and found.likeness.mean() >= LEAST_LIKENESS
             and heard.likeness >= gates.digits
         )
@@ -175,7 +176,7 @@ class PocketSphinxRecognizer:
             expected=" ".join(words),
             heard=" ".join(words) if accepted else fitting,
             accepted=accepted,
-            score=float(advantages.min()),
+            score=float(found.advantages.min()),
             threshold=gates.worst,
             problem="" if accepted else heard.problem(),
         )
@@ -204,15 +205,6 @@ class PocketSphinxRecognizer:
         if last is None or last[:2] != wanted:
             self._last = last = (*wanted, _listen(sound, count))
         return last[2]
-
-    def _check(self, words: Sequence[str]) -> None:
-        if not words:
-            raise UsageError("the phrase holds no word: give one that can be spoken")
-        unknown = [word for word in words if not pronunciations(word)]
-        if unknown:
-            raise UsageError(
-                f"the recognizer does not know {', '.join(unknown)}: choose other words"
-            )
 
 
 class _Heard(NamedTuple):
@@ -374,17 +366,6 @@ def _dictionary() -> dict[str, str]:
             f"the dictionary {path} cannot be read ({error.strerror}): reinstall pocketsphinx"
         ) from None
     return {word: phones for word, _, phones in (line.partition(" ") for line in lines)}
-
-
-def _gates(digits: bool, strict: bool) -> Gates:
-    if digits:
-        return STRICT_DIGIT_GATES if strict else DIGIT_GATES
-    return STRICT_WORD_GATES if strict else WORD_GATES
-
-
-def _competitors(words: Iterable[str]) -> tuple[str, ...]:
-    """Return what competes with the words of a phrase that is not of digits."""
-    return tuple(dict.fromkeys((*prompt_words(), *DIGITS, *words)))
 
 
 @lru_cache(maxsize=8)

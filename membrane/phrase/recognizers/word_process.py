@@ -20,6 +20,7 @@ import numpy as np
 
 from membrane.audio.utterance import Samples
 from membrane.errors import MembraneError
+from membrane.phrase.recognizers.deepspeech_worker import limit
 from membrane.phrase.recognizers.pocketsphinx import PocketSphinxRecognizer
 
 MOST_MEMORY = 2 * 1024**3
@@ -55,24 +56,8 @@ def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
 def main() -> None:
     """Serve standard input; keep what native code may print out of the answers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the program, which decides
-    _limit_memory()
+    limit(MOST_MEMORY)  # and no core dump, which would hold what was said
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     with suppress(BrokenPipeError):  # the program has ended
         serve(sys.stdin.buffer, answers)
-
-
-def _limit_memory() -> None:
-    """Limit the address space and forbid core dumps, which would hold what was said."""
-    if sys.platform == "win32":
-        return
-    import resource
-
-    limits = {resource.RLIMIT_CORE: 0}
-    if sys.platform != "darwin":  # macOS has no limit of the address space
-        limits[resource.RLIMIT_AS] = MOST_MEMORY
-    for kind, most in limits.items():
-        _, hard = resource.getrlimit(kind)
-        resource.setrlimit(
-            kind, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard)
-        )

@@ -120,8 +120,7 @@ class _Worker:
 
     def end(self) -> None:
         """End the process, whatever it is doing."""
-        if self.process.poll() is None:
-            self.process.kill()
+        self.process.kill()  # does nothing to one that has ended
         self.process.wait()
         self._close()
 
@@ -175,25 +174,21 @@ class WordProcesses:
         head = json.dumps({"number": number, "samples": len(samples), **call})
         request = head.encode() + b"\n" + np.ascontiguousarray(samples, np.float32).tobytes()
         patience_s = PATIENCE_S + PATIENCE_PER_SECOND_S * len(samples) / SAMPLE_RATE
-        try:
-            answer = self._once(request, number, patience_s)
-        except _Died:  # perhaps by no fault of this sound: it was killed, or had died before
+        for anew in (False, True):
             try:
-                answer = self._once(request, number, patience_s, anew=True)
+                with self._one(anew=anew) as worker:
+                    answer = worker.ask(request, number, patience_s)
+                break
             except _Died as death:
-                raise EngineUnavailable(
-                    f"the process that checks words failed twice ({death}): "
-                    "free some memory, or reinstall pocketsphinx"
-                ) from None
+                # The first time perhaps by no fault of this sound: it was killed, or had died.
+                if anew:
+                    raise EngineUnavailable(
+                        f"the process that checks words failed twice ({death}): "
+                        "free some memory, or reinstall pocketsphinx"
+                    ) from None
         if "error" in answer:
             raise getattr(errors, answer["error"])(answer["message"])
         return answer
-
-    def _once(
-        self, request: bytes, number: int, patience_s: float, *, anew: bool = False
-    ) -> dict[str, Any]:
-        with self._one(anew=anew) as worker:
-            return worker.ask(request, number, patience_s)
 
     @contextmanager
     def _one(self, *, anew: bool) -> Iterator[_Worker]:
