@@ -242,29 +242,30 @@ def verify(
     if expect is not None and not expect.strip():
         raise UsageError("--expect holds no word: say what the recording must hold")
     name = None if anyone else _name(username, "--username or --anyone")
-    tasks = _tasks(
-        View(as_json=as_json, quiet=quiet),
-        files=with_file,
-        seconds=seconds,
-        save_to=save_recording,
-        explain=explain,
-        scores="show" if show_scores else None,
-        adapt="on" if adapt else None,
-        attempts=attempts,
-        security=security,
-        metric=metric,
-        threshold=threshold,
-        prompt=prompt,
-        device=device,
-        results=results,
-        denoise=denoise,
-        encoder=encoder,
-        recognizer=recognizer,
-        model=model,
-        scorer=scorer,
-        database=database,
+    _exit(
+        _tasks(
+            View(as_json=as_json, quiet=quiet),
+            files=with_file,
+            seconds=seconds,
+            save_to=save_recording,
+            explain=explain,
+            scores="show" if show_scores else None,
+            adapt="on" if adapt else None,
+            attempts=attempts,
+            security=security,
+            metric=metric,
+            threshold=threshold,
+            prompt=prompt,
+            device=device,
+            results=results,
+            denoise=denoise,
+            encoder=encoder,
+            recognizer=recognizer,
+            model=model,
+            scorer=scorer,
+            database=database,
+        ).verify(name, expected=expect or "")
     )
-    _exit(tasks.verify(name, expected=expect or ""))
 
 
 @app.command()
@@ -285,21 +286,22 @@ def identify(
     quiet: Quiet = False,
 ) -> None:
     """Tell who speaks, if it is somebody known."""
-    tasks = _tasks(
-        View(as_json=as_json, quiet=quiet),
-        files=with_file,
-        seconds=seconds,
-        save_to=save_recording,
-        security=security,
-        metric=metric,
-        threshold=threshold,
-        device=device,
-        results=results,
-        denoise=denoise,
-        encoder=encoder,
-        database=database,
+    _exit(
+        _tasks(
+            View(as_json=as_json, quiet=quiet),
+            files=with_file,
+            seconds=seconds,
+            save_to=save_recording,
+            security=security,
+            metric=metric,
+            threshold=threshold,
+            device=device,
+            results=results,
+            denoise=denoise,
+            encoder=encoder,
+            database=database,
+        ).identify(top_n=top)
     )
-    _exit(tasks.identify(top_n=top))
 
 
 @app.command()
@@ -316,18 +318,19 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Tell whether two voices are one person's."""
-    tasks = _tasks(
-        View(as_json=as_json),
-        files=(one, other),
-        explain=explain,
-        security=security,
-        metric=metric,
-        threshold=threshold,
-        results=results,
-        denoise=denoise,
-        encoder=encoder,
+    _exit(
+        _tasks(
+            View(as_json=as_json),
+            files=(one, other),
+            explain=explain,
+            security=security,
+            metric=metric,
+            threshold=threshold,
+            results=results,
+            denoise=denoise,
+            encoder=encoder,
+        ).compare()
     )
-    _exit(tasks.compare())
 
 
 @app.command()
@@ -347,19 +350,20 @@ def explain(
 
     The words are not looked at.
     """
-    tasks = _tasks(
-        View(as_json=as_json),
-        files=(one, other),
-        explain=True,
-        security=security,
-        metric=metric,
-        threshold=threshold,
-        results=results,
-        denoise=denoise,
-        encoder=encoder,
-        database=database,
+    _exit(
+        _tasks(
+            View(as_json=as_json),
+            files=(one, other),
+            explain=True,
+            security=security,
+            metric=metric,
+            threshold=threshold,
+            results=results,
+            denoise=denoise,
+            encoder=encoder,
+            database=database,
+        ).explain()
     )
-    _exit(tasks.explain())
 
 
 @app.command()
@@ -393,8 +397,7 @@ def list_people(database: Database = None, as_json: AsJson = False) -> None:
     ask = View().secret if at_terminal() else None
     sealed_only = settings.protection == "required"
     store = JoblibStore(settings.database_path, ask=ask, sealed_only=sealed_only)
-    people = store.gallery().summaries()
-    View(as_json=as_json).people(people, encoder=settings.encoder)
+    View(as_json=as_json).people(store.gallery().summaries(), encoder=settings.encoder)
 
 
 @app.command()

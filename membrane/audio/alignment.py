@@ -89,8 +89,7 @@ def in_common(one: Peaks, other: Peaks) -> tuple[Mask, Mask]:
     tolls = [TOLL * (speed != 1) for speed in SPEEDS]
     greatest = [each.max(initial=0) - toll for each, toll in zip(gathered, tolls, strict=True)]
     best = int(np.argmax(greatest))
-    needed = EVIDENCE + tolls[best]
-    return _stretches(played[best], other, pairs[best], gathered[best], needed)
+    return _stretches(played[best], other, pairs[best], gathered[best], EVIDENCE + tolls[best])
 
 
 def _pairs(one: Peaks, other: Peaks) -> Pairs:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from queue import Empty, Full, Queue
 from typing import Any, NamedTuple, Self
 
@@ -45,8 +44,7 @@ OTHER_RATES = (48_000, 44_100, 16_000)
 """Hz, tried where a device refuses the rate that it names as its own."""
 
 
-@dataclass(frozen=True)
-class Level:
+class Level(NamedTuple):
     """How loud the newest 20 ms are, measured before resampling.
 
     Parameters
@@ -216,8 +214,7 @@ def _mono(frames: Samples) -> Samples:
 
     Sound reaches an array at different times, and its mean would cancel some of it.
     """
-    channels = frames.shape[1]
-    return frames.mean(axis=1) if channels == 2 else np.ascontiguousarray(frames[:, 0])
+    return frames.mean(axis=1) if frames.shape[1] == 2 else np.ascontiguousarray(frames[:, 0])
 
 
 def measure_level(samples: Samples) -> Level:

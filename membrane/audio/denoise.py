@@ -74,7 +74,9 @@ def reduce_noise(samples: Samples, room: Samples) -> Samples:
     """
     import noisereduce
 
-    reduced = noisereduce.reduce_noise(
-        y=samples, sr=SAMPLE_RATE, y_noise=room, stationary=True, n_jobs=1
+    return np.asarray(
+        noisereduce.reduce_noise(
+            y=samples, sr=SAMPLE_RATE, y_noise=room, stationary=True, n_jobs=1
+        ),
+        dtype=np.float32,
     )
-    return np.asarray(reduced, dtype=np.float32)

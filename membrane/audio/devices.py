@@ -47,14 +47,13 @@ def list_devices() -> list[InputDevice]:
 
 
 def _query(sounddevice: Any) -> list[InputDevice]:
-    default = sounddevice.default.device["input"]
     return [
         InputDevice(
             index=entry["index"],
             name=entry["name"],
             channels=entry["max_input_channels"],
             sample_rate=round(entry["default_samplerate"]),
-            default=entry["index"] == default,
+            default=entry["index"] == sounddevice.default.device["input"],
         )
         for entry in sounddevice.query_devices()
         if entry["max_input_channels"] > 0

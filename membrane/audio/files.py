@@ -211,11 +211,9 @@ def check_writable_format(path: str | Path) -> Path:
 def _spooled(source: IO[bytes], name: str) -> Iterator[IO[bytes]]:
     # libsndfile seeks, which a pipe cannot.
     with SpooledTemporaryFile(max_size=IN_MEMORY) as spool:
-        size = 0
         while block := source.read(1 << 20):
-            size += len(block)
-            _check_size(size, name)
             spool.write(block)
+            _check_size(spool.tell(), name)
         spool.seek(0)
         yield spool
 
@@ -358,5 +356,4 @@ def _mixed(sound: Any, name: str) -> Samples:
         parts.append(resample.resample_chunk(no_samples(), last=True))
     # Resampling overshoots at the corners of a clipped wave: scaled down by that, it would no
     # longer be seen to lie on the rail.
-    within: Samples = np.clip(np.concatenate(parts) / np.float32(peak), -1, 1)
-    return within
+    return np.asarray(np.clip(np.concatenate(parts) / np.float32(peak), -1, 1), np.float32)

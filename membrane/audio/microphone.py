@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import NamedTuple, Self
 
@@ -86,11 +85,6 @@ class Recorder:
 
     def __exit__(self, *_: object) -> None:
         self._capture.__exit__()
-
-    @property
-    def overflows(self) -> int:
-        """How often sound was lost because the machine was too busy to take it."""
-        return self._capture.overflows
 
     def room(self, seconds: float = ROOM_S, *, on_level: OnLevel | None = None) -> Samples:
         """Record the room before the person speaks, from now on.
@@ -187,7 +181,7 @@ class Recorder:
         piece = self._capture.read()
         hearing.add(piece.samples, piece.frames, piece.heard_at)
         if on_level is not None:
-            on_level(replace(piece.level, speaking=hearing.endpoint.speaking))
+            on_level(piece.level._replace(speaking=hearing.endpoint.speaking))
 
     def _listen(self, hearing: _Hearing, seconds: float, on_level: OnLevel | None) -> None:
         while hearing.length < seconds * SAMPLE_RATE:

@@ -61,5 +61,4 @@ def _nowhere() -> int:
     """Open the null device as a C file; one for the life of the program."""
     fopen = ctypes.CDLL(None).fopen
     fopen.restype = ctypes.c_void_p
-    file: int = fopen(os.fsencode(os.devnull), b"w")
-    return file
+    return int(fopen(os.fsencode(os.devnull), b"w"))

@@ -1,4 +1,4 @@
-"""What every recognizer shares: phrases in one form, transcripts compared, passphrases searched."""
+"""What every recognizer shares: phrases in one form, transcripts compared."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from membrane.audio.utterance import Samples
 from membrane.errors import UsageError
 from membrane.phrase.recognizer import PhraseMatch, Recognizer
 
@@ -134,25 +133,3 @@ def spoken_words(recognizer: Recognizer, phrase: str) -> list[str]:
     if unknown := recognizer.unknown_words(phrase):
         raise UsageError(f"the recognizer does not know {', '.join(unknown)}: choose other words")
     return words
-
-
-def find_passphrase(
-    recognizer: Recognizer, samples: Samples, passphrases: Sequence[str]
-) -> list[tuple[int, PhraseMatch]]:
-    """Return whose passphrase was said: every one that passes, best first.
-
-    Parameters
-    ----------
-    recognizer : Recognizer
-    samples : np.ndarray, shape (n,), float32 in [-1, 1], 16 kHz
-    passphrases : sequence of str
-        All that are enrolled.
-
-    Returns
-    -------
-    list of (int, PhraseMatch)
-        Index into `passphrases` and its match, by falling score.
-    """
-    matches = enumerate(recognizer.match(samples, phrase) for phrase in passphrases)
-    accepted = [(index, match) for index, match in matches if match.accepted]
-    return sorted(accepted, key=lambda found: found[1].score, reverse=True)

@@ -148,7 +148,7 @@ class View:
 
     def json(self, value: object) -> None:
         """Answer with one JSON value on a line."""
-        self._write(json.dumps(value, ensure_ascii=True, allow_nan=False) + "\n")
+        self.text(json.dumps(value, ensure_ascii=True, allow_nan=False) + "\n")
 
     def line(self, text: str) -> None:
         """Answer with one line of plain text."""
@@ -156,7 +156,9 @@ class View:
 
     def text(self, text: str) -> None:
         """Answer with lines as they are, for a program to read."""
-        self._write(text)
+        with _written():
+            self.answers.file.write(text)
+            self.answers.file.flush()
 
     def decision(self, decision: Decision) -> None:
         """Answer with a decision."""
@@ -291,9 +293,9 @@ class View:
         """Answer with what is wrong with the decision log."""
         if self.as_json:
             self.json({"lines": check.lines, "problems": list(check.problems)})
-            return
-        for line in check.problems or [f"The log is whole. Lines: {check.lines}."]:
-            self.line(line)
+        else:
+            for line in check.problems or [f"The log is whole. Lines: {check.lines}."]:
+                self.line(line)
 
     def devices(self, devices: Sequence[InputDevice]) -> None:
         """Answer with the microphones of this machine."""
@@ -411,7 +413,7 @@ class View:
         if not self.answers.is_terminal:
             # Tabs between columns, as cut and awk expect; a name can hold no tab.
             for row in rows:
-                self._write("\t".join(map(escaped, row)) + "\n")
+                self.text("\t".join(map(escaped, row)) + "\n")
             return
         from rich import box
         from rich.table import Table
@@ -426,11 +428,6 @@ class View:
     def _print(self, what: Any, **options: Any) -> None:
         with _written():
             self.answers.print(what, **options)
-
-    def _write(self, text: str) -> None:
-        with _written():
-            self.answers.file.write(text)
-            self.answers.file.flush()
 
 
 @contextmanager

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from membrane.login.decision import Decision
+from membrane.login.explain import Cost, Explanation, OwnSpread, Strangers, Stretch
 from membrane.terminal.text import escaped
 from membrane.voice.ratio import ratio_as_number
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from membrane.login.decision import Decision
-    from membrane.login.explain import Cost, Explanation, OwnSpread, Strangers, Stretch
 
 Rows = list[tuple[str, str]]
 
@@ -124,10 +119,10 @@ def _among_own(own: OwnSpread | None, alike: float, whom: str) -> str:
     if own is None:
         return ""
     if alike < own.least:
-        return f", less than any of {whom}'s own phrases"
-    if alike > own.most:
-        return f", more than any of {whom}'s own phrases"
-    return f", within the spread of {whom}'s own phrases"
+        place = "less than any of"
+    else:
+        place = "more than any of" if alike > own.most else "within the spread of"
+    return f", {place} {whom}'s own phrases"
 
 
 def _strangers(strangers: Strangers, voice: str, other: str) -> str:

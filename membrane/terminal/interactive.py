@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from membrane.errors import Declined, MembraneError, NameTaken, OutputUnwritable, UsageError
+from membrane.login.membrane import Membrane
+from membrane.terminal import tasks as requests
 from membrane.terminal.console import View
 from membrane.terminal.text import sentence
-
-if TYPE_CHECKING:
-    from membrane.login.membrane import Membrane
-    from membrane.terminal.tasks import How, Tasks
 
 QUESTION = (
     "Please type 'enroll' or 'e' to enroll a new user, "
@@ -43,7 +40,7 @@ class Interactive:
 
         One that the person took back is none: it makes no refused login good.
         """
-        choices: dict[str, Callable[[], int]] = {
+        choices: dict[str, Callable[[], bool | None]] = {
             "enroll": self._enroll,
             "verify": self._verify,
             "delete": self._delete,
@@ -58,7 +55,7 @@ class Interactive:
                 self._view.warn(f"{answer!r} is none of these.")
                 continue
             try:
-                code = task()
+                code = int(task() is False)  # refused; other tasks return nothing
             except Declined as taken_back:
                 self._view.note(sentence(taken_back))
             except MembraneError as error:
@@ -72,15 +69,13 @@ class Interactive:
         except Declined:
             return ""  # Ctrl-D leaves, as it leaves a shell
 
-    def _tasks(self, *files: str) -> Tasks:
-        from membrane.terminal.tasks import Tasks
+    def _tasks(self, *files: str) -> requests.Tasks:
+        return requests.Tasks(self._membrane, self._view, files=files)
 
-        return Tasks(self._membrane, self._view, files=files)
-
-    def _enroll(self) -> int:
+    def _enroll(self) -> None:
         tasks = self._tasks()
         name = self._view.ask("User name:")
-        how: How = "new"
+        how: requests.How = "new"
         try:
             self._membrane.check_name_is_free(name)
         except NameTaken:
@@ -90,32 +85,28 @@ class Interactive:
         own = self._view.confirm("Use a passphrase of your own, the same each time?")
         phrase = self._view.ask("Passphrase (leave empty to speak it):") if own else None
         tasks.enroll(name, how=how, phrase=phrase)
-        return 0
 
-    def _verify(self) -> int:
+    def _verify(self) -> bool:
         tasks = self._tasks()
         name = self._view.ask("User name (leave empty to be found by your passphrase):")
         accepted = tasks.verify(name or None)
         with suppress(Declined):  # no answer is no recording, and changes no decision
             self._offer_to_save(tasks)
-        return 0 if accepted else 1
+        return accepted
 
-    def _file(self) -> int:
+    def _file(self) -> bool:
         file = self._view.ask("Recording:")
         name = self._view.ask("User name (leave empty to be told whose voice it is):")
         tasks = self._tasks(file)
-        accepted = tasks.verify(name) if name else tasks.identify(top_n=5)
-        return 0 if accepted else 1
+        return tasks.verify(name) if name else tasks.identify(top_n=5)
 
-    def _delete(self) -> int:
+    def _delete(self) -> None:
         self._tasks().delete(self._view.ask("User name:"), agreed=False)
-        return 0
 
-    def _clear(self) -> int:
+    def _clear(self) -> None:
         self._tasks().clear(agreed=False)
-        return 0
 
-    def _offer_to_save(self, tasks: Tasks) -> None:
+    def _offer_to_save(self, tasks: requests.Tasks) -> None:
         if tasks.last_heard is None or not self._view.confirm("Save the recording?"):
             return
         from membrane.audio.files import save_recording

@@ -362,7 +362,7 @@ class Tasks:
         """Let somebody who failed too often try again at once; without a name, by passphrase."""
         who = "Whoever says a passphrase" if name is None else canonical_name(name)
         had_failed = administration.unlock(self.membrane, name)
-        self.view.note(f"{who} may try again." if had_failed else f"{who} was not waiting.")
+        self.view.note(f"{who} {'may try again' if had_failed else 'was not waiting'}.")
 
     def revert(self, name: str) -> None:
         """Take back what logins added to somebody's voiceprint."""

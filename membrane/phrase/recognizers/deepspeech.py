@@ -121,7 +121,15 @@ class DeepSpeechRecognizer:
         command += [str(self._library), str(self._model), str(self._scorer or "")]
         command += [str(self._memory), str(THREADS * limit_s)]
         try:
-            code, answer = _run_to_end(command, sound, limit_s)
+            # Whatever happens, Ctrl-C too, no process is left.
+            child = subprocess.run(
+                command,
+                input=sound,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                timeout=limit_s,
+                check=False,
+            )
         except subprocess.TimeoutExpired:
             raise EngineUnavailable(
                 f"DeepSpeech did not answer in {limit_s} s: {self._remedy}"
@@ -131,7 +139,7 @@ class DeepSpeechRecognizer:
                 f"DeepSpeech's process cannot be started ({error.strerror}): free some memory, "
                 f"{OTHER_ENGINE}"
             ) from None
-        return self._understood(code, answer)
+        return self._understood(child.returncode, child.stdout)
 
     def _understood(self, code: int, answer: bytes) -> str:
         said: dict[str, str] = {}
@@ -172,20 +180,6 @@ def _with_bytes(path: Path, kind: str, magic: tuple[int, bytes] = (0, b"")) -> P
             f"give another {kind}, or run `membrane weights fetch deepspeech`"
         )
     return path
-
-
-def _run_to_end(command: list[str], sound: bytes, timeout_s: float) -> tuple[int, bytes]:
-    """Return exit code and output; whatever happens, Ctrl-C too, no process is left."""
-    child = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )
-    with child:
-        try:
-            answer, _ = child.communicate(sound, timeout_s)
-        finally:
-            child.kill()
-            child.wait()
-    return child.returncode, answer
 
 
 def _cause_of_death(code: int) -> str:

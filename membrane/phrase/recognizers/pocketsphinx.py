@@ -130,9 +130,10 @@ class PocketSphinxRecognizer:
     def __init__(self) -> None:
         self._last: tuple[bytes, int, _Heard] | None = None
 
-    def unknown_words(self, phrase: str) -> list[str]:
+    @staticmethod
+    def unknown_words(phrase: str) -> list[str]:
         """Return the words of a phrase that are not in the packaged dictionary."""
-        return unknown_words(phrase)
+        return [word for word in normalise(phrase).split() if not pronunciations(word)]
 
     def match(self, samples: Samples, expected: str, *, strict: bool = False) -> PhraseMatch:
         """Judge whether `expected` was said; see `membrane.phrase.recognizer.Recognizer`.
@@ -324,11 +325,6 @@ def _pcm(samples: Samples) -> bytes:
     padded = np.pad(samples, (0, max(0, SHORTEST - len(samples))))
     dither = np.random.default_rng(0).normal(scale=DITHER, size=len(padded))
     return (np.clip(padded + dither, -1, 1) * 32767).astype("<i2").tobytes()
-
-
-def unknown_words(phrase: str) -> list[str]:
-    """Return the words of a phrase that are not in the packaged dictionary."""
-    return [word for word in normalise(phrase).split() if not pronunciations(word)]
 
 
 def pronunciations(word: str) -> Sequence[str]:

@@ -117,16 +117,17 @@ def test_the_scores_are_those_of_whole_phrases(vocabulary):
     costs += np.random.default_rng(2).integers(0, 60, costs.shape).astype(np.int16)
     exchanged = compete(costs, ["go", "stop"], vocabulary).scores[0, vocabulary.words.index("left")]
     itself = compete(costs, ["left", "stop"], vocabulary)
-    assert exchanged == pytest.approx(itself.scores[0, itself.expected[0]], rel=1e-5)
-    assert exchanged == pytest.approx(itself.scores[1, itself.expected[1]], rel=1e-5)
+    left, stop = (vocabulary.words.index(word) for word in ("left", "stop"))
+    assert exchanged == pytest.approx(itself.phrase, rel=1e-5)
+    assert exchanged == pytest.approx(itself.scores[0, left], rel=1e-5)
+    assert exchanged == pytest.approx(itself.scores[1, stop], rel=1e-5)
 
 
 def test_all_slots_agree_about_the_score_of_the_phrase(vocabulary):
     costs = np.random.default_rng(4).integers(0, 200, (90, 5126)).astype(np.int16)
     found = compete(costs, ["go", "stop", "left"], vocabulary)
-    assert found.scores[np.arange(3), found.expected] == pytest.approx(
-        found.scores[0, found.expected[0]], rel=1e-5
-    )
+    expected = [vocabulary.words.index(word) for word in ("go", "stop", "left")]
+    assert found.scores[np.arange(3), expected] == pytest.approx(found.phrase, rel=1e-5)
 
 
 @pytest.mark.parametrize("frames", [0, 1, 5])
