@@ -1,7 +1,5 @@
 """The program: run a command, and end with an exit code that says how it went."""
 
-from __future__ import annotations
-
 import io
 import os
 import signal

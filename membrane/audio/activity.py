@@ -4,8 +4,6 @@ The detector is Silero VAD's network run on ONNX Runtime. It ends recordings and
 and noise; the WebRTC detector in `membrane.voice.frontends.trimming` belongs to encoders alone.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 

@@ -11,8 +11,6 @@ S. Karlin and S. F. Altschul, "Methods for assessing the statistical significanc
 sequence features by using general scoring schemes", PNAS 87, 1990.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """Capture: an open device as an endless 16 kHz signal, with its level."""
 
-from __future__ import annotations
-
 import math
 import time
 from contextlib import ExitStack, suppress

@@ -1,7 +1,5 @@
 """Denoising: take the sound of the room out of an utterance."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from membrane.audio.activity import CHUNK, Mask, Probabilities, spread

@@ -1,7 +1,5 @@
 """Microphones: which there are, and which one a person means."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Endpoint: where in a live recording a person begins to speak, and where they have finished."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from membrane.audio.activity import (

@@ -1,7 +1,5 @@
 """Recorded files: any format, rate and channel count in, 16 kHz mono out, and back to disk."""
 
-from __future__ import annotations
-
 import os
 import re
 import stat

@@ -5,8 +5,6 @@ sound server, which may have hung; a thread that waits inside them could not be 
 neither Ctrl-C nor the end of the program would be heard.
 """
 
-from __future__ import annotations
-
 import atexit
 import platform
 import sys

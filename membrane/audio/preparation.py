@@ -1,11 +1,9 @@
 """Preparation: from a raw utterance to what the encoder and the recognizer are given."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import isinf
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 
@@ -116,7 +114,7 @@ class Prepared:
             return [self.voice]
         return [self.voice, self.sound.heard if self.voice_denoised else self.sound.denoised]
 
-    def for_encoder(self, below_db: float) -> Prepared:
+    def for_encoder(self, below_db: float) -> Self:
         """Return the same for an encoder that is given denoised sound below another ratio."""
         return replace(self, voice_below_db=below_db)
 

@@ -3,8 +3,6 @@
 Nothing is scored before `require` has passed. What is measured is reported with every decision.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

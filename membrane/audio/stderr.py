@@ -1,7 +1,5 @@
 """What C libraries print past Python, kept from the terminal."""
 
-from __future__ import annotations
-
 import ctypes
 import os
 import platform

@@ -1,7 +1,5 @@
 """What every recognizer shares: phrases in one form, transcripts compared."""
 
-from __future__ import annotations
-
 import unicodedata
 from collections.abc import Sequence
 

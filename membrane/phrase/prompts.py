@@ -1,7 +1,5 @@
 """What a person is asked to say: a fresh phrase each time, so that no recording of it exists."""
 
-from __future__ import annotations
-
 import secrets
 from functools import cache
 from importlib.resources import files

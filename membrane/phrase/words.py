@@ -1,7 +1,5 @@
 """The check of words: one recognizer, as the settings want it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path

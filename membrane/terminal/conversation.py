@@ -1,7 +1,5 @@
 """A conversation at the microphone: listen to the room, ask for a phrase, hear it, try again."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path

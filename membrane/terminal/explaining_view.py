@@ -1,7 +1,5 @@
 """How an explanation is shown: sections of short lines, in sixty columns or more."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from rich.console import Group, RenderableType

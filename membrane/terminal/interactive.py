@@ -1,7 +1,5 @@
 """The interactive mode: one letter, one task, until the person leaves."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The level meter: what the microphone hears, drawn while it hears it."""
 
-from __future__ import annotations
-
 import time
 from typing import Self
 

@@ -5,8 +5,6 @@ ms. A phone between two others (a triphone) is three senones one after another. 
 read as CMU Sphinx writes them: `bin_mdef.c` and `s3file.c` of PocketSphinx 5.
 """
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Sequence
 from functools import cache

@@ -9,8 +9,6 @@ of silence, where all words fit equally badly: the phrase without it fits better
 lies under a pause or a neighbour: the phrase with it fits better.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypeVar
 

@@ -9,8 +9,6 @@ because the library maps model and scorer into memory instead of reading them (D
 and with the same padded to the official sizes.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import signal

@@ -10,8 +10,6 @@ MEMORY (bytes) and CPU (seconds) are its limits where the system has such.
 The functions called are those of ``deepspeech.h`` of DeepSpeech 0.9.3.
 """
 
-from __future__ import annotations
-
 import ctypes
 import json
 import os
