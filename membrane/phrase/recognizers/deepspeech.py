@@ -145,7 +145,10 @@ class DeepSpeechRecognizer:
             said |= json.loads(line)
         if code == 0 and "text" in said:
             return said["text"].strip()
-        cause = said.get("error") or _cause_of_death(code)
+        died = (
+            f"it died: {signal.strsignal(-code)}" if code < 0 else f"it ended with code {code:#x}"
+        )
+        cause = said.get("error") or died
         raise EngineUnavailable(f"DeepSpeech {self._failure(said.get('step', 'start'), cause)}")
 
     def _failure(self, step: str, cause: str) -> str:
@@ -178,7 +181,3 @@ def _with_bytes(path: Path, kind: str, magic: tuple[int, bytes] = (0, b"")) -> P
             f"give another {kind}, or run `membrane weights fetch deepspeech`"
         )
     return path
-
-
-def _cause_of_death(code: int) -> str:
-    return f"it died: {signal.strsignal(-code)}" if code < 0 else f"it ended with code {code:#x}"

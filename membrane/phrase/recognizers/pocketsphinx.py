@@ -194,9 +194,7 @@ class PocketSphinxRecognizer:
         """
         from pocketsphinx import Decoder
 
-        decoder = Decoder(loglevel="FATAL")
-        _decode(decoder, _pcm(samples))
-        return _words(decoder)
+        return _decode(Decoder(loglevel="FATAL"), _pcm(samples))
 
     def _heard(self, samples: Samples, count: int) -> _Heard:
         """Return what was heard in an utterance of `count` digits, or of any number if 0."""
@@ -248,14 +246,14 @@ def _listen(sound: bytes, count: int) -> _Heard:
             decoder = _new_decoder(folder)
             decoder.add_jsgf_string("slots", grammar)
             decoder.activate_search("slots")
-            _decode(decoder, sound)
+            digits = _decode(decoder, sound)
             (path,) = Path(folder).iterdir()
             costs = _costs(path.read_bytes(), frames=len(sound) // BYTES_PER_FRAME)
     except (OSError, ValueError) as error:
         raise EngineUnavailable(
             f"PocketSphinx could not write its scores ({error}): is the disk full?"
         ) from None
-    return _Heard(_words(decoder), _likeness(decoder), costs)
+    return _Heard(digits, _likeness(decoder) if digits else -np.inf, costs)
 
 
 def _costs(data: bytes, *, frames: int) -> npt.NDArray[np.int16]:
@@ -292,8 +290,8 @@ def _new_decoder(scores: str) -> Any:
     return decoder
 
 
-def _decode(decoder: Any, sound: bytes) -> None:
-    """Run a decoder over a whole utterance."""
+def _decode(decoder: Any, sound: bytes) -> str:
+    """Run a decoder over a whole utterance and return the words that fit best."""
     try:
         decoder.start_utt()
         decoder.process_raw(sound, full_utt=True)
@@ -303,17 +301,12 @@ def _decode(decoder: Any, sound: bytes) -> None:
             f"PocketSphinx failed ({error}): "
             "make room for temporary files on the disk, or reinstall pocketsphinx"
         ) from None
-
-
-def _words(decoder: Any) -> str:
     best = decoder.hyp()
     return best.hypstr if best else ""
 
 
 def _likeness(decoder: Any) -> float:
     """Return the mean acoustic score a frame over the words of the hypothesis, natural log."""
-    if not _words(decoder):
-        return -np.inf
     log = decoder.get_logmath().log
     words = [part for part in decoder.seg() if part.word[0] not in "<[("]
     frames = sum(part.end_frame - part.start_frame + 1 for part in words)
