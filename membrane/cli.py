@@ -105,6 +105,13 @@ def _name(username: str | None, remedy: str) -> str:
         raise UsageError(f"this login has no name: {remedy} must say whose it is") from None
 
 
+def _refuse(*problems: tuple[bool, str]) -> None:
+    """Refuse options that do not go together: the first problem that is one."""
+    for is_one, message in problems:
+        if is_one:
+            raise UsageError(message)
+
+
 def _exit(accepted: bool) -> None:
     raise typer.Exit(0 if accepted else 1)
 
@@ -162,13 +169,21 @@ def enroll(
 
     At the microphone they are asked for fresh phrases, or for a passphrase of their own.
     """
-    if add and (replace or phrase is not None):
-        raise UsageError("--add goes with neither --replace nor --phrase")
-    if reencode and (add or replace or phrase is not None):
-        raise UsageError("--reencode goes with neither --add, --replace nor --phrase")
+    _refuse(
+        (
+            add and (replace or phrase is not None),
+            "--add goes with neither --replace nor --phrase",
+        ),
+        (
+            reencode and (add or replace or phrase is not None),
+            "--reencode goes with neither --add, --replace nor --phrase",
+        ),
+        (
+            reencode and keep_until is not None,
+            "--keep-until does not go with --reencode: use it with --add",
+        ),
+    )
     if keep_until is not None:
-        if reencode:
-            raise UsageError("--keep-until does not go with --reencode: use it with --add")
         from membrane.login.retention import parse_date
 
         keep_until = parse_date(keep_until)
@@ -235,12 +250,20 @@ def verify(
     At the microphone a fresh phrase is asked for. In a recording the words are judged where
     --expect or the person's own passphrase says what they should be.
     """
-    if anyone and (username is not None or expect is not None):
-        raise UsageError("--anyone goes with neither --username nor --expect")
-    if expect is not None and not with_file:
-        raise UsageError("--expect goes with --with-file: at the microphone the phrase is chosen")
-    if expect is not None and not expect.strip():
-        raise UsageError("--expect holds no word: say what the recording must hold")
+    _refuse(
+        (
+            anyone and (username is not None or expect is not None),
+            "--anyone goes with neither --username nor --expect",
+        ),
+        (
+            expect is not None and not with_file,
+            "--expect goes with --with-file: at the microphone the phrase is chosen",
+        ),
+        (
+            expect is not None and not expect.strip(),
+            "--expect holds no word: say what the recording must hold",
+        ),
+    )
     name = None if anyone else _name(username, "--username or --anyone")
     _exit(
         _tasks(
@@ -440,8 +463,9 @@ def protect(
 
     Names, voices and passphrases, and the record of logins.
     """
-    if rekey + renew + off + status > 1:
-        raise UsageError("choose one of --rekey, --renew, --off and --status")
+    _refuse(
+        (rekey + renew + off + status > 1, "choose one of --rekey, --renew, --off and --status")
+    )
     view = View(as_json=as_json)
     if status:
         from membrane.login.protect import status as protection_of
@@ -480,8 +504,7 @@ def unlock(
     quiet: Quiet = False,
 ) -> None:
     """Let somebody who failed too often try again at once."""
-    if (name is None) != anyone:
-        raise UsageError("say whom to unlock: either a name or --anyone")
+    _refuse(((name is None) != anyone, "say whom to unlock: either a name or --anyone"))
     _tasks(View(quiet=quiet), database=database).unlock(name)
 
 

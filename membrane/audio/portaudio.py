@@ -112,5 +112,4 @@ def how_to_install() -> str:
     with suppress(OSError):
         release = platform.freedesktop_os_release()
     names = f"{release.get('ID', '')} {release.get('ID_LIKE', '')}".split()
-    known = (INSTALL[name] for name in names if name in INSTALL)
-    return next(known, "install your system's portaudio package")
+    return next(filter(None, map(INSTALL.get, names)), "install your system's portaudio package")

@@ -98,11 +98,6 @@ class Prepared:
         """Whether noise is taken out before the encoder hears it."""
         return self._wanted_below(self.voice_below_db)
 
-    @property
-    def denoised(self) -> bool:
-        """Whether noise is taken out for either of them."""
-        return self.words_denoised or self.voice_denoised
-
     def kinds_of_voice(self) -> list[Samples]:
         """Return what a voiceprint is made of: `voice`, and the other kind that may be compared.
 

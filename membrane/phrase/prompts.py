@@ -17,8 +17,8 @@ def prompt_words() -> tuple[str, ...]:
     Any two of them differ in at least half of their phones (edit distance by the longer word), so
     that one is not taken for another.
     """
-    listed = files("membrane.phrase").joinpath("prompt_words.txt").read_text(encoding="utf-8")
-    return tuple(listed.split())
+    listed = files("membrane.phrase").joinpath("prompt_words.txt")
+    return tuple(listed.read_text(encoding="utf-8").split())
 
 
 def random_prompt(kind: str = "digits", length: int | None = None) -> str:

@@ -248,20 +248,20 @@ class View:
         """Answer with how the database is protected."""
         if self.as_json:
             self.json(protection.as_json())
-            return
-        if not protection.source:
+        elif not protection.source:
             self._panel("Not encrypted", "The database can be read by its owner.", [], good=False)
-            return
-        rows = [
-            ("people", str(protection.people)),
-            ("key", KEYS[protection.source]),
-            ("memory", "may be swapped out"),
-            ("voices", f"turned, epoch {protection.epoch[:8]}" if protection.epoch else "as heard"),
-        ]
-        text = "The database is encrypted."
-        if not protection.finished:
-            text += " A change was interrupted: run the same command again."
-        self._panel("Encrypted", text, rows, good=protection.finished)
+        else:
+            text = "The database is encrypted."
+            if not protection.finished:
+                text += " A change was interrupted: run the same command again."
+            epoch = protection.epoch[:8]
+            rows = [
+                ("people", str(protection.people)),
+                ("key", KEYS[protection.source]),
+                ("memory", "may be swapped out"),
+                ("voices", f"turned, epoch {epoch}" if epoch else "as heard"),
+            ]
+            self._panel("Encrypted", text, rows, good=protection.finished)
 
     def log_entries(self, entries: Iterable[dict[str, Any]], names: Mapping[str, str]) -> None:
         """Answer with what the decision log holds, oldest first.
@@ -277,17 +277,8 @@ class View:
         named = [{**entry, "name": names.get(str(entry.get("who", "")), "")} for entry in entries]
         if self.as_json:
             self.json(named)
-            return
-        rows = [
-            (
-                str(entry.get("time", ""))[:19],
-                str(entry.get("event") or entry.get("log", "")),
-                entry["name"] or str(entry.get("who", ""))[:16],
-                _outcome(entry),
-            )
-            for entry in named
-        ]
-        self.table(("time", "event", "who", "outcome"), rows)
+        else:
+            self.table(("time", "event", "who", "outcome"), [_log_row(entry) for entry in named])
 
     def log_check(self, check: LogCheck) -> None:
         """Answer with what is wrong with the decision log."""
@@ -334,12 +325,12 @@ class View:
                     for status in statuses
                 ]
             )
-            return
-        rows = [
-            (one.model.name, one.state, f"{one.model.size / 1e6:.1f} MB", one.model.licence)
-            for one in statuses
-        ]
-        self.table(("name", "state", "size", "licence"), rows)
+        else:
+            rows = [
+                (one.model.name, one.state, f"{one.model.size / 1e6:.1f} MB", one.model.licence)
+                for one in statuses
+            ]
+            self.table(("name", "state", "size", "licence"), rows)
 
     @contextmanager
     def progress(self, title: str) -> Iterator[Callable[[Model, int], None]]:
@@ -461,14 +452,17 @@ KEYS = {
 """Where the key of an encrypted database is, in words."""
 
 
-def _outcome(entry: Mapping[str, Any]) -> str:
-    if "accepted" not in entry:
-        return ""
-    if entry["accepted"]:
-        return "accepted"
+def _log_row(entry: Mapping[str, Any]) -> tuple[str, ...]:
     refused_by = entry.get("refused_by", [])
     checks = refused_by if isinstance(refused_by, list) else [refused_by]
-    return f"refused: {', '.join(map(str, checks))}"
+    refused = f"refused: {', '.join(map(str, checks))}"
+    outcome = ("accepted" if entry["accepted"] else refused) if "accepted" in entry else ""
+    return (
+        str(entry.get("time", ""))[:19],
+        str(entry.get("event") or entry.get("log", "")),
+        entry["name"] or str(entry.get("who", ""))[:16],
+        outcome,
+    )
 
 
 def _measure(voice: VoiceMatch) -> str:

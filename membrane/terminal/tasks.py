@@ -283,16 +283,13 @@ class Tasks:
         else:
             with self._session() as session:
                 decision = session.identify(top_n=top_n)
-        self.view.decision(self._recorded(decision))
-        return decision.accepted
+        return self._answered(decision)
 
     def compare(self) -> bool:
         """Tell whether two recordings are of one person."""
         self._check_outputs()
         one, other = self._read(self.files)
-        decision = self._recorded(self.membrane.compare(one, other))
-        self.view.decision(decision)
-        return decision.accepted
+        return self._answered(self.membrane.compare(one, other))
 
     def explain(self) -> bool:
         """Tell why two voices are one person's or not; the first may be somebody enrolled.
@@ -312,6 +309,9 @@ class Tasks:
             raise NoSuchFile(
                 f"{one!r} is neither a recording nor enrolled: see `membrane list`"
             ) from None
+        return self._answered(decision)
+
+    def _answered(self, decision: Decision) -> bool:
         self.view.decision(self._recorded(decision))
         return decision.accepted
 

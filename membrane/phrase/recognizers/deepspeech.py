@@ -145,10 +145,8 @@ class DeepSpeechRecognizer:
             said |= json.loads(line)
         if code == 0 and "text" in said:
             return said["text"].strip()
-        died = (
-            f"it died: {signal.strsignal(-code)}" if code < 0 else f"it ended with code {code:#x}"
-        )
-        cause = said.get("error") or died
+        end = f"died: {signal.strsignal(-code)}" if code < 0 else f"ended with code {code:#x}"
+        cause = said.get("error") or f"it {end}"
         raise EngineUnavailable(f"DeepSpeech {self._failure(said.get('step', 'start'), cause)}")
 
     def _failure(self, step: str, cause: str) -> str:
