@@ -127,20 +127,6 @@ class Fingerprint(Peaks):
         """
         return max(map(_share, in_common(self, other)))
 
-    def share_in(self, others: Iterable[Fingerprint]) -> float:
-        """Return how much of this recording is heard in any of the others, together.
-
-        Returns
-        -------
-        float in [0, 1]
-            A share of this recording's peaks: high for words that were cut out of many recordings,
-            each of which is like this one only for a word's length.
-        """
-        heard = np.zeros(len(self.times_s), bool)
-        for other in others:
-            heard |= in_common(self, other)[0]
-        return _share(heard)
-
     def same_recording(self, other: Fingerprint) -> bool:
         """Return whether one of them holds the other recording, or much of it."""
         return self.likeness(other) >= SAME
