@@ -38,7 +38,7 @@ class Interactive:
 
         One that the person took back is none: it makes no refused login good.
         """
-        choices: dict[str, Callable[[], bool | None]] = {
+        choices: dict[str, Callable[[], int]] = {
             "enroll": self._enroll,
             "verify": self._verify,
             "delete": self._delete,
@@ -53,7 +53,7 @@ class Interactive:
                 self._view.warn(f"{answer!r} is none of these.")
                 continue
             try:
-                code = int(task() is False)  # refused; other tasks return nothing
+                code = task()
             except Declined as taken_back:
                 self._view.note(sentence(taken_back))
             except MembraneError as error:
@@ -70,7 +70,7 @@ class Interactive:
     def _tasks(self, *files: str) -> requests.Tasks:
         return requests.Tasks(self._membrane, self._view, files=files)
 
-    def _enroll(self) -> None:
+    def _enroll(self) -> int:
         tasks = self._tasks()
         name = self._view.ask("User name:")
         how: requests.How = "new"
@@ -83,26 +83,30 @@ class Interactive:
         own = self._view.confirm("Use a passphrase of your own, the same each time?")
         phrase = self._view.ask("Passphrase (leave empty to speak it):") if own else None
         tasks.enroll(name, how=how, phrase=phrase)
+        return 0
 
-    def _verify(self) -> bool:
+    def _verify(self) -> int:
         tasks = self._tasks()
         name = self._view.ask("User name (leave empty to be found by your passphrase):")
         accepted = tasks.verify(name or None)
         with suppress(Declined):  # no answer is no recording, and changes no decision
             self._offer_to_save(tasks)
-        return accepted
+        return 0 if accepted else 1
 
-    def _file(self) -> bool:
+    def _file(self) -> int:
         file = self._view.ask("Recording:")
         name = self._view.ask("User name (leave empty to be told whose voice it is):")
         tasks = self._tasks(file)
-        return tasks.verify(name) if name else tasks.identify(top_n=5)
+        accepted = tasks.verify(name) if name else tasks.identify(top_n=5)
+        return 0 if accepted else 1
 
-    def _delete(self) -> None:
+    def _delete(self) -> int:
         self._tasks().delete(self._view.ask("User name:"), agreed=False)
+        return 0
 
-    def _clear(self) -> None:
+    def _clear(self) -> int:
         self._tasks().clear(agreed=False)
+        return 0
 
     def _offer_to_save(self, tasks: requests.Tasks) -> None:
         if tasks.last_heard is None or not self._view.confirm("Save the recording?"):
