@@ -1,7 +1,5 @@
 """The program: run a command, and end with an exit code that says how it went."""
 
-from __future__ import annotations
-
 import io
 import os
 import signal
@@ -27,15 +25,11 @@ INTERRUPTED = 130
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    sys.exit(_run_process(sys.argv[1:]))
-
-
-def _run_process(arguments: Sequence[str]) -> int:
     try:
         signal.signal(signal.SIGTERM, _terminate)
         _open_closed_streams()
         _survive_odd_letters()
-        return run(arguments)
+        sys.exit(run(sys.argv[1:]))
     finally:
         # All is said. Ctrl-C while Python clears up ends it at once, without a traceback.
         signal.signal(signal.SIGINT, signal.SIG_DFL)

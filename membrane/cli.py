@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -68,10 +70,25 @@ def _membrane(*, denoise: bool | None = None, explain: bool = False, **options: 
     return Membrane(load_settings(**options), explains=explain, ask=ask, processes=0)
 
 
-def _tasks(membrane: Membrane, view: View, **sound: Any) -> Tasks:
+def _tasks(
+    view: View,
+    *,
+    files: Sequence[str] | None = None,
+    seconds: float | None = None,
+    save_to: Path | None = None,
+    keep_until: str | None = None,
+    **options: Any,
+) -> Tasks:
     from membrane.terminal.tasks import Tasks
 
-    return Tasks(membrane, view, **sound)
+    return Tasks(
+        _membrane(**options),
+        view,
+        files=tuple(files or ()),
+        seconds=seconds,
+        save_to=save_to,
+        keep_until=keep_until or "",
+    )
 
 
 def _name(username: str | None, remedy: str) -> str:
@@ -86,6 +103,13 @@ def _name(username: str | None, remedy: str) -> str:
         return getuser()
     except (ImportError, KeyError, OSError):
         raise UsageError(f"this login has no name: {remedy} must say whose it is") from None
+
+
+def _refuse(*problems: tuple[bool, str]) -> None:
+    """Refuse options that do not go together: the first problem that is one."""
+    for is_one, message in problems:
+        if is_one:
+            raise UsageError(message)
 
 
 def _exit(accepted: bool) -> None:
@@ -145,18 +169,31 @@ def enroll(
 
     At the microphone they are asked for fresh phrases, or for a passphrase of their own.
     """
-    if add and (replace or phrase is not None):
-        raise UsageError("--add goes with neither --replace nor --phrase")
-    if reencode and (add or replace or phrase is not None):
-        raise UsageError("--reencode goes with neither --add, --replace nor --phrase")
+    _refuse(
+        (
+            add and (replace or phrase is not None),
+            "--add goes with neither --replace nor --phrase",
+        ),
+        (
+            reencode and (add or replace or phrase is not None),
+            "--reencode goes with neither --add, --replace nor --phrase",
+        ),
+        (
+            reencode and keep_until is not None,
+            "--keep-until does not go with --reencode: use it with --add",
+        ),
+    )
     if keep_until is not None:
-        if reencode:
-            raise UsageError("--keep-until does not go with --reencode: use it with --add")
         from membrane.login.retention import parse_date
 
         keep_until = parse_date(keep_until)
     name = _name(username, "--username")
-    membrane = _membrane(
+    tasks = _tasks(
+        View(as_json=as_json, quiet=quiet),
+        files=with_file,
+        seconds=seconds,
+        save_to=save_recording,
+        keep_until=keep_until,
         prompt=prompt,
         device=device,
         denoise=denoise,
@@ -165,14 +202,6 @@ def enroll(
         model=model,
         scorer=scorer,
         database=database,
-    )
-    tasks = _tasks(
-        membrane,
-        View(as_json=as_json, quiet=quiet),
-        files=tuple(with_file or ()),
-        seconds=seconds,
-        save_to=save_recording,
-        keep_until=keep_until or "",
     )
     if reencode:
         _exit(tasks.reencode(name))
@@ -221,39 +250,45 @@ def verify(
     At the microphone a fresh phrase is asked for. In a recording the words are judged where
     --expect or the person's own passphrase says what they should be.
     """
-    if anyone and (username is not None or expect is not None):
-        raise UsageError("--anyone goes with neither --username nor --expect")
-    if expect is not None and not with_file:
-        raise UsageError("--expect goes with --with-file: at the microphone the phrase is chosen")
-    if expect is not None and not expect.strip():
-        raise UsageError("--expect holds no word: say what the recording must hold")
+    _refuse(
+        (
+            anyone and (username is not None or expect is not None),
+            "--anyone goes with neither --username nor --expect",
+        ),
+        (
+            expect is not None and not with_file,
+            "--expect goes with --with-file: at the microphone the phrase is chosen",
+        ),
+        (
+            expect is not None and not expect.strip(),
+            "--expect holds no word: say what the recording must hold",
+        ),
+    )
     name = None if anyone else _name(username, "--username or --anyone")
-    membrane = _membrane(
-        explain=explain,
-        scores="show" if show_scores else None,
-        adapt="on" if adapt else None,
-        attempts=attempts,
-        security=security,
-        metric=metric,
-        threshold=threshold,
-        prompt=prompt,
-        device=device,
-        results=results,
-        denoise=denoise,
-        encoder=encoder,
-        recognizer=recognizer,
-        model=model,
-        scorer=scorer,
-        database=database,
+    _exit(
+        _tasks(
+            View(as_json=as_json, quiet=quiet),
+            files=with_file,
+            seconds=seconds,
+            save_to=save_recording,
+            explain=explain,
+            scores="show" if show_scores else None,
+            adapt="on" if adapt else None,
+            attempts=attempts,
+            security=security,
+            metric=metric,
+            threshold=threshold,
+            prompt=prompt,
+            device=device,
+            results=results,
+            denoise=denoise,
+            encoder=encoder,
+            recognizer=recognizer,
+            model=model,
+            scorer=scorer,
+            database=database,
+        ).verify(name, expected=expect or "")
     )
-    tasks = _tasks(
-        membrane,
-        View(as_json=as_json, quiet=quiet),
-        files=tuple(with_file or ()),
-        seconds=seconds,
-        save_to=save_recording,
-    )
-    _exit(tasks.verify(name, expected=expect or ""))
 
 
 @app.command()
@@ -274,24 +309,22 @@ def identify(
     quiet: Quiet = False,
 ) -> None:
     """Tell who speaks, if it is somebody known."""
-    membrane = _membrane(
-        security=security,
-        metric=metric,
-        threshold=threshold,
-        device=device,
-        results=results,
-        denoise=denoise,
-        encoder=encoder,
-        database=database,
+    _exit(
+        _tasks(
+            View(as_json=as_json, quiet=quiet),
+            files=with_file,
+            seconds=seconds,
+            save_to=save_recording,
+            security=security,
+            metric=metric,
+            threshold=threshold,
+            device=device,
+            results=results,
+            denoise=denoise,
+            encoder=encoder,
+            database=database,
+        ).identify(top_n=top)
     )
-    tasks = _tasks(
-        membrane,
-        View(as_json=as_json, quiet=quiet),
-        files=tuple(with_file or ()),
-        seconds=seconds,
-        save_to=save_recording,
-    )
-    _exit(tasks.identify(top_n=top))
 
 
 @app.command()
@@ -308,16 +341,19 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Tell whether two voices are one person's."""
-    membrane = _membrane(
-        explain=explain,
-        security=security,
-        metric=metric,
-        threshold=threshold,
-        results=results,
-        denoise=denoise,
-        encoder=encoder,
+    _exit(
+        _tasks(
+            View(as_json=as_json),
+            files=(one, other),
+            explain=explain,
+            security=security,
+            metric=metric,
+            threshold=threshold,
+            results=results,
+            denoise=denoise,
+            encoder=encoder,
+        ).compare()
     )
-    _exit(_tasks(membrane, View(as_json=as_json), files=(one, other)).compare())
 
 
 @app.command()
@@ -337,17 +373,20 @@ def explain(
 
     The words are not looked at.
     """
-    membrane = _membrane(
-        explain=True,
-        security=security,
-        metric=metric,
-        threshold=threshold,
-        results=results,
-        denoise=denoise,
-        encoder=encoder,
-        database=database,
+    _exit(
+        _tasks(
+            View(as_json=as_json),
+            files=(one, other),
+            explain=True,
+            security=security,
+            metric=metric,
+            threshold=threshold,
+            results=results,
+            denoise=denoise,
+            encoder=encoder,
+            database=database,
+        ).explain()
     )
-    _exit(_tasks(membrane, View(as_json=as_json), files=(one, other)).explain())
 
 
 @app.command()
@@ -381,8 +420,7 @@ def list_people(database: Database = None, as_json: AsJson = False) -> None:
     ask = View().secret if at_terminal() else None
     sealed_only = settings.protection == "required"
     store = open_store(settings.database_path, ask=ask, sealed_only=sealed_only)
-    people = store.gallery().summaries()
-    View(as_json=as_json).people(people, encoder=settings.encoder)
+    View(as_json=as_json).people(store.gallery().summaries(), encoder=settings.encoder)
 
 
 @app.command()
@@ -425,17 +463,18 @@ def protect(
 
     Names, voices and passphrases, and the record of logins.
     """
-    if rekey + renew + off + status > 1:
-        raise UsageError("choose one of --rekey, --renew, --off and --status")
-    membrane, view = _membrane(database=database), View(as_json=as_json)
+    _refuse(
+        (rekey + renew + off + status > 1, "choose one of --rekey, --renew, --off and --status")
+    )
+    view = View(as_json=as_json)
     if status:
         from membrane.login.protect import status as protection_of
 
-        view.protection(protection_of(membrane.store))
+        view.protection(protection_of(_membrane(database=database).store))
         return
     asked = {"rekey": rekey, "renew": renew, "unprotect": off}
     change = next((name for name, wanted in asked.items() if wanted), "protect")
-    _tasks(membrane, view).protect(change, key)
+    _tasks(view, database=database).protect(change, key)
 
 
 @app.command(hidden=True)
@@ -446,13 +485,13 @@ def delete(
     quiet: Quiet = False,
 ) -> None:
     """Erase a person."""
-    _tasks(_membrane(database=database), View(quiet=quiet)).delete(name, agreed=yes)
+    _tasks(View(quiet=quiet), database=database).delete(name, agreed=yes)
 
 
 @app.command(hidden=True)
 def clear(yes: Yes = False, database: Database = None, quiet: Quiet = False) -> None:
     """Erase everybody."""
-    _tasks(_membrane(database=database), View(quiet=quiet)).clear(agreed=yes)
+    _tasks(View(quiet=quiet), database=database).clear(agreed=yes)
 
 
 @app.command(hidden=True)
@@ -465,9 +504,8 @@ def unlock(
     quiet: Quiet = False,
 ) -> None:
     """Let somebody who failed too often try again at once."""
-    if (name is None) != anyone:
-        raise UsageError("say whom to unlock: either a name or --anyone")
-    _tasks(_membrane(database=database), View(quiet=quiet)).unlock(name)
+    _refuse(((name is None) != anyone, "say whom to unlock: either a name or --anyone"))
+    _tasks(View(quiet=quiet), database=database).unlock(name)
 
 
 @app.command(hidden=True)
@@ -477,7 +515,7 @@ def revert(
     quiet: Quiet = False,
 ) -> None:
     """Take back what logins added to a voiceprint (--adapt)."""
-    _tasks(_membrane(database=database), View(quiet=quiet)).revert(name)
+    _tasks(View(quiet=quiet), database=database).revert(name)
 
 
 @log.command("show")

@@ -11,18 +11,14 @@ from typing import Any, Literal
 from membrane.errors import UsageError
 
 SECURITY_LEVELS = ("convenient", "balanced", "strict")
-METRICS = ("cosine", "euclidean")
-DENOISING = ("auto", "always", "never")
-PROMPT_KINDS = ("digits", "words")
-NORMALISATIONS = ("none", "centre", "as-norm")
 SWITCH = ("on", "off")
 
 CHOICES = {
     "security": SECURITY_LEVELS,
-    "metric": METRICS,
-    "denoise": DENOISING,
-    "prompt": PROMPT_KINDS,
-    "normalise": NORMALISATIONS,
+    "metric": ("cosine", "euclidean"),
+    "denoise": ("auto", "always", "never"),
+    "prompt": ("digits", "words"),
+    "normalise": ("none", "centre", "as-norm"),
     "lockout": SWITCH,
     "replay": ("refuse", "allow"),
     "scores": ("hide", "show"),
@@ -168,9 +164,10 @@ def load_settings(**options: Any) -> Settings:
     """
     values: dict[str, Any] = {}
     known = {field.name: field for field in fields(Settings)}
+    environment = {name: os.environ.get(f"MEMBRANE_{name.upper()}") for name in known}
     for source, given in (
         (str(settings_file()), _from_file(settings_file())),
-        ("the environment", _from_environment(known)),
+        ("the environment", {name: value for name, value in environment.items() if value}),
         ("an option", {name: value for name, value in options.items() if value is not None}),
     ):
         for name, value in given.items():
@@ -214,11 +211,6 @@ def _from_file(path: Path) -> dict[str, Any]:
         return {}
     except (OSError, ValueError) as error:
         raise UsageError(f"the settings in {path} cannot be read: {error}") from None
-
-
-def _from_environment(known: dict[str, Field[Any]]) -> dict[str, str]:
-    names = {name: f"MEMBRANE_{name.upper()}" for name in known}
-    return {name: os.environ[key] for name, key in names.items() if os.environ.get(key)}
 
 
 def _converted(field: Field[Any], value: Any, source: str) -> Any:

@@ -4,8 +4,6 @@ The detector is Silero VAD's network run on ONNX Runtime. It ends recordings and
 and noise; the WebRTC detector in `membrane.voice.frontends.trimming` belongs to encoders alone.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 
@@ -80,9 +78,8 @@ class SpeechActivity:
         )
 
     def _next(self, chunk: Samples) -> float:
-        window = np.concatenate([self._context, chunk])[np.newaxis]
         inputs = {
-            "input": window,
+            "input": np.concatenate([self._context, chunk])[np.newaxis],
             "state": self._state,
             "sr": np.array(SAMPLE_RATE, dtype=np.int64),
         }
@@ -103,9 +100,8 @@ def probabilities(samples: Samples) -> Probabilities:
     np.ndarray, shape (ceil(n / 512),), float32 in [0, 1]
         The last chunk is filled up with zeros.
     """
-    missing = -len(samples) % CHUNK
     levelled = at_level(samples, LEVEL_DBFS)
-    return SpeechActivity().probabilities(np.pad(levelled, (0, missing)))
+    return SpeechActivity().probabilities(np.pad(levelled, (0, -len(samples) % CHUNK)))
 
 
 def speech_mask(probability: Probabilities) -> Mask:

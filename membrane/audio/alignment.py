@@ -11,8 +11,7 @@ S. Karlin and S. F. Altschul, "Methods for assessing the statistical significanc
 sequence features by using general scoring schemes", PNAS 87, 1990.
 """
 
-from __future__ import annotations
-
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -53,7 +52,8 @@ MOST_SHIFTS = 8
 """Shifts in time that are looked into: one for a copy, one for each word of a patchwork."""
 
 
-class Peaks(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Peaks:
     """Where the spectrum of a recording peaks, in order of time: seconds and Hz, shape (n,)."""
 
     times_s: Floats
@@ -75,7 +75,7 @@ def in_common(one: Peaks, other: Peaks) -> tuple[Mask, Mask]:
     Parameters
     ----------
     one, other : Peaks
-        Of n and m peaks, neither empty.
+        Of n and m peaks.
 
     Returns
     -------
@@ -87,8 +87,7 @@ def in_common(one: Peaks, other: Peaks) -> tuple[Mask, Mask]:
     tolls = [TOLL * (speed != 1) for speed in SPEEDS]
     greatest = [each.max(initial=0) - toll for each, toll in zip(gathered, tolls, strict=True)]
     best = int(np.argmax(greatest))
-    needed = EVIDENCE + tolls[best]
-    return _stretches(played[best], other, pairs[best], gathered[best], needed)
+    return _stretches(played[best], other, pairs[best], gathered[best], EVIDENCE + tolls[best])
 
 
 def _pairs(one: Peaks, other: Peaks) -> Pairs:

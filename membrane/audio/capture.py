@@ -1,12 +1,9 @@
 """Capture: an open device as an endless 16 kHz signal, with its level."""
 
-from __future__ import annotations
-
+import math
 import time
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from queue import Empty, Full, Queue
-from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -45,14 +42,13 @@ OTHER_RATES = (48_000, 44_100, 16_000)
 """Hz, tried where a device refuses the rate that it names as its own."""
 
 
-@dataclass(frozen=True)
-class Level:
+class Level(NamedTuple):
     """How loud the newest 20 ms are, measured before resampling.
 
     Parameters
     ----------
-    peak_dbfs, rms_dbfs : float, dB relative to full scale
-        The largest sample and the root mean square (-3 for a full-scale sine).
+    peak_dbfs : float, dB relative to full scale
+        The largest sample.
     clipping : bool
         Whether a sample lies on the rail.
     speaking : bool
@@ -60,7 +56,6 @@ class Level:
     """
 
     peak_dbfs: float
-    rms_dbfs: float
     clipping: bool
     speaking: bool = False
 
@@ -124,12 +119,7 @@ class Capture:
             self._until_exit = opening.pop_all()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._until_exit.close()
 
     def read(self) -> Piece:
@@ -222,8 +212,7 @@ def _mono(frames: Samples) -> Samples:
 
     Sound reaches an array at different times, and its mean would cancel some of it.
     """
-    channels = frames.shape[1]
-    return frames.mean(axis=1) if channels == 2 else np.ascontiguousarray(frames[:, 0])
+    return frames.mean(axis=1) if frames.shape[1] == 2 else np.ascontiguousarray(frames[:, 0])
 
 
 def measure_level(samples: Samples) -> Level:
@@ -232,18 +221,8 @@ def measure_level(samples: Samples) -> Level:
     Parameters
     ----------
     samples : np.ndarray, shape (n,) or (n, channels), float32 in [-1, 1]
-        The loudest channel counts for the peak, the mean of all for the root mean square.
+        The loudest channel counts.
     """
-    if not samples.size:
-        return Level(QUIETEST_DBFS, QUIETEST_DBFS, clipping=False)
-    peak = float(np.max(np.abs(samples)))
-    return Level(
-        peak_dbfs=_dbfs(peak),
-        rms_dbfs=_dbfs(float(np.sqrt(np.mean(np.square(samples))))),
-        clipping=peak >= CLIPPING,
-    )
-
-
-def _dbfs(amplitude: float) -> float:
+    peak = float(np.max(np.abs(samples), initial=0))
     floor = 10 ** (QUIETEST_DBFS / 20)
-    return float(20 * np.log10(max(amplitude, floor)))
+    return Level(peak_dbfs=20 * math.log10(max(peak, floor)), clipping=peak >= CLIPPING)

@@ -1,7 +1,5 @@
 """Denoising: take the sound of the room out of an utterance."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from membrane.audio.activity import CHUNK, Mask, Probabilities, spread
@@ -74,7 +72,9 @@ def reduce_noise(samples: Samples, room: Samples) -> Samples:
     """
     import noisereduce
 
-    reduced = noisereduce.reduce_noise(
-        y=samples, sr=SAMPLE_RATE, y_noise=room, stationary=True, n_jobs=1
+    return np.asarray(
+        noisereduce.reduce_noise(
+            y=samples, sr=SAMPLE_RATE, y_noise=room, stationary=True, n_jobs=1
+        ),
+        dtype=np.float32,
     )
-    return np.asarray(reduced, dtype=np.float32)

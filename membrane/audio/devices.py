@@ -1,7 +1,5 @@
 """Microphones: which there are, and which one a person means."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,14 +45,13 @@ def list_devices() -> list[InputDevice]:
 
 
 def _query(sounddevice: Any) -> list[InputDevice]:
-    default = sounddevice.default.device["input"]
     return [
         InputDevice(
             index=entry["index"],
             name=entry["name"],
             channels=entry["max_input_channels"],
             sample_rate=round(entry["default_samplerate"]),
-            default=entry["index"] == default,
+            default=entry["index"] == sounddevice.default.device["input"],
         )
         for entry in sounddevice.query_devices()
         if entry["max_input_channels"] > 0
@@ -91,9 +88,12 @@ def choose(devices: list[InputDevice], text: str) -> InputDevice:
     if len(matches) == 1:
         return matches[0]
     choices = ", ".join(f"{device.index} {device.name}" for device in matches or devices)
-    if matches:
-        raise MicrophoneUnavailable(f"{text!r} means several microphones, say which: {choices}")
-    raise MicrophoneUnavailable(f"no microphone is called {text!r}, choose among: {choices}")
+    problem = (
+        f"{text!r} means several microphones, say which"
+        if matches
+        else f"no microphone is called {text!r}, choose among"
+    )
+    raise MicrophoneUnavailable(f"{problem}: {choices}")
 
 
 def _matches(devices: list[InputDevice], text: str) -> list[InputDevice]:

@@ -1,7 +1,5 @@
 """Endpoint: where in a live recording a person begins to speak, and where they have finished."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from membrane.audio.activity import (
@@ -50,11 +48,6 @@ class Endpoint:
         """Whether the newest chunk is speech."""
         return self.last is not None and self.last == self._fed - 1
 
-    @property
-    def silence_s(self) -> float:
-        """Seconds since the last chunk of speech; 0 before speech began."""
-        return 0.0 if self.last is None else (self._fed - 1 - self.last) * CHUNK_S
-
     def feed(self, probability: float) -> bool:
         """Take the probability of the next chunk and return whether speech has ended.
 
@@ -68,22 +61,19 @@ class Endpoint:
         """
         index, self._fed = self._fed, self._fed + 1
         if self.last is None:
-            self._await(index, probability)
+            self._run = self._run + 1 if probability >= SPEECH_PROBABILITY else 0
+            if self._run == SHORTEST_SPEECH:
+                self.first, self.last = index - SHORTEST_SPEECH + 1, index
+                self._spoken, self._run = SHORTEST_SPEECH, 0
         elif probability >= (SILENCE_PROBABILITY if self.last == index - 1 else SPEECH_PROBABILITY):
             self.last = index
             self._spoken += 1
         return self._has_ended()
 
-    def _await(self, index: int, probability: float) -> None:
-        self._run = self._run + 1 if probability >= SPEECH_PROBABILITY else 0
-        if self._run == SHORTEST_SPEECH:
-            self.first, self.last = index - SHORTEST_SPEECH + 1, index
-            self._spoken, self._run = SHORTEST_SPEECH, 0
-
     def _has_ended(self) -> bool:
         spoken_s = self._spoken * CHUNK_S
         patience_s = END_SILENCE_S if spoken_s >= LEAST_SPEECH_S else HESITATION_S
-        if self.silence_s < patience_s:
+        if self.last is None or (self._fed - 1 - self.last) * CHUNK_S < patience_s:
             return False
         if spoken_s < FALSE_START_S:
             self.first = self.last = None

@@ -28,7 +28,6 @@ J. Haitsma and T. Kalker, "A highly robust audio fingerprinting system", ISMIR 2
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -54,6 +53,8 @@ to take, and short enough to place a peak within a few milliseconds."""
 LOWEST_HZ, HIGHEST_HZ = 300.0, 3_400.0
 """The band of a telephone (ITU-T G.712), so that peaks outlive one."""
 
+FIRST_BIN, LAST_BIN = (int(hz * WINDOW / SAMPLE_RATE) for hz in (LOWEST_HZ, HIGHEST_HZ))
+
 NEAR_FRAMES, NEAR_BINS = 5, 6
 """A peak is the greatest within 40 ms and 125 Hz on each side: about 25 of them a second."""
 
@@ -76,8 +77,7 @@ PEAK = np.dtype([("time_ms", "<u4"), ("frequency_hz", "<u2")])
 """A stored peak. Rounding to 1 ms and 1 Hz costs less than any codec moves a peak."""
 
 
-@dataclass(frozen=True, eq=False)
-class Fingerprint:
+class Fingerprint(Peaks):
     """Where the spectrum of one recording peaks, in order of time.
 
     Parameters
@@ -86,14 +86,6 @@ class Fingerprint:
     frequencies_hz : np.ndarray, shape (n,), float64, Hz
         At most `MOST_PEAKS`; none where nobody speaks.
     """
-
-    times_s: Floats
-    frequencies_hz: Floats
-
-    @property
-    def peaks(self) -> Peaks:
-        """The same as `alignment` takes it."""
-        return Peaks(self.times_s, self.frequencies_hz)
 
     def to_bytes(self) -> bytes:
         """Return a version byte and six bytes a peak, the same on every machine."""
@@ -133,25 +125,7 @@ class Fingerprint:
             A share of the peaks: about 1 for a copy, also for one that was cut or has something
             added; 0 for two takes of the same words, and where either is empty.
         """
-        if not (len(self.times_s) and len(other.times_s)):
-            return 0.0
-        ours, theirs = in_common(self.peaks, other.peaks)
-        return float(max(ours.mean(), theirs.mean()))
-
-    def share_in(self, others: Iterable[Fingerprint]) -> float:
-        """Return how much of this recording is heard in any of the others, together.
-
-        Returns
-        -------
-        float in [0, 1]
-            A share of this recording's peaks: high for words that were cut out of many recordings,
-            each of which is like this one only for a word's length.
-        """
-        heard = np.zeros(len(self.times_s), bool)
-        for other in others:
-            if len(heard) and len(other.times_s):
-                heard |= in_common(self.peaks, other.peaks)[0]
-        return float(heard.mean()) if len(heard) else 0.0
+        return max(map(_share, in_common(self, other)))
 
     def same_recording(self, other: Fingerprint) -> bool:
         """Return whether one of them holds the other recording, or much of it."""
@@ -161,13 +135,15 @@ class Fingerprint:
         """Return whether this is one of the other recordings, or put together from them."""
         heard = np.zeros(len(self.times_s), bool)
         for other in others:
-            if not (len(heard) and len(other.times_s)):
-                continue
-            ours, theirs = in_common(self.peaks, other.peaks)
-            if max(ours.mean(), theirs.mean()) >= SAME:
+            ours, theirs = in_common(self, other)
+            if max(_share(ours), _share(theirs)) >= SAME:
                 return True
             heard |= ours
-        return bool(len(heard) and heard.mean() >= SAME)
+        return _share(heard) >= SAME
+
+
+def _share(mask: Mask) -> float:
+    return float(mask.mean()) if len(mask) else 0.0
 
 
 def fingerprint_of(samples: Samples) -> Fingerprint:
@@ -191,25 +167,20 @@ def fingerprint_of(samples: Samples) -> Fingerprint:
     before, at, after = (level[frame + step, place] for step in (-1, 0, 1))
     below, above = (level[frame, place + step] for step in (-1, 1))
     times = (frame + _vertex(before, at, after)) * HOP / SAMPLE_RATE
-    bins = place + _first_bin() + _vertex(below, at, above)
+    bins = place + FIRST_BIN + _vertex(below, at, above)
     order = np.argsort(times, kind="stable")
     return Fingerprint(times[order], bins[order] * SAMPLE_RATE / WINDOW)
 
 
-def _first_bin() -> int:
-    return int(LOWEST_HZ * WINDOW / SAMPLE_RATE)
-
-
 def _levels(samples: Samples) -> Decibels:
     """Return the spectrogram of the band, dB; of no frames where there is no sound."""
-    stop = int(HIGHEST_HZ * WINDOW / SAMPLE_RATE) + 1
     greatest = float(np.abs(samples).max(initial=0))
     if len(samples) < WINDOW or not 0 < greatest < np.inf:
-        return np.zeros((0, stop - _first_bin()), np.float32)
+        return np.zeros((0, LAST_BIN + 1 - FIRST_BIN), np.float32)
     scaled = np.asarray(samples, np.float32) / np.float32(greatest)
     frames = np.lib.stride_tricks.sliding_window_view(scaled, WINDOW)[::HOP]
-    spectrum = np.fft.rfft(frames * np.hanning(WINDOW).astype(np.float32))[:, _first_bin() : stop]
-    power = np.square(np.abs(spectrum))
+    spectrum = np.fft.rfft(frames * np.hanning(WINDOW).astype(np.float32))
+    power = np.square(np.abs(spectrum[:, FIRST_BIN : LAST_BIN + 1]))
     return np.asarray(10 * np.log10(power + 1e-9 * power.max() + 1e-12), np.float32)
 
 

@@ -1,7 +1,5 @@
 """Level: how loud a signal is as a whole."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from membrane.audio.utterance import Samples

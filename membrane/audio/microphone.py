@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
-from types import TracebackType
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -85,18 +83,8 @@ class Recorder:
         self._capture.__enter__()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._capture.__exit__(kind, error, trace)
-
-    @property
-    def overflows(self) -> int:
-        """How often sound was lost because the machine was too busy to take it."""
-        return self._capture.overflows
+    def __exit__(self, *_: object) -> None:
+        self._capture.__exit__()
 
     def room(self, seconds: float = ROOM_S, *, on_level: OnLevel | None = None) -> Samples:
         """Record the room before the person speaks, from now on.
@@ -173,7 +161,10 @@ class Recorder:
             self._listen(hearing, seconds, on_level)
             heard = hearing.part(0, round(seconds * SAMPLE_RATE))
         else:
-            self._begin(hearing, unread)
+            if unread is None:
+                self._capture.drop()
+            else:
+                hearing.add(unread.samples, unread.frames)
             self._follow(hearing, on_level, wait_s=wait_s, most_s=most_s)
             heard = hearing.speech()
         self.end_of_speech = hearing.end_of_speech()
@@ -186,18 +177,11 @@ class Recorder:
             original=partial(Recorded, heard.frames, self._capture.source_rate),
         )
 
-    def _begin(self, hearing: _Hearing, unread: _Part | None) -> None:
-        """Go on from the end of the room, or afresh."""
-        if unread is None:
-            self._capture.drop()
-        else:
-            hearing.add(unread.samples, unread.frames)
-
     def _hear(self, hearing: _Hearing, on_level: OnLevel | None) -> None:
         piece = self._capture.read()
         hearing.add(piece.samples, piece.frames, piece.heard_at)
         if on_level is not None:
-            on_level(replace(piece.level, speaking=hearing.endpoint.speaking))
+            on_level(piece.level._replace(speaking=hearing.endpoint.speaking))
 
     def _listen(self, hearing: _Hearing, seconds: float, on_level: OnLevel | None) -> None:
         while hearing.length < seconds * SAMPLE_RATE:

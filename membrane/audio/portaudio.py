@@ -5,18 +5,17 @@ sound server, which may have hung; a thread that waits inside them could not be 
 neither Ctrl-C nor the end of the program would be heard.
 """
 
-from __future__ import annotations
-
 import atexit
 import platform
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-from membrane.errors import MicrophoneUnavailable
+from membrane.errors import MicrophoneUnavailable, in_one_line
 
 PATIENCE_S = 5.0
 """Seconds that the sound system may take to answer; a Bluetooth headset needs about three."""
@@ -61,8 +60,9 @@ def ask(question: Question[Answer], *, patience_s: float = PATIENCE_S) -> Answer
             "restart the sound server or plug the microphone in again"
         ) from None
     finally:
-        if not answer.done():
-            _leave_open()
+        if not answer.done() and "sounddevice" in sys.modules:
+            # It would close PortAudio as the program ends, and wait for ever.
+            atexit.unregister(sys.modules["sounddevice"]._exit_handler)
 
 
 @cache
@@ -88,9 +88,9 @@ def _put(question: Question[Answer]) -> Answer:
     try:
         return question(sounddevice)
     except sounddevice.PortAudioError as error:
-        reason = " ".join(str(error).split())
         raise MicrophoneUnavailable(
-            f"the microphone cannot be used ({reason}): choose another, see `membrane devices`"
+            f"the microphone cannot be used ({in_one_line(error)}): "
+            "choose another, see `membrane devices`"
         ) from None
 
 
@@ -108,18 +108,8 @@ def how_to_install() -> str:
     """Return how PortAudio is installed on this system."""
     if sys.platform != "linux":
         return "it comes with sounddevice: python -m pip install --force-reinstall sounddevice"
-    try:
+    release: dict[str, str] = {}
+    with suppress(OSError):
         release = platform.freedesktop_os_release()
-    except OSError:
-        release = {}
-    for name in f"{release.get('ID', '')} {release.get('ID_LIKE', '')}".split():
-        if name in INSTALL:
-            return INSTALL[name]
-    return "install your system's portaudio package"
-
-
-def _leave_open() -> None:
-    """Keep sounddevice from closing PortAudio as the program ends: it would wait for ever."""
-    sounddevice = sys.modules.get("sounddevice")
-    if sounddevice is not None:
-        atexit.unregister(sounddevice._exit_handler)
+    names = f"{release.get('ID', '')} {release.get('ID_LIKE', '')}".split()
+    return next(filter(None, map(INSTALL.get, names)), "install your system's portaudio package")

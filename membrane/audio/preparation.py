@@ -1,11 +1,9 @@
 """Preparation: from a raw utterance to what the encoder and the recognizer are given."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import isinf
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 
@@ -100,11 +98,6 @@ class Prepared:
         """Whether noise is taken out before the encoder hears it."""
         return self._wanted_below(self.voice_below_db)
 
-    @property
-    def denoised(self) -> bool:
-        """Whether noise is taken out for either of them."""
-        return self.words_denoised or self.voice_denoised
-
     def kinds_of_voice(self) -> list[Samples]:
         """Return what a voiceprint is made of: `voice`, and the other kind that may be compared.
 
@@ -116,15 +109,14 @@ class Prepared:
             return [self.voice]
         return [self.voice, self.sound.heard if self.voice_denoised else self.sound.denoised]
 
-    def for_encoder(self, below_db: float) -> Prepared:
+    def for_encoder(self, below_db: float) -> Self:
         """Return the same for an encoder that is given denoised sound below another ratio."""
         return replace(self, voice_below_db=below_db)
 
     def _wanted_below(self, limit_db: float) -> bool:
-        if not len(self.sound.room):
-            return False
         noisy = self.quality.speech_s > 0 and self.quality.snr_db < limit_db
-        return self.denoising == "always" or (self.denoising == "auto" and noisy)
+        wanted = self.denoising == "always" or (self.denoising == "auto" and noisy)
+        return wanted and len(self.sound.room) > 0
 
 
 def prepare(
@@ -155,9 +147,8 @@ def prepare(
     samples = utterance.samples
     probability = activity.probabilities(samples)
     mask = activity.speech_mask(probability)
-    room = utterance.ambient
-    if not len(room):
-        room = denoise.room_of(samples, probability, mask)
+    ambient = utterance.ambient
+    room = ambient if len(ambient) else denoise.room_of(samples, probability, mask)
     return Prepared(
         Sound(samples, room, _spoken(mask)),
         measure(samples, mask, room),

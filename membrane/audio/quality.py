@@ -3,8 +3,6 @@
 Nothing is scored before `require` has passed. What is measured is reported with every decision.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,41 +91,41 @@ def require(quality: Quality, *, source: str = "microphone") -> None:
     PoorQuality
         With what was measured, what is needed, and what to do.
     """
-    problem = find_problem(quality)
-    if problem:
+    if problem := find_problem(quality):
         raise PoorQuality(f"{source}: {problem}" if source != "microphone" else problem)
 
 
 def find_problem(quality: Quality) -> str:
     """Return why a recording cannot be judged, in plain words; empty if it can."""
-    if quality.speech_s == 0:
-        return "I heard no speech: speak after the prompt, closer to the microphone"
-    if quality.speech_s < LEAST_SPEECH_S:
-        return (
-            f"I heard {_floor(quality.speech_s)} s of speech; {LEAST_SPEECH_S} s are needed: "
-            "say the whole phrase, not too fast"
-        )
-    if quality.level_dbfs < LEAST_LEVEL_DBFS:
-        return (
-            f"the speech is too quiet ({quality.level_dbfs:.1f} dBFS; "
-            f"{LEAST_LEVEL_DBFS:.0f} are needed): speak closer or raise the microphone's level"
-        )
-    if quality.clipped > MOST_CLIPPED:
-        return (
-            f"the speech is clipped ({quality.clipped:.0%} of it is cut off): "
-            "move back or lower the microphone's level"
-        )
-    if quality.snr_db < LEAST_SNR_DB:
-        return (
-            f"it is too noisy (speech {quality.snr_db:.1f} dB above the noise; "
-            f"{LEAST_SNR_DB:.0f} are needed): find a quieter place"
-        )
-    return ""
-
-
-def _floor(seconds: float) -> float:
     # Rounded up, 1.47 s would read as the 1.5 s that are needed.
-    return int(seconds * 10) / 10
+    speech_s = int(quality.speech_s * 10) / 10
+    problems = (
+        (
+            quality.speech_s == 0,
+            "I heard no speech: speak after the prompt, closer to the microphone",
+        ),
+        (
+            quality.speech_s < LEAST_SPEECH_S,
+            f"I heard {speech_s} s of speech; {LEAST_SPEECH_S} s are needed: "
+            "say the whole phrase, not too fast",
+        ),
+        (
+            quality.level_dbfs < LEAST_LEVEL_DBFS,
+            f"the speech is too quiet ({quality.level_dbfs:.1f} dBFS; "
+            f"{LEAST_LEVEL_DBFS:.0f} are needed): speak closer or raise the microphone's level",
+        ),
+        (
+            quality.clipped > MOST_CLIPPED,
+            f"the speech is clipped ({quality.clipped:.0%} of it is cut off): "
+            "move back or lower the microphone's level",
+        ),
+        (
+            quality.snr_db < LEAST_SNR_DB,
+            f"it is too noisy (speech {quality.snr_db:.1f} dB above the noise; "
+            f"{LEAST_SNR_DB:.0f} are needed): find a quieter place",
+        ),
+    )
+    return next((problem for is_so, problem in problems if is_so), "")
 
 
 def _power(samples: Samples) -> float:

@@ -1,7 +1,5 @@
 """What C libraries print past Python, kept from the terminal."""
 
-from __future__ import annotations
-
 import ctypes
 import os
 import platform
@@ -61,5 +59,4 @@ def _nowhere() -> int:
     """Open the null device as a C file; one for the life of the program."""
     fopen = ctypes.CDLL(None).fopen
     fopen.restype = ctypes.c_void_p
-    file: int = fopen(os.fsencode(os.devnull), b"w")
-    return file
+    return int(fopen(os.fsencode(os.devnull), b"w"))

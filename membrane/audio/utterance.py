@@ -1,10 +1,8 @@
 """One recording, in the one form that everything after it understands."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -67,7 +65,7 @@ class Utterance:
         """Length of the recording in seconds."""
         return len(self.samples) / SAMPLE_RATE
 
-    def changed(self, **fields: Any) -> Utterance:
+    def changed(self, **fields: Any) -> Self:
         """Return the recording with other sound, which its source does not hold."""
         return replace(self, original=None, **fields)
 

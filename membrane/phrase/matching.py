@@ -1,13 +1,11 @@
-"""What every recognizer shares: phrases in one form, transcripts compared, passphrases searched."""
-
-from __future__ import annotations
+"""What every recognizer shares: phrases in one form, transcripts compared."""
 
 import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
 
-from membrane.audio.utterance import Samples
+from membrane.errors import UsageError
 from membrane.phrase.recognizer import PhraseMatch, Recognizer
 
 DIGIT_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -119,23 +117,17 @@ def match_transcript(expected: str, heard: str, *, strict: bool = False) -> Phra
     )
 
 
-def find_passphrase(
-    recognizer: Recognizer, samples: Samples, passphrases: Sequence[str]
-) -> list[tuple[int, PhraseMatch]]:
-    """Return whose passphrase was said: every one that passes, best first.
+def spoken_words(recognizer: Recognizer, phrase: str) -> list[str]:
+    """Return the words of a phrase, all of which the recognizer knows.
 
-    Parameters
-    ----------
-    recognizer : Recognizer
-    samples : np.ndarray, shape (n,), float32 in [-1, 1], 16 kHz
-    passphrases : sequence of str
-        All that are enrolled.
-
-    Returns
-    -------
-    list of (int, PhraseMatch)
-        Index into `passphrases` and its match, by falling score.
+    Raises
+    ------
+    UsageError
+        If there are none, or the recognizer does not know one.
     """
-    matches = enumerate(recognizer.match(samples, phrase) for phrase in passphrases)
-    accepted = [(index, match) for index, match in matches if match.accepted]
-    return sorted(accepted, key=lambda found: found[1].score, reverse=True)
+    words = normalise(phrase).split()
+    if not words:
+        raise UsageError("the phrase holds no word: give one that can be spoken")
+    if unknown := recognizer.unknown_words(phrase):
+        raise UsageError(f"the recognizer does not know {', '.join(unknown)}: choose other words")
+    return words

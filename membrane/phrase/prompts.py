@@ -1,10 +1,6 @@
 """What a person is asked to say: a fresh phrase each time, so that no recording of it exists."""
 
-from __future__ import annotations
-
-import math
 import secrets
-from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
@@ -14,25 +10,6 @@ LENGTHS = {"digits": 6, "words": 4}
 """How many digits or words a prompt has by default."""
 
 
-@dataclass(frozen=True)
-class Prompt:
-    """A phrase to be said.
-
-    Parameters
-    ----------
-    text : str
-        What is shown: figures with spaces between them, or words.
-    kind : str
-        "digits" or "words".
-    entropy_bits : float, bits
-        log2 of the number of prompts it was chosen from, all equally likely.
-    """
-
-    text: str
-    kind: str
-    entropy_bits: float
-
-
 @cache
 def prompt_words() -> tuple[str, ...]:
     """Return the words that prompts are made of.
@@ -40,11 +17,11 @@ def prompt_words() -> tuple[str, ...]:
     Any two of them differ in at least half of their phones (edit distance by the longer word), so
     that one is not taken for another.
     """
-    listed = files("membrane.phrase").joinpath("prompt_words.txt").read_text(encoding="utf-8")
-    return tuple(listed.split())
+    listed = files("membrane.phrase").joinpath("prompt_words.txt")
+    return tuple(listed.read_text(encoding="utf-8").split())
 
 
-def random_prompt(kind: str = "digits", length: int | None = None) -> Prompt:
+def random_prompt(kind: str = "digits", length: int | None = None) -> str:
     """Return a fresh prompt that nobody can foretell.
 
     Parameters
@@ -53,6 +30,12 @@ def random_prompt(kind: str = "digits", length: int | None = None) -> Prompt:
         "digits": figures, any of which may be repeated. "words": easy words, none twice.
     length : int, optional
         How many of them; `LENGTHS` by default.
+
+    Returns
+    -------
+    str
+        What is shown: figures with spaces between them, or words. All prompts of a kind and a
+        length are equally likely.
 
     Raises
     ------
@@ -63,20 +46,10 @@ def random_prompt(kind: str = "digits", length: int | None = None) -> Prompt:
         raise UsageError(f"no prompt is of kind {kind!r}: choose from {', '.join(LENGTHS)}")
     length = LENGTHS[kind] if length is None else length
     if kind == "digits":
-        return _random_digits(length)
-    return _random_words(length)
-
-
-def _random_digits(length: int) -> Prompt:
-    if length < 1:
-        raise UsageError(f"a prompt of {length} digits cannot be said: ask for 1 or more")
-    figures = [str(secrets.randbelow(10)) for _ in range(length)]
-    return Prompt(" ".join(figures), "digits", length * math.log2(10))
-
-
-def _random_words(length: int) -> Prompt:
+        if length < 1:
+            raise UsageError(f"a prompt of {length} digits cannot be said: ask for 1 or more")
+        return " ".join(str(secrets.randbelow(10)) for _ in range(length))
     words = prompt_words()
     if not 1 <= length <= len(words):
         raise UsageError(f"a prompt cannot have {length} words: ask for 1 to {len(words)}")
-    chosen = secrets.SystemRandom().sample(words, length)
-    return Prompt(" ".join(chosen), "words", math.log2(math.perm(len(words), length)))
+    return " ".join(secrets.SystemRandom().sample(words, length))

@@ -4,8 +4,6 @@ A new engine is one module with a class that has the members of `Recognizer`, an
 `ENGINES`.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Protocol

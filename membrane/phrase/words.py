@@ -1,14 +1,12 @@
 """The check of words: one recognizer, as the settings want it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
 from membrane.audio.utterance import Samples
 from membrane.errors import UsageError
-from membrane.phrase.matching import find_passphrase, normalise
+from membrane.phrase.matching import normalise, spoken_words
 from membrane.phrase.recognizer import PhraseMatch, Recognizer, load_recognizer
 
 LEAST_PASSPHRASE_WORDS = 3
@@ -60,8 +58,22 @@ class Words:
         return self.recognizer.transcribe(samples)
 
     def whose(self, samples: Samples, passphrases: Sequence[str]) -> list[tuple[int, PhraseMatch]]:
-        """Return which of some passphrases were said, best first: its place and its match."""
-        return find_passphrase(self.recognizer, samples, passphrases)
+        """Return whose passphrase was said: every one that passes, best first.
+
+        Parameters
+        ----------
+        samples : np.ndarray, shape (n,), float32 in [-1, 1], 16 kHz
+        passphrases : sequence of str
+            All that are enrolled.
+
+        Returns
+        -------
+        list of (int, PhraseMatch)
+            Index into `passphrases` and its match, by falling score.
+        """
+        matches = enumerate(self.recognizer.match(samples, phrase) for phrase in passphrases)
+        accepted = [(index, match) for index, match in matches if match.accepted]
+        return sorted(accepted, key=lambda found: found[1].score, reverse=True)
 
     def check_passphrase(self, phrase: str) -> str:
         """Return a personal passphrase as it is stored.
@@ -77,9 +89,5 @@ class Words:
                 f"a passphrase has {LEAST_PASSPHRASE_WORDS} to {MOST_PASSPHRASE_WORDS} words: "
                 "choose a sentence of your own"
             )
-        unknown = self.recognizer.unknown_words(passphrase)
-        if unknown:
-            raise UsageError(
-                f"the recognizer does not know {', '.join(unknown)}: choose other words"
-            )
+        spoken_words(self.recognizer, passphrase)
         return passphrase

@@ -20,10 +20,9 @@ from membrane.errors import Declined, OutputUnwritable
 from membrane.terminal.text import escaped
 
 if TYPE_CHECKING:
-    from rich.progress import TaskID
+    from rich.progress import Progress, ProgressColumn, TaskID
 
     from membrane.audio.devices import InputDevice
-    from membrane.audio.quality import Quality
     from membrane.login.decision import Candidate, Decision
     from membrane.login.enrol import Enrolment
     from membrane.login.protect import Protection
@@ -149,7 +148,7 @@ class View:
 
     def json(self, value: object) -> None:
         """Answer with one JSON value on a line."""
-        self._write(json.dumps(value, ensure_ascii=True, allow_nan=False) + "\n")
+        self.text(json.dumps(value, ensure_ascii=True, allow_nan=False) + "\n")
 
     def line(self, text: str) -> None:
         """Answer with one line of plain text."""
@@ -157,7 +156,9 @@ class View:
 
     def text(self, text: str) -> None:
         """Answer with lines as they are, for a program to read."""
-        self._write(text)
+        with _written():
+            self.answers.file.write(text)
+            self.answers.file.flush()
 
     def decision(self, decision: Decision) -> None:
         """Answer with a decision."""
@@ -165,8 +166,12 @@ class View:
             self.json(decision.as_json())
             return
         title = TITLES[decision.command][not decision.accepted]
-        rows = [*_voice_rows(decision), *_words_rows(decision), *_sound_rows(decision)]
-        rows += [("time", f"{sum(decision.timings.values()):.2f} s")]
+        rows = [
+            *_voice_rows(decision),
+            *_words_rows(decision),
+            ("sound", _sound(decision)),
+            ("time", f"{sum(decision.timings.values()):.2f} s"),
+        ]
         self._panel(title, decision.reason, rows, good=decision.accepted)
         if decision.voice is not None and decision.candidates:
             self.table(*_ranking(decision.voice, decision.candidates))
@@ -201,10 +206,8 @@ class View:
             ("phrases", f"{len(voiceprint.utterances)}, {spoken:.1f} s of speech"),
             ("words", "a passphrase of their own" if voiceprint.passphrase else "fresh each time"),
         ]
-        if added:
-            self._panel("Added", f"{voiceprint.name} has more phrases now.", rows, good=True)
-        else:
-            self._panel("Enrolled", f"{voiceprint.name} can log in by voice now.", rows, good=True)
+        title, now = ("Added", "has more phrases") if added else ("Enrolled", "can log in by voice")
+        self._panel(title, f"{voiceprint.name} {now} now.", rows, good=True)
 
     def people(self, people: Iterable[dict[str, Any]], *, encoder: str) -> None:
         """Answer with everybody who is enrolled.
@@ -231,34 +234,34 @@ class View:
             if {row["encoder"] for row in rows} != {encoder}:
                 columns["encoder"] = [row["encoder"] for row in rows]
             self.table(list(columns), list(zip(*columns.values(), strict=True)))
-        self._warn_of_retention(rows)
+        for row in rows:
+            self.warn_of_retention(row["name"], row["keep_until"])
 
-    def _warn_of_retention(self, rows: Sequence[dict[str, Any]]) -> None:
+    def warn_of_retention(self, name: str, keep_until: str) -> None:
+        """Say that somebody's record should be gone, if it should; see `login.retention`."""
         from membrane.login.retention import warning
 
-        for row in rows:
-            due = warning(row["name"], row["keep_until"], date.today()) if row["keep_until"] else ""
-            if due:
-                self.warn(due)
+        if due := warning(name, keep_until, date.today()):
+            self.warn(due)
 
     def protection(self, protection: Protection) -> None:
         """Answer with how the database is protected."""
         if self.as_json:
             self.json(protection.as_json())
-            return
-        if not protection.source:
+        elif not protection.source:
             self._panel("Not encrypted", "The database can be read by its owner.", [], good=False)
-            return
-        rows = [
-            ("people", str(protection.people)),
-            ("key", KEYS[protection.source]),
-            ("memory", "may be swapped out"),
-            ("voices", f"turned, epoch {protection.epoch[:8]}" if protection.epoch else "as heard"),
-        ]
-        text = "The database is encrypted."
-        if not protection.finished:
-            text += " A change was interrupted: run the same command again."
-        self._panel("Encrypted", text, rows, good=protection.finished)
+        else:
+            text = "The database is encrypted."
+            if not protection.finished:
+                text += " A change was interrupted: run the same command again."
+            epoch = protection.epoch[:8]
+            rows = [
+                ("people", str(protection.people)),
+                ("key", KEYS[protection.source]),
+                ("memory", "may be swapped out"),
+                ("voices", f"turned, epoch {epoch}" if epoch else "as heard"),
+            ]
+            self._panel("Encrypted", text, rows, good=protection.finished)
 
     def log_entries(self, entries: Iterable[dict[str, Any]], names: Mapping[str, str]) -> None:
         """Answer with what the decision log holds, oldest first.
@@ -274,27 +277,16 @@ class View:
         named = [{**entry, "name": names.get(str(entry.get("who", "")), "")} for entry in entries]
         if self.as_json:
             self.json(named)
-            return
-        rows = [
-            (
-                str(entry.get("time", ""))[:19],
-                str(entry.get("event") or entry.get("log", "")),
-                entry["name"] or str(entry.get("who", ""))[:16],
-                _outcome(entry),
-            )
-            for entry in named
-        ]
-        self.table(("time", "event", "who", "outcome"), rows)
+        else:
+            self.table(("time", "event", "who", "outcome"), [_log_row(entry) for entry in named])
 
     def log_check(self, check: LogCheck) -> None:
         """Answer with what is wrong with the decision log."""
         if self.as_json:
             self.json({"lines": check.lines, "problems": list(check.problems)})
-        elif not check.problems:
-            self.line(f"The log is whole. Lines: {check.lines}.")
         else:
-            for problem in check.problems:
-                self.line(problem)
+            for line in check.problems or [f"The log is whole. Lines: {check.lines}."]:
+                self.line(line)
 
     def devices(self, devices: Sequence[InputDevice]) -> None:
         """Answer with the microphones of this machine."""
@@ -319,37 +311,33 @@ class View:
 
     def models(self, statuses: Sequence[Status]) -> None:
         """Answer with the model files and whether they are there."""
-        rows: list[dict[str, Any]] = [
-            {
-                "name": status.model.name,
-                "engine": status.model.engine,
-                "state": status.state,
-                "bytes": status.model.size,
-                "licence": status.model.licence,
-                "problem": status.problem,
-            }
-            for status in statuses
-        ]
         if self.as_json:
-            self.json(rows)
-            return
-        self.table(
-            ("name", "state", "size", "licence"),
-            [
-                (row["name"], row["state"], f"{row['bytes'] / 1e6:.1f} MB", row["licence"])
-                for row in rows
-            ],
-        )
+            self.json(
+                [
+                    {
+                        "name": status.model.name,
+                        "engine": status.model.engine,
+                        "state": status.state,
+                        "bytes": status.model.size,
+                        "licence": status.model.licence,
+                        "problem": status.problem,
+                    }
+                    for status in statuses
+                ]
+            )
+        else:
+            rows = [
+                (one.model.name, one.state, f"{one.model.size / 1e6:.1f} MB", one.model.licence)
+                for one in statuses
+            ]
+            self.table(("name", "state", "size", "licence"), rows)
 
     @contextmanager
     def progress(self, title: str) -> Iterator[Callable[[Model, int], None]]:
         """Show a progress bar while models are fetched; yields what is told of each step."""
-        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
-        from rich.progress import TimeRemainingColumn as TimeLeft
+        from rich.progress import DownloadColumn
 
-        columns = (TextColumn("{task.description}"), BarColumn(None), DownloadColumn(), TimeLeft())
-        hidden = self.quiet or not self.notes.is_terminal
-        with Progress(*columns, console=self.notes, disable=hidden) as bar:
+        with self._bar(DownloadColumn()) as bar:
             tasks: dict[str, TaskID] = {}
 
             def report(model: Model, done: int) -> None:
@@ -363,25 +351,28 @@ class View:
     @contextmanager
     def counting(self, title: str, total: int) -> Iterator[Callable[[int, int], None]]:
         """Show how many of a known number are done, how fast, and the time left."""
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            ProgressColumn,
-            Task,
-            TextColumn,
-        )
-        from rich.progress import TimeRemainingColumn as TimeLeft
+        from rich.progress import MofNCompleteColumn, ProgressColumn, Task
 
         class Rate(ProgressColumn):
             def render(self, task: Task) -> Text:
                 return Text(f"{task.finished_speed or task.speed or 0:.1f}/s")
 
-        columns = (TextColumn("{task.description}"), BarColumn(None), MofNCompleteColumn())
-        hidden = self.quiet or not self.notes.is_terminal
-        with Progress(*columns, Rate(), TimeLeft(), console=self.notes, disable=hidden) as bar:
+        with self._bar(MofNCompleteColumn(), Rate()) as bar:
             task = bar.add_task(title, total=total)
             yield lambda done, total: bar.update(task, completed=done, total=total)
+
+    def _bar(self, *columns: ProgressColumn) -> Progress:
+        """Return a progress bar with these columns before the time left."""
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        return Progress(
+            TextColumn("{task.description}"),
+            BarColumn(None),
+            *columns,
+            TimeRemainingColumn(),
+            console=self.notes,
+            disable=self.quiet or not self.notes.is_terminal,
+        )
 
     # ---- How answers are drawn
 
@@ -398,17 +389,22 @@ class View:
         grid = Table.grid(padding=(0, 2))
         for name, value in rows:
             grid.add_row(Text(name, style="dim"), Text(escaped(value)))
-        colour = "green" if good else "red"
-        body = Group(Text(escaped(text), style="bold"), "", grid)
-        width = min(self.answers.width, WIDEST)
-        self._print(Panel(body, title=title, title_align="left", border_style=colour, width=width))
+        self._print(
+            Panel(
+                Group(Text(escaped(text), style="bold"), "", grid),
+                title=title,
+                title_align="left",
+                border_style="green" if good else "red",
+                width=min(self.answers.width, WIDEST),
+            )
+        )
 
     def table(self, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Answer with rows under heads; without a terminal, with lines and tabs."""
         if not self.answers.is_terminal:
             # Tabs between columns, as cut and awk expect; a name can hold no tab.
             for row in rows:
-                self._write("\t".join(map(escaped, row)) + "\n")
+                self.text("\t".join(map(escaped, row)) + "\n")
             return
         from rich import box
         from rich.table import Table
@@ -423,11 +419,6 @@ class View:
     def _print(self, what: Any, **options: Any) -> None:
         with _written():
             self.answers.print(what, **options)
-
-    def _write(self, text: str) -> None:
-        with _written():
-            self.answers.file.write(text)
-            self.answers.file.flush()
 
 
 @contextmanager
@@ -461,14 +452,17 @@ KEYS = {
 """Where the key of an encrypted database is, in words."""
 
 
-def _outcome(entry: Mapping[str, Any]) -> str:
-    if "accepted" not in entry:
-        return ""
-    if entry["accepted"]:
-        return "accepted"
+def _log_row(entry: Mapping[str, Any]) -> tuple[str, ...]:
     refused_by = entry.get("refused_by", [])
     checks = refused_by if isinstance(refused_by, list) else [refused_by]
-    return f"refused: {', '.join(map(str, checks))}"
+    refused = f"refused: {', '.join(map(str, checks))}"
+    outcome = ("accepted" if entry["accepted"] else refused) if "accepted" in entry else ""
+    return (
+        str(entry.get("time", ""))[:19],
+        str(entry.get("event") or entry.get("log", "")),
+        entry["name"] or str(entry.get("who", ""))[:16],
+        outcome,
+    )
 
 
 def _measure(voice: VoiceMatch) -> str:
@@ -526,16 +520,11 @@ def _words_rows(decision: Decision) -> Rows:
     return [("asked", words.expected), ("heard", words.heard or "nothing")]
 
 
-def _sound_rows(decision: Decision) -> Rows:
-    sound = describe(decision.quality)
-    if decision.denoised:
-        sound += f", denoised for {' and '.join(decision.denoised_for)}"
-    return [("sound", sound)]
-
-
-def describe(quality: Quality) -> str:
-    """Return a quality in words."""
-    return f"{quality.speech_s:.1f} s of speech, {quality.snr_db:.0f} dB above the noise"
+def _sound(decision: Decision) -> str:
+    quality = decision.quality
+    sound = f"{quality.speech_s:.1f} s of speech, {quality.snr_db:.0f} dB above the noise"
+    denoised = f", denoised for {' and '.join(decision.denoised_for)}" if decision.denoised else ""
+    return sound + denoised
 
 
 def at_terminal() -> bool:
@@ -545,10 +534,8 @@ def at_terminal() -> bool:
 
 def forget_keys() -> None:
     """Forget what was typed before a question, such as Enter while somebody was speaking."""
-    if not at_terminal():
-        return
-    try:
-        import termios
-    except ImportError:  # Windows keeps them
-        return
-    termios.tcflush(sys.stdin, termios.TCIFLUSH)
+    if at_terminal():
+        with suppress(ImportError):  # Windows keeps them
+            import termios
+
+            termios.tcflush(sys.stdin, termios.TCIFLUSH)

@@ -1,12 +1,9 @@
 """A conversation at the microphone: listen to the room, ask for a phrase, hear it, try again."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from threading import Thread
-from types import TracebackType
 from typing import Self
 
 from membrane.audio.devices import find_device
@@ -91,17 +88,12 @@ class Session:
             self._loading.start()
             self._hear_room()
         except BaseException:
-            self._recorder.__exit__(None, None, None)
+            self._recorder.__exit__()
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._recorder.__exit__(kind, error, trace)
+    def __exit__(self, *_: object) -> None:
+        self._recorder.__exit__()
 
     def _preload(self) -> None:
         # The same error comes back, to somebody who can show it, when the engine is used.
@@ -139,20 +131,18 @@ class Session:
         if self._on_heard is not None:
             self._on_heard(heard)
         if self._save_to is not None:
-            self._save(self._save_to, heard)
+            self._saved += 1
+            number = "" if self._saved == 1 else f"-{self._saved}"
+            path = self._save_to.with_stem(self._save_to.stem + number)
+            save_recording(path, heard.samples)
         return heard
-
-    def _save(self, path: Path, heard: Utterance) -> None:
-        self._saved += 1
-        number = "" if self._saved == 1 else f"-{self._saved}"
-        save_recording(path.with_stem(path.stem + number), heard.samples)
 
     def fresh_prompt(self, name: str) -> str:
         """Return a phrase that nobody can foretell, unlike those of the person's last logins."""
         settings = self._membrane.settings
         length = STRICT_LENGTHS[settings.prompt] if settings.strict else None
         return self._membrane.guard.fresh_prompt(
-            name, lambda: random_prompt(settings.prompt, length).text
+            name, lambda: random_prompt(settings.prompt, length)
         )
 
     # ---- Login
@@ -281,8 +271,7 @@ class Session:
     def _drop_outlier(self, phrases: list[Examined], count: int) -> None:
         if len(phrases) < count:
             return
-        outlier = self._membrane.find_outlier(phrases)
-        if outlier is not None:
+        if (outlier := self._membrane.find_outlier(phrases)) is not None:
             del phrases[outlier]
             raise Disagreement(
                 f"phrase {outlier + 1} sounds unlike the others: speak as you usually do"

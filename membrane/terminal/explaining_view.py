@@ -1,22 +1,15 @@
 """How an explanation is shown: sections of short lines, in sixty columns or more."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from membrane.login.decision import Decision
+from membrane.login.explain import Cost, Explanation, OwnSpread, Strangers, Stretch
 from membrane.terminal.text import escaped
 from membrane.voice.ratio import ratio_as_number
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from membrane.login.decision import Decision
-    from membrane.login.explain import Cost, Explanation, OwnSpread, Strangers, Stretch
 
 Rows = list[tuple[str, str]]
 
@@ -58,12 +51,11 @@ def drawn(decision: Decision, *, plain: bool) -> RenderableType:
     parts: list[RenderableType] = []
     for heading, rows in sections(decision):
         parts.append(Text(heading) if plain else Text(f"\n{heading}", style="bold"))
-        parts += _lines(rows) if plain else [_grid(rows)]
+        if plain:
+            parts += [Text(f"{name}: {value}" if name else value) for name, value in rows]
+        else:
+            parts.append(_grid(rows))
     return Group(*parts)
-
-
-def _lines(rows: Rows) -> list[Text]:
-    return [Text(f"{name}: {value}" if name else value) for name, value in rows]
 
 
 def _grid(rows: Rows) -> Table:
@@ -94,16 +86,23 @@ def sections(decision: Decision) -> Iterator[tuple[str, Rows]]:
         alike = _alike(explanation, explanation.alike, whom)
         yield f"How alike ({SCALES[explanation.normalisation]})", alike
         yield f"Stretches (s of speech, silence cut out; {needed})", _stretches(explanation)
-    yield "What the circumstances cost", _costs(explanation, whom)
-    yield "What would help", _help(explanation)
+    costs = [_cost(cost, whom) for cost in explanation.costs]
+    unasked = [("", "Not looked at: a threshold of your own decides.")]
+    yield "What the circumstances cost", costs or unasked
+    yield "What would help", [("", _help(explanation))]
 
 
 def _alike(explanation: Explanation, alike: float, whom: str) -> Rows:
-    return [
+    rows = [
         ("recording", f"{alike:.3f} like {whom}{_among_own(explanation.own, alike, whom)}"),
         ("phrases", _own(explanation.own, whom)),
-        *_beside_strangers(explanation, whom),
     ]
+    if explanation.strangers is None:
+        return [*rows, ("strangers", "none: there is no cohort to compare with")]
+    rows.append(("strangers", _strangers(explanation.strangers, "the recording", whom)))
+    if explanation.strangers_of_person is not None:
+        rows.append(("", _strangers(explanation.strangers_of_person, whom, "the recording")))
+    return rows
 
 
 def _own(own: OwnSpread | None, whom: str) -> str:
@@ -113,29 +112,19 @@ def _own(own: OwnSpread | None, whom: str) -> str:
     return f"{spread}: {own.phrases} of {whom}'s, each like the others"
 
 
-def _beside_strangers(explanation: Explanation, whom: str) -> Rows:
-    if explanation.strangers is None:
-        return [("strangers", "none: there is no cohort to compare with")]
-    rows = [("strangers", _strangers(explanation.strangers, "the recording", whom))]
-    if explanation.strangers_of_person is not None:
-        rows.append(("", _strangers(explanation.strangers_of_person, whom, "the recording")))
-    return rows
-
-
 def _among_own(own: OwnSpread | None, alike: float, whom: str) -> str:
     """Return where the probe lies among the person's own phrases."""
     if own is None:
         return ""
     if alike < own.least:
-        return f", less than any of {whom}'s own phrases"
-    if alike > own.most:
-        return f", more than any of {whom}'s own phrases"
-    return f", within the spread of {whom}'s own phrases"
+        place = "less than any of"
+    else:
+        place = "more than any of" if alike > own.most else "within the spread of"
+    return f", {place} {whom}'s own phrases"
 
 
 def _strangers(strangers: Strangers, voice: str, other: str) -> str:
-    number = strangers.as_alike
-    as_alike = {0: "none is", 1: "1 is"}.get(number, f"{number} are")
+    as_alike = {0: "none is", 1: "1 is"}.get(strangers.as_alike, f"{strangers.as_alike} are")
     return (
         f"the closest of {strangers.count} is {strangers.closest:.3f} like {voice}, the median "
         f"{strangers.median:.3f}; {as_alike} as like as {other}"
@@ -159,12 +148,6 @@ def _bar(stretch: Stretch, needed: float) -> tuple[str, str]:
     return when, f"{stretch.similarity:.3f} {bar}{'' if stretch.enough else ' too low'}"
 
 
-def _costs(explanation: Explanation, whom: str) -> Rows:
-    if not explanation.costs:
-        return [("", "Not looked at: a threshold of your own decides.")]
-    return [_cost(cost, whom) for cost in explanation.costs]
-
-
 def _cost(cost: Cost, whom: str) -> tuple[str, str]:
     name, unit = MEASURES[cost.measure]
     if (cost.measure, whom) == ("enrolled", FIRST):
@@ -180,14 +163,11 @@ def _cost(cost: Cost, whom: str) -> tuple[str, str]:
     return name, f"{value}; with {best} this similarity would count for {factor} times less"
 
 
-def _help(explanation: Explanation) -> Rows:
+def _help(explanation: Explanation) -> str:
     gain = explanation.gain
     if gain is None:
-        return [("", "Nothing that was measured.")]
-    return [
-        (
-            "",
-            f"Honest logins with {gain.more_s:g} s more speech score about "
-            f"{ratio_as_number(gain.change)} times higher (median, measured).",
-        )
-    ]
+        return "Nothing that was measured."
+    return (
+        f"Honest logins with {gain.more_s:g} s more speech score about "
+        f"{ratio_as_number(gain.change)} times higher (median, measured)."
+    )

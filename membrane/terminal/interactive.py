@@ -1,19 +1,14 @@
 """The interactive mode: one letter, one task, until the person leaves."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from membrane.errors import Declined, MembraneError, NameTaken, OutputUnwritable, UsageError
+from membrane.login.membrane import Membrane
+from membrane.terminal import tasks as requests
 from membrane.terminal.console import View
 from membrane.terminal.text import sentence
-
-if TYPE_CHECKING:
-    from membrane.login.membrane import Membrane
-    from membrane.terminal.tasks import Tasks
 
 QUESTION = (
     "Please type 'enroll' or 'e' to enroll a new user, "
@@ -57,7 +52,13 @@ class Interactive:
             if task is None:
                 self._view.warn(f"{answer!r} is none of these.")
                 continue
-            code = self._perform(task, before=code)
+            try:
+                code = task()
+            except Declined as taken_back:
+                self._view.note(sentence(taken_back))
+            except MembraneError as error:
+                self._view.error(str(error))
+                code = error.exit_code
         return code
 
     def _next(self) -> str:
@@ -66,34 +67,22 @@ class Interactive:
         except Declined:
             return ""  # Ctrl-D leaves, as it leaves a shell
 
-    def _perform(self, task: Callable[[], int], *, before: int) -> int:
-        try:
-            return task()
-        except Declined as answer:
-            self._view.note(sentence(answer))
-            return before
-        except MembraneError as error:
-            self._view.error(str(error))
-            return error.exit_code
-
-    def _tasks(self, *files: str) -> Tasks:
-        from membrane.terminal.tasks import Tasks
-
-        return Tasks(self._membrane, self._view, files=files)
+    def _tasks(self, *files: str) -> requests.Tasks:
+        return requests.Tasks(self._membrane, self._view, files=files)
 
     def _enroll(self) -> int:
         tasks = self._tasks()
         name = self._view.ask("User name:")
+        how: requests.How = "new"
         try:
             self._membrane.check_name_is_free(name)
-            how = "new"
         except NameTaken:
             if not self._view.confirm(f"{name} is enrolled already. Replace them?"):
                 raise Declined(f"nothing was changed: {name} stays enrolled") from None
             how = "replace"
         own = self._view.confirm("Use a passphrase of your own, the same each time?")
         phrase = self._view.ask("Passphrase (leave empty to speak it):") if own else None
-        tasks.enroll(name, how="replace" if how == "replace" else "new", phrase=phrase)
+        tasks.enroll(name, how=how, phrase=phrase)
         return 0
 
     def _verify(self) -> int:
@@ -119,7 +108,7 @@ class Interactive:
         self._tasks().clear(agreed=False)
         return 0
 
-    def _offer_to_save(self, tasks: Tasks) -> None:
+    def _offer_to_save(self, tasks: requests.Tasks) -> None:
         if tasks.last_heard is None or not self._view.confirm("Save the recording?"):
             return
         from membrane.audio.files import save_recording

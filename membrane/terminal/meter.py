@@ -1,9 +1,6 @@
 """The level meter: what the microphone hears, drawn while it hears it."""
 
-from __future__ import annotations
-
 import time
-from types import TracebackType
 from typing import Self
 
 from rich.console import Console, Group
@@ -65,12 +62,7 @@ class LevelMeter:
             self._draw(time.monotonic())
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._live.stop()
 
     @property
@@ -80,15 +72,12 @@ class LevelMeter:
     def show(self, level: Level) -> None:
         """Take the newest level, and draw it if the last drawing is old enough."""
         now = time.monotonic()
-        self._follow(level, now)
-        self._notice(level, now)
-        if self._draws and now - self._drawn_at >= FRAME_S:
-            self._draw(now)
-
-    def _follow(self, level: Level, now: float) -> None:
         fallen = self._level_dbfs - FALL_DB_PER_S * (now - self._seen_at)
         self._level_dbfs = max(level.peak_dbfs, fallen)
         self._seen_at = now
+        self._notice(level, now)
+        if self._draws and now - self._drawn_at >= FRAME_S:
+            self._draw(now)
 
     def _notice(self, level: Level, now: float) -> None:
         if level.clipping:
@@ -101,16 +90,12 @@ class LevelMeter:
             self._quiet_until = now + WARNING_S
 
     def _draw(self, now: float) -> None:
-        self._live.update(self._picture(now), refresh=True)
-        self._drawn_at = now
-
-    def _picture(self, now: float) -> Group:
         warning = self.warning(now)
-        return Group(
-            Text(self._label, overflow="fold"),
-            self._bar("red" if warning else "green"),
-            Text(warning or " ", style="bold red"),
-        )
+        label = Text(self._label, overflow="fold")
+        bar = self._bar("red" if warning else "green")
+        picture = Group(label, bar, Text(warning or " ", style="bold red"))
+        self._live.update(picture, refresh=True)
+        self._drawn_at = now
 
     def warning(self, now: float) -> str:
         """Return what the person should do, at a moment of `time.monotonic`; empty if nothing."""

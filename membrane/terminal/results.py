@@ -1,7 +1,5 @@
 """The results file: one CSV line for every decision, for evaluators."""
 
-from __future__ import annotations
-
 import csv
 import io
 import os

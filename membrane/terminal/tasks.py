@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -262,20 +261,9 @@ class Tasks:
                 self.membrane.verify(name, self._only_file(), expected=expected)
             )
         self.view.decision(decision)
-        if decision.accepted:
-            self._warn_of_retention(decision.person)
+        if decision.accepted and (person := self.membrane.store.get(decision.person)):
+            self.view.warn_of_retention(person.name, person.keep_until)
         return decision.accepted
-
-    def _warn_of_retention(self, name: str) -> None:
-        """Tell whoever has just been let in that their record should be gone."""
-        person = self.membrane.store.get(name)
-        if person is None or not person.keep_until:
-            return
-        from membrane.login.retention import warning
-
-        due = warning(name, person.keep_until, date.today())
-        if due:
-            self.view.warn(due)
 
     def _verify_spoken(self, name: str | None) -> Decision:
         claim = ANYONE if name is None else self.membrane.claim(name)
@@ -295,16 +283,13 @@ class Tasks:
         else:
             with self._session() as session:
                 decision = session.identify(top_n=top_n)
-        self.view.decision(self._recorded(decision))
-        return decision.accepted
+        return self._answered(decision)
 
     def compare(self) -> bool:
         """Tell whether two recordings are of one person."""
         self._check_outputs()
         one, other = self._read(self.files)
-        decision = self._recorded(self.membrane.compare(one, other))
-        self.view.decision(decision)
-        return decision.accepted
+        return self._answered(self.membrane.compare(one, other))
 
     def explain(self) -> bool:
         """Tell why two voices are one person's or not; the first may be somebody enrolled.
@@ -324,6 +309,9 @@ class Tasks:
             raise NoSuchFile(
                 f"{one!r} is neither a recording nor enrolled: see `membrane list`"
             ) from None
+        return self._answered(decision)
+
+    def _answered(self, decision: Decision) -> bool:
         self.view.decision(self._recorded(decision))
         return decision.accepted
 
@@ -374,7 +362,7 @@ class Tasks:
         """Let somebody who failed too often try again at once; without a name, by passphrase."""
         who = "Whoever says a passphrase" if name is None else canonical_name(name)
         had_failed = administration.unlock(self.membrane, name)
-        self.view.note(f"{who} may try again." if had_failed else f"{who} was not waiting.")
+        self.view.note(f"{who} {'may try again' if had_failed else 'was not waiting'}.")
 
     def revert(self, name: str) -> None:
         """Take back what logins added to somebody's voiceprint."""

@@ -1,7 +1,5 @@
 """Text that is safe to show, and errors as sentences."""
 
-from __future__ import annotations
-
 import unicodedata
 
 UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})

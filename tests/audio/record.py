@@ -37,7 +37,7 @@ def record(device=None, keep=None, room_s=0.8, **options):
             "speech",
             ended_at=ended_at,
             end_of_speech=recorder.end_of_speech,
-            overflows=recorder.overflows,
+            overflows=recorder._capture.overflows,
             length=len(utterance.samples),
             device=utterance.device,
             levels_at=levels_at,

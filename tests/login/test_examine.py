@@ -100,7 +100,7 @@ def test_without_the_gate_silence_is_refused_all_the_same(examiner, seconds):
 
 @pytest.mark.parametrize(("denoise", "denoised"), [("auto", True), ("never", False)])
 def test_noise_is_taken_out_as_the_settings_say(noisy, denoise, denoised):
-    assert examiner_of(denoising=denoise).examine(noisy).prepared.denoised is denoised
+    assert examiner_of(denoising=denoise).examine(noisy).prepared.words_denoised is denoised
 
 
 def test_an_enrolment_is_like_probes_of_both_kinds(noisy):

@@ -278,7 +278,7 @@ def test_a_fingerprint_that_is_stored_as_nonsense_lets_nobody_in(guard, stored):
 
 
 def digits():
-    return random_prompt("digits").text
+    return random_prompt("digits")
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,13 @@ from hypothesis import strategies as st
 
 from membrane.phrase.matching import (
     DIGIT_WORDS,
-    find_passphrase,
     is_digits,
     match_transcript,
     normalise,
     word_errors,
 )
 from membrane.phrase.recognizer import PhraseMatch
+from membrane.phrase.words import Words
 
 
 @pytest.mark.parametrize(
@@ -105,6 +105,8 @@ class _Scripted:
 
 def test_passphrases_that_pass_are_found_best_first():
     scores = {"red door": 1.0, "blue sea": -1.0, "old mill": 3.0}
-    found = find_passphrase(_Scripted(scores), np.zeros(16, np.float32), list(scores))
+    words = Words("scripted")
+    words.recognizer = _Scripted(scores)
+    found = words.whose(np.zeros(16, np.float32), list(scores))
     assert [index for index, _ in found] == [2, 0]
     assert [match.expected for _, match in found] == ["old mill", "red door"]

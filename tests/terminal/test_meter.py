@@ -36,7 +36,7 @@ def console_of(width=60, **options):
 
 
 def level(peak_dbfs, *, clipping=False, speaking=False):
-    return Level(peak_dbfs, peak_dbfs - 6, clipping, speaking)
+    return Level(peak_dbfs, clipping, speaking)
 
 
 def play(shown, clock, levels, step_s=0.02):

@@ -5,8 +5,6 @@ ms. A phone between two others (a triphone) is three senones one after another. 
 read as CMU Sphinx writes them: `bin_mdef.c` and `s3file.c` of PocketSphinx 5.
 """
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Sequence
 from functools import cache
@@ -83,8 +81,8 @@ class AcousticModel:
         self._sequences = np.frombuffer(data, "<u2", sequences * states, position)
         self._sequences = self._sequences.reshape(sequences, states)
         self._triphone = np.full((4, phones, phones, phones), -1, dtype=np.int32)
-        place = self._phones["place"][phones:].astype(np.int64)
-        self._triphone[tuple(place.T)] = np.arange(phones, triphones)
+        places = self._phones["place"][phones:].astype(np.int64).T
+        self._triphone[tuple(places)] = np.arange(phones, triphones)
 
     def _read_transitions(self, data: bytes) -> None:
         position = data.index(b"endhdr\n") + 7
@@ -126,8 +124,7 @@ class AcousticModel:
     def silence(self) -> Integers:
         """Return the senones of silence."""
         row = self._phones[self._number[SILENCE]]
-        senones: Integers = self._sequences[row["sequence"]].astype(np.int64)
-        return senones
+        return np.asarray(self._sequences[row["sequence"]], np.int64)
 
     def _found(self, place: int, left: int, phone: int, right: int) -> int:
         """Return the phone in its context, else elsewhere in a word, else without context."""
@@ -137,11 +134,8 @@ class AcousticModel:
 
 
 def _place(position: int, length: int) -> int:
-    if length == 1:
-        return SINGLE
-    if position == 0:
-        return BEGIN
-    return END if position == length - 1 else INSIDE
+    first, last = position == 0, position == length - 1
+    return SINGLE if first and last else BEGIN if first else END if last else INSIDE
 
 
 def _names(data: bytes, start: int, count: int) -> tuple[list[str], int]:

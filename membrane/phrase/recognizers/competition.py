@@ -9,8 +9,6 @@ of silence, where all words fit equally badly: the phrase without it fits better
 lies under a pause or a neighbour: the phrase with it fits better.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
@@ -70,46 +68,26 @@ class Competition(NamedTuple):
     likeness : np.ndarray, shape (slots,), natural log a frame
         Mean score of the expected word over the frames it was aligned to; 0 would be the best
         sound in every frame.
-    expected : np.ndarray, shape (slots,)
-        Which word of the vocabulary is expected.
-    best : float, natural log
-        Score of the best phrase of as many words of the vocabulary.
-    without : np.ndarray, shape (slots,), natural log
-        Score of the phrase without the word of each slot.
-    longer : float, natural log
-        Best score of the phrase with one more word of the vocabulary, anywhere.
+    phrase : float, natural log
+        Score of the expected phrase.
+    advantages : np.ndarray, shape (slots,), natural log
+        By how much each slot's expected word beats the best other word.
+    whole : float, natural log
+        By how much the phrase beats the best phrase of as many words of the vocabulary, which may
+        be the same: 0 at most.
+    needed : np.ndarray, shape (slots,), natural log
+        By how much the phrase beats itself without the word of each slot.
+    complete : float, natural log
+        By how much the phrase beats itself with one more word of the vocabulary, anywhere.
     """
 
     scores: Floats
     likeness: Floats
-    expected: Integers
-    best: float
-    without: Floats
-    longer: float
-
-    def phrase(self) -> float:
-        """Return the score of the expected phrase, natural log."""
-        return float(self.scores[0, self.expected[0]])
-
-    def advantages(self) -> Floats:
-        """Return by how much each slot's expected word beats the best other word, natural log."""
-        slots = np.arange(len(self.expected))
-        others = self.scores.copy()
-        others[slots, self.expected] = IMPOSSIBLE
-        advantages: Floats = self.scores[slots, self.expected] - others.max(axis=1)
-        return advantages
-
-    def whole(self) -> float:
-        """Return by how much the whole phrase beats the best other or same phrase: 0 at most."""
-        return self.phrase() - self.best
-
-    def needed(self) -> float:
-        """Return by how much the phrase beats itself without its least needed word."""
-        return self.phrase() - float(self.without.max())
-
-    def complete(self) -> float:
-        """Return by how much the phrase beats itself with one more word."""
-        return self.phrase() - self.longer
+    phrase: float
+    advantages: Floats
+    whole: float
+    needed: Floats
+    complete: float
 
 
 def compete(
@@ -145,9 +123,22 @@ def compete(
         [ways[:, vocabulary.word_of == word].max(axis=1) for word in range(len(vocabulary.words))],
         axis=1,
     )
-    free = _forward(costs, np.ones_like(wanted), vocabulary).before[-1, -1]
     likeness = _likeness(ends, starts, expected, vocabulary)
-    return Competition(scores, likeness, expected, float(free), without, float(longer))
+    each = np.arange(slots)
+    said = scores[each, expected]
+    others = scores.copy()
+    others[each, expected] = IMPOSSIBLE
+    score = float(said[0])
+    free = float(_forward(costs, np.ones_like(wanted), vocabulary).before[-1, -1])
+    return Competition(
+        scores=scores,
+        likeness=likeness,
+        phrase=score,
+        advantages=said - others.max(axis=1),
+        whole=score - free,
+        needed=score - without,
+        complete=score - float(longer),
+    )
 
 
 class _Ends(NamedTuple):

@@ -9,8 +9,6 @@ because the library maps model and scorer into memory instead of reading them (D
 and with the same padded to the official sizes.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import signal
@@ -22,9 +20,9 @@ from pathlib import Path
 import numpy as np
 
 from membrane.audio.utterance import SAMPLE_RATE, Samples
-from membrane.errors import EngineUnavailable, ModelUnavailable, UsageError
+from membrane.errors import EngineUnavailable, ModelUnavailable
 from membrane.models.registry import path_of
-from membrane.phrase.matching import match_transcript, normalise
+from membrane.phrase.matching import match_transcript, normalise, spoken_words
 from membrane.phrase.recognizer import PhraseMatch
 
 WORKER = Path(__file__).with_name("deepspeech_worker.py")
@@ -80,7 +78,6 @@ class DeepSpeechRecognizer:
         model: Path | None = None,
         scorer: Path | None = None,
     ) -> None:
-        own = model or scorer
         self._library = _with_bytes(library or path_of("deepspeech-library"), "library")
         self._model = _with_bytes(model or path_of("deepspeech-model"), "model", MODEL_MAGIC)
         if scorer is None and model is None:
@@ -90,7 +87,7 @@ class DeepSpeechRecognizer:
         self._memory = OWN_MEMORY + MAPPINGS * sum(file.stat().st_size for file in mapped)
         self._remedy = (
             f"give an undamaged DeepSpeech 0.9 --model and --scorer, {OTHER_ENGINE}"
-            if own
+            if model or scorer
             else f"delete {self._model.parent} and run `membrane weights fetch deepspeech`"
         )
         self._last: tuple[bytes, str] = (b"", "")
@@ -101,13 +98,7 @@ class DeepSpeechRecognizer:
 
     def match(self, samples: Samples, expected: str, *, strict: bool = False) -> PhraseMatch:
         """Judge whether `expected` was said; see `membrane.phrase.recognizer.Recognizer`."""
-        if not normalise(expected):
-            raise UsageError("the phrase holds no word: give one that can be spoken")
-        unknown = self.unknown_words(expected)
-        if unknown:
-            raise UsageError(
-                f"the recognizer does not know {', '.join(unknown)}: choose other words"
-            )
+        spoken_words(self, expected)
         return match_transcript(expected, self.transcribe(samples), strict=strict)
 
     def transcribe(self, samples: Samples) -> str:
@@ -128,7 +119,15 @@ class DeepSpeechRecognizer:
         command += [str(self._library), str(self._model), str(self._scorer or "")]
         command += [str(self._memory), str(THREADS * limit_s)]
         try:
-            code, answer = _run_to_end(command, sound, limit_s)
+            # Whatever happens, Ctrl-C too, no process is left.
+            child = subprocess.run(
+                command,
+                input=sound,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                timeout=limit_s,
+                check=False,
+            )
         except subprocess.TimeoutExpired:
             raise EngineUnavailable(
                 f"DeepSpeech did not answer in {limit_s} s: {self._remedy}"
@@ -138,7 +137,7 @@ class DeepSpeechRecognizer:
                 f"DeepSpeech's process cannot be started ({error.strerror}): free some memory, "
                 f"{OTHER_ENGINE}"
             ) from None
-        return self._understood(code, answer)
+        return self._understood(child.returncode, child.stdout)
 
     def _understood(self, code: int, answer: bytes) -> str:
         said: dict[str, str] = {}
@@ -146,20 +145,19 @@ class DeepSpeechRecognizer:
             said |= json.loads(line)
         if code == 0 and "text" in said:
             return said["text"].strip()
-        cause = said.get("error") or _cause_of_death(code)
+        end = f"died: {signal.strsignal(-code)}" if code < 0 else f"ended with code {code:#x}"
+        cause = said.get("error") or f"it {end}"
         raise EngineUnavailable(f"DeepSpeech {self._failure(said.get('step', 'start'), cause)}")
 
     def _failure(self, step: str, cause: str) -> str:
         if step in ("start", "library"):
             return f"cannot run here: its library {self._library} failed ({cause}); {OTHER_ENGINE}"
-        if step == "model":
-            return f"failed to load the model {self._model} ({cause}): {self._remedy}"
-        if step == "scorer":
-            return f"failed to load the scorer {self._scorer} ({cause}): {self._remedy}"
-        return (
-            f"failed to listen with the model {self._model} and the scorer "
-            f"{self._scorer or '(none)'} ({cause}): {self._remedy}"
-        )
+        files = {
+            "model": f"load the model {self._model}",
+            "scorer": f"load the scorer {self._scorer}",
+        }
+        both = f"listen with the model {self._model} and the scorer {self._scorer or '(none)'}"
+        return f"failed to {files.get(step, both)} ({cause}): {self._remedy}"
 
 
 def _with_bytes(path: Path, kind: str, magic: tuple[int, bytes] = (0, b"")) -> Path:
@@ -181,21 +179,3 @@ def _with_bytes(path: Path, kind: str, magic: tuple[int, bytes] = (0, b"")) -> P
             f"give another {kind}, or run `membrane weights fetch deepspeech`"
         )
     return path
-
-
-def _run_to_end(command: list[str], sound: bytes, timeout_s: float) -> tuple[int, bytes]:
-    """Return exit code and output; whatever happens, Ctrl-C too, no process is left."""
-    child = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )
-    with child:
-        try:
-            answer, _ = child.communicate(sound, timeout_s)
-        finally:
-            child.kill()
-            child.wait()
-    return child.returncode, answer
-
-
-def _cause_of_death(code: int) -> str:
-    return f"it died: {signal.strsignal(-code)}" if code < 0 else f"it ended with code {code:#x}"

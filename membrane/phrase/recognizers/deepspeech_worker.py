@@ -10,8 +10,6 @@ MEMORY (bytes) and CPU (seconds) are its limits where the system has such.
 The functions called are those of ``deepspeech.h`` of DeepSpeech 0.9.3.
 """
 
-from __future__ import annotations
-
 import ctypes
 import json
 import os
@@ -37,7 +35,7 @@ class Answer:
         os.write(self._descriptor, json.dumps(what).encode() + b"\n")
 
 
-def limit(memory_bytes: int, cpu_s: int) -> None:
+def limit(memory_bytes: int, cpu_s: int | None = None) -> None:
     """Limit this process: address space, processor time, and no core file after a crash.
 
     Windows has no such limits and macOS none of the address space. The processor time matters
@@ -47,7 +45,9 @@ def limit(memory_bytes: int, cpu_s: int) -> None:
         return
     import resource
 
-    wanted = {resource.RLIMIT_CORE: (0, 0), resource.RLIMIT_CPU: (cpu_s, cpu_s + 1)}
+    wanted = {resource.RLIMIT_CORE: (0, 0)}
+    if cpu_s is not None:
+        wanted[resource.RLIMIT_CPU] = (cpu_s, cpu_s + 1)
     if sys.platform != "darwin":
         wanted[resource.RLIMIT_AS] = (memory_bytes, memory_bytes)
     for kind, limits in wanted.items():

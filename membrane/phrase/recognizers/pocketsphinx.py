@@ -9,7 +9,7 @@ one with a word more; every word must be needed; and the words must be like that
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cache, lru_cache
 from hashlib import blake2b
 from pathlib import Path
@@ -20,8 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from membrane.audio.utterance import SAMPLE_RATE, Samples
-from membrane.errors import EngineUnavailable, RecordingTooLong, UsageError
-from membrane.phrase.matching import is_digits, normalise
+from membrane.errors import EngineUnavailable, RecordingTooLong
+from membrane.phrase.matching import is_digits, normalise, spoken_words
 from membrane.phrase.prompts import prompt_words
 from membrane.phrase.recognizer import PhraseMatch
 from membrane.phrase.recognizers.acoustic_model import packaged_model
@@ -59,18 +59,20 @@ class Gates(NamedTuple):
     digits: float
 
 
-DIGIT_GATES = Gates(
-    worst=-100.0, mean=-20.0, whole=-150.0, needed=5.0, complete=-100.0, digits=-7.0
-)
-STRICT_DIGIT_GATES = Gates(
-    worst=-70.0, mean=-20.0, whole=-120.0, needed=10.0, complete=-80.0, digits=-7.0
-)
-WORD_GATES = Gates(
-    worst=-200.0, mean=-60.0, whole=-400.0, needed=-20.0, complete=-140.0, digits=-np.inf
-)
-STRICT_WORD_GATES = Gates(
-    worst=-150.0, mean=-60.0, whole=-300.0, needed=-20.0, complete=-100.0, digits=-np.inf
-)
+GATES = {
+    ("digits", "usual"): Gates(
+        worst=-100.0, mean=-20.0, whole=-150.0, needed=5.0, complete=-100.0, digits=-7.0
+    ),
+    ("digits", "strict"): Gates(
+        worst=-70.0, mean=-20.0, whole=-120.0, needed=10.0, complete=-80.0, digits=-7.0
+    ),
+    ("words", "usual"): Gates(
+        worst=-200.0, mean=-60.0, whole=-400.0, needed=-20.0, complete=-140.0, digits=-np.inf
+    ),
+    ("words", "strict"): Gates(
+        worst=-150.0, mean=-60.0, whole=-300.0, needed=-20.0, complete=-100.0, digits=-np.inf
+    ),
+}
 """Chosen on the speakers of ``benchmarks/phrases.py --part choose``, for few refusals of honest
 people (2 to 4 % of six digits). Short words of a free passphrase are easily beaten by one of many
 others, so these are lower for words."""
@@ -128,9 +130,10 @@ class PocketSphinxRecognizer:
     def __init__(self) -> None:
         self._last: tuple[bytes, int, _Heard] | None = None
 
-    def unknown_words(self, phrase: str) -> list[str]:
+    @staticmethod
+    def unknown_words(phrase: str) -> list[str]:
         """Return the words of a phrase that are not in the packaged dictionary."""
-        return unknown_words(phrase)
+        return [word for word in normalise(phrase).split() if not pronunciations(word)]
 
     def match(self, samples: Samples, expected: str, *, strict: bool = False) -> PhraseMatch:
         """Judge whether `expected` was said; see `membrane.phrase.recognizer.Recognizer`.
@@ -144,8 +147,7 @@ class PocketSphinxRecognizer:
         RecordingTooLong
             If there are more than 60 seconds.
         """
-        words = normalise(expected).split()
-        self._check(words)
+        words = spoken_words(self, expected)
         seconds = len(samples) / SAMPLE_RATE
         if seconds > LONGEST_S:
             raise RecordingTooLong(
@@ -154,18 +156,18 @@ class PocketSphinxRecognizer:
             )
         digits = is_digits(words)
         heard = self._heard(samples, len(words) if digits else 0)
-        vocabulary = _competing(tuple(DIGITS) if digits else _competitors(words))
-        gates = _gates(digits, strict)
+        others = () if digits else (*prompt_words(), *DIGITS, *words)
+        vocabulary = _competing(tuple(dict.fromkeys(others or DIGITS)))
+        gates = GATES["digits" if digits else "words", "strict" if strict else "usual"]
         found = compete(heard.costs, words, vocabulary)
         if found is None:
             return PhraseMatch(" ".join(words), "", False, -np.inf, gates.worst, heard.problem())
-        advantages = found.advantages()
         accepted = bool(
-            advantages.min() >= gates.worst
-            and advantages.mean() >= gates.mean
-            and found.whole() >= gates.whole
-            and found.needed() >= gates.needed
-            and found.complete() >= gates.complete
+            found.advantages.min() >= gates.worst
+            and found.advantages.mean() >= gates.mean
+            and found.whole >= gates.whole
+            and found.needed.min() >= gates.needed
+            and found.complete >= gates.complete
             and found.likeness.mean() >= LEAST_LIKENESS
             and heard.likeness >= gates.digits
         )
@@ -175,7 +177,7 @@ class PocketSphinxRecognizer:
             expected=" ".join(words),
             heard=" ".join(words) if accepted else fitting,
             accepted=accepted,
-            score=float(advantages.min()),
+            score=float(found.advantages.min()),
             threshold=gates.worst,
             problem="" if accepted else heard.problem(),
         )
@@ -192,9 +194,7 @@ class PocketSphinxRecognizer:
         """
         from pocketsphinx import Decoder
 
-        decoder = Decoder(loglevel="FATAL")
-        _decode(decoder, _pcm(samples))
-        return _words(decoder)
+        return _decode(Decoder(loglevel="FATAL"), _pcm(samples))
 
     def _heard(self, samples: Samples, count: int) -> _Heard:
         """Return what was heard in an utterance of `count` digits, or of any number if 0."""
@@ -204,15 +204,6 @@ class PocketSphinxRecognizer:
         if last is None or last[:2] != wanted:
             self._last = last = (*wanted, _listen(sound, count))
         return last[2]
-
-    def _check(self, words: Sequence[str]) -> None:
-        if not words:
-            raise UsageError("the phrase holds no word: give one that can be spoken")
-        unknown = [word for word in words if not pronunciations(word)]
-        if unknown:
-            raise UsageError(
-                f"the recognizer does not know {', '.join(unknown)}: choose other words"
-            )
 
 
 class _Heard(NamedTuple):
@@ -255,14 +246,14 @@ def _listen(sound: bytes, count: int) -> _Heard:
             decoder = _new_decoder(folder)
             decoder.add_jsgf_string("slots", grammar)
             decoder.activate_search("slots")
-            _decode(decoder, sound)
+            digits = _decode(decoder, sound)
             (path,) = Path(folder).iterdir()
             costs = _costs(path.read_bytes(), frames=len(sound) // BYTES_PER_FRAME)
     except (OSError, ValueError) as error:
         raise EngineUnavailable(
             f"PocketSphinx could not write its scores ({error}): is the disk full?"
         ) from None
-    return _Heard(_words(decoder), _likeness(decoder), costs)
+    return _Heard(digits, _likeness(decoder) if digits else -np.inf, costs)
 
 
 def _costs(data: bytes, *, frames: int) -> npt.NDArray[np.int16]:
@@ -299,8 +290,8 @@ def _new_decoder(scores: str) -> Any:
     return decoder
 
 
-def _decode(decoder: Any, sound: bytes) -> None:
-    """Run a decoder over a whole utterance."""
+def _decode(decoder: Any, sound: bytes) -> str:
+    """Run a decoder over a whole utterance and return the words that fit best."""
     try:
         decoder.start_utt()
         decoder.process_raw(sound, full_utt=True)
@@ -310,17 +301,12 @@ def _decode(decoder: Any, sound: bytes) -> None:
             f"PocketSphinx failed ({error}): "
             "make room for temporary files on the disk, or reinstall pocketsphinx"
         ) from None
-
-
-def _words(decoder: Any) -> str:
     best = decoder.hyp()
     return best.hypstr if best else ""
 
 
 def _likeness(decoder: Any) -> float:
     """Return the mean acoustic score a frame over the words of the hypothesis, natural log."""
-    if not _words(decoder):
-        return -np.inf
     log = decoder.get_logmath().log
     words = [part for part in decoder.seg() if part.word[0] not in "<[("]
     frames = sum(part.end_frame - part.start_frame + 1 for part in words)
@@ -332,11 +318,6 @@ def _pcm(samples: Samples) -> bytes:
     padded = np.pad(samples, (0, max(0, SHORTEST - len(samples))))
     dither = np.random.default_rng(0).normal(scale=DITHER, size=len(padded))
     return (np.clip(padded + dither, -1, 1) * 32767).astype("<i2").tobytes()
-
-
-def unknown_words(phrase: str) -> list[str]:
-    """Return the words of a phrase that are not in the packaged dictionary."""
-    return [word for word in normalise(phrase).split() if not pronunciations(word)]
 
 
 def pronunciations(word: str) -> Sequence[str]:
@@ -374,17 +355,6 @@ def _dictionary() -> dict[str, str]:
             f"the dictionary {path} cannot be read ({error.strerror}): reinstall pocketsphinx"
         ) from None
     return {word: phones for word, _, phones in (line.partition(" ") for line in lines)}
-
-
-def _gates(digits: bool, strict: bool) -> Gates:
-    if digits:
-        return STRICT_DIGIT_GATES if strict else DIGIT_GATES
-    return STRICT_WORD_GATES if strict else WORD_GATES
-
-
-def _competitors(words: Iterable[str]) -> tuple[str, ...]:
-    """Return what competes with the words of a phrase that is not of digits."""
-    return tuple(dict.fromkeys((*prompt_words(), *DIGITS, *words)))
 
 
 @lru_cache(maxsize=8)

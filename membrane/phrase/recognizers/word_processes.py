@@ -4,6 +4,10 @@ PocketSphinx holds Python's lock while it decodes: in a thread it would stop eve
 level meter and a server's connections among them. Each process serves one caller at a time and
 ends with its program. One that dies, or takes too long, is replaced. A child of a fork starts
 processes of its own.
+
+A request is a line of JSON that holds a number, what to do and how many samples follow, then the
+samples as 32-bit floats. The answer is a line of JSON that repeats the number, so that no answer is
+taken for another's.
 """
 
 from __future__ import annotations
@@ -15,10 +19,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from itertools import count
 from multiprocessing import spawn
 from threading import Condition, Event, Timer
-from typing import Any
+from typing import IO, Any
 from weakref import WeakSet, finalize
 
 import numpy as np
@@ -27,7 +32,8 @@ from membrane import errors
 from membrane.audio.utterance import SAMPLE_RATE, Samples
 from membrane.errors import EngineUnavailable
 from membrane.phrase.recognizer import PhraseMatch
-from membrane.phrase.recognizers.pocketsphinx import unknown_words
+from membrane.phrase.recognizers.deepspeech_worker import limit
+from membrane.phrase.recognizers.pocketsphinx import PocketSphinxRecognizer
 from membrane.system.forks import unforked
 
 PATIENCE_S = 20.0
@@ -36,14 +42,21 @@ PATIENCE_S = 20.0
 PATIENCE_PER_SECOND_S = 2.0
 """Seconds that a second of sound may take; 0.06 s are usual."""
 
+MOST_MEMORY = 2 * 1024**3
+"""Bytes of address space. A minute of sound that is checked for twenty words took 0.5 GB
+(``python -m benchmarks.sharing --memory``)."""
+
 LONGEST_ANSWER = 65_536
 """Bytes of an answer at most."""
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 """Threads of linear algebra would take address space and help nothing."""
 
-BOOT = "import sys, json; sys.path[:] = json.loads(sys.argv[1]); "
-BOOT += "from membrane.phrase.recognizers.word_process import main; main()"
+BOOT = (
+    "import sys, json; sys.path[:] = json.loads(sys.argv[1]); "
+    "from membrane.phrase.recognizers.word_processes import serve_standard_input; "
+    "serve_standard_input()"
+)
 
 
 class _Died(Exception):
@@ -94,7 +107,10 @@ class _Worker:
             )
         answer: dict[str, Any] = json.loads(line) if line.endswith(b"\n") else {}
         if answer.pop("number", None) != number:
-            raise _Died(self._end_of_process())
+            self.end()
+            code = self.process.returncode
+            end = f"died: {signal.strsignal(-code)}" if code < 0 else f"ended with code {code}"
+            raise _Died(f"it {end}")
         return answer
 
     def _stop(self, late: Event) -> None:
@@ -113,15 +129,9 @@ class _Worker:
             return answers.readline(LONGEST_ANSWER)
         return b""
 
-    def _end_of_process(self) -> str:
-        self.end()
-        code = self.process.returncode
-        return f"it died: {signal.strsignal(-code)}" if code < 0 else f"it ended with code {code}"
-
     def end(self) -> None:
         """End the process, whatever it is doing."""
-        if self.process.poll() is None:
-            self.process.kill()
+        self.process.kill()  # does nothing to one that has ended
         self.process.wait()
         self._close()
 
@@ -156,9 +166,7 @@ class WordProcesses:
         self._end = finalize(self, _end_all, self._workers)
         _everywhere.add(self)
 
-    def unknown_words(self, phrase: str) -> list[str]:
-        """Return the words of a phrase that are not in the packaged dictionary."""
-        return unknown_words(phrase)
+    unknown_words = staticmethod(PocketSphinxRecognizer.unknown_words)
 
     def match(self, samples: Samples, expected: str, *, strict: bool = False) -> PhraseMatch:
         """Judge whether `expected` was said; see `membrane.phrase.recognizer.Recognizer`."""
@@ -167,33 +175,28 @@ class WordProcesses:
 
     def transcribe(self, samples: Samples) -> str:
         """Return the words that were heard; see `membrane.phrase.recognizer.Recognizer`."""
-        words: str = self._ask(samples, do="transcribe")["words"]
-        return words
+        return str(self._ask(samples, do="transcribe")["words"])
 
     def _ask(self, samples: Samples, **call: Any) -> dict[str, Any]:
         number = next(self._numbers)
         head = json.dumps({"number": number, "samples": len(samples), **call})
         request = head.encode() + b"\n" + np.ascontiguousarray(samples, np.float32).tobytes()
         patience_s = PATIENCE_S + PATIENCE_PER_SECOND_S * len(samples) / SAMPLE_RATE
-        try:
-            answer = self._once(request, number, patience_s)
-        except _Died:  # perhaps by no fault of this sound: it was killed, or had died before
+        for anew in (False, True):
             try:
-                answer = self._once(request, number, patience_s, anew=True)
+                with self._one(anew=anew) as worker:
+                    answer = worker.ask(request, number, patience_s)
+                break
             except _Died as death:
-                raise EngineUnavailable(
-                    f"the process that checks words failed twice ({death}): "
-                    "free some memory, or reinstall pocketsphinx"
-                ) from None
+                # The first time perhaps by no fault of this sound: it was killed, or had died.
+                if anew:
+                    raise EngineUnavailable(
+                        f"the process that checks words failed twice ({death}): "
+                        "free some memory, or reinstall pocketsphinx"
+                    ) from None
         if "error" in answer:
             raise getattr(errors, answer["error"])(answer["message"])
         return answer
-
-    def _once(
-        self, request: bytes, number: int, patience_s: float, *, anew: bool = False
-    ) -> dict[str, Any]:
-        with self._one(anew=anew) as worker:
-            return worker.ask(request, number, patience_s)
 
     @contextmanager
     def _one(self, *, anew: bool) -> Iterator[_Worker]:
@@ -254,3 +257,41 @@ def _end_all(workers: set[_Worker]) -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_all_forked)
+
+
+# ---- In the process that checks words
+
+
+def _answer_to(recognizer: PocketSphinxRecognizer, call: dict[str, Any], samples: Samples) -> Any:
+    """Return the answer to one request, as JSON values."""
+    try:
+        if call["do"] == "transcribe":
+            return {"words": recognizer.transcribe(samples)}
+        match = recognizer.match(samples, call["expected"], strict=call["strict"])
+    except errors.MembraneError as error:
+        return {"error": type(error).__name__, "message": str(error)}
+    return {"match": asdict(match)}
+
+
+def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
+    """Answer requests until the other side closes its end."""
+    recognizer = PocketSphinxRecognizer()
+    while line := requests.readline():
+        call = json.loads(line)
+        sound = requests.read(4 * call["samples"])
+        if len(sound) < 4 * call["samples"]:
+            return
+        found = _answer_to(recognizer, call, np.frombuffer(sound, np.float32))
+        answer = {"number": call["number"], **found}
+        answers.write(json.dumps(answer).encode() + b"\n")
+        answers.flush()
+
+
+def serve_standard_input() -> None:
+    """Serve standard input; keep what native code may print out of the answers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the program, which decides
+    limit(MOST_MEMORY)  # and no core dump, which would hold what was said
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with suppress(BrokenPipeError):  # the program has ended
+        _serve(sys.stdin.buffer, answers)

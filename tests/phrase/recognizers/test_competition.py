@@ -35,13 +35,13 @@ def _perfect_sound(pronunciations, pause=10):
 
 def test_the_phrase_that_was_said_wins_every_slot(vocabulary):
     found = compete(_perfect_sound(["G OW", "L EH F T"]), ["go", "left"], vocabulary)
-    assert (found.advantages() > 50).all()
+    assert (found.advantages > 50).all()
 
 
 def test_only_the_wrong_word_loses_its_slot(vocabulary):
     said = _perfect_sound(["L EH F T", "S T AA P", "IY DH ER"])
     found = compete(said, ["left", "go", "either"], vocabulary)
-    first, second, third = found.advantages()
+    first, second, third = found.advantages
     assert second < -50
     assert first > 25
     assert third > 25
@@ -50,53 +50,53 @@ def test_only_the_wrong_word_loses_its_slot(vocabulary):
 
 def test_the_phrase_that_was_said_is_the_best_of_all(vocabulary):
     said = _perfect_sound(["L EH F T", "S T AA P"])
-    assert compete(said, ["left", "stop"], vocabulary).whole() == pytest.approx(0, abs=1e-2)
+    assert compete(said, ["left", "stop"], vocabulary).whole == pytest.approx(0, abs=1e-2)
 
 
 def test_another_order_is_far_from_the_best_phrase(vocabulary):
     said = _perfect_sound(["L EH F T", "S T AA P"])
-    assert compete(said, ["stop", "left"], vocabulary).whole() < -100
+    assert compete(said, ["stop", "left"], vocabulary).whole < -100
 
 
 def test_every_word_that_was_said_is_needed_and_no_more(vocabulary):
     found = compete(_perfect_sound(["L EH F T", "G OW", "S T AA P"]), WORDS_SAID, vocabulary)
-    assert found.needed() > 50
-    assert found.complete() > 0
+    assert (found.needed > 50).all()
+    assert found.complete > 0
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_a_word_that_was_not_said_is_not_needed(vocabulary, place):
     phones = ["L EH F T", "G OW", "S T AA P"]
     found = compete(_perfect_sound(phones[:place] + phones[place + 1 :]), WORDS_SAID, vocabulary)
-    assert found.needed() < -20
-    assert found.without.argmax() == place
+    assert found.needed.min() < -20
+    assert found.needed.argmin() == place
 
 
 @pytest.mark.parametrize("place", [0, 1, 2, 3])
 def test_a_phrase_with_another_word_in_it_is_not_complete(vocabulary, place):
     phones = ["L EH F T", "G OW", "S T AA P"]
     sound = _perfect_sound([*phones[:place], "IY DH ER", *phones[place:]])
-    assert compete(sound, WORDS_SAID, vocabulary).complete() < -50
+    assert compete(sound, WORDS_SAID, vocabulary).complete < -50
 
 
 def test_each_changed_length_has_the_score_of_that_phrase(vocabulary):
     costs = _perfect_sound(["G OW", "S T AA P"])
     costs += np.random.default_rng(2).integers(0, 60, costs.shape).astype(np.int16)
     found = compete(costs, ["go", "stop"], vocabulary)
-    shorter = [compete(costs, [word], vocabulary).phrase() for word in ("stop", "go")]
+    shorter = [compete(costs, [word], vocabulary).phrase for word in ("stop", "go")]
     longer = [
-        compete(costs, phrase, vocabulary).phrase()
+        compete(costs, phrase, vocabulary).phrase
         for word in WORDS
         for phrase in ([word, "go", "stop"], ["go", word, "stop"], ["go", "stop", word])
     ]
-    assert found.without == pytest.approx(shorter, rel=1e-5)
-    assert found.longer == pytest.approx(max(longer), rel=1e-5)
+    assert found.phrase - found.needed == pytest.approx(shorter, rel=1e-5)
+    assert found.phrase - found.complete == pytest.approx(max(longer), rel=1e-5)
 
 
 def test_each_pronunciation_counts_for_its_word(vocabulary):
     for spoken in WORDS["either"]:
         found = compete(_perfect_sound(["G OW", spoken]), ["go", "either"], vocabulary)
-        assert (found.advantages() > 50).all()
+        assert (found.advantages > 50).all()
 
 
 def test_a_perfect_word_has_the_likeness_of_its_transitions_alone(vocabulary):
@@ -109,7 +109,7 @@ def test_a_perfect_word_has_the_likeness_of_its_transitions_alone(vocabulary):
 
 def test_a_pause_may_be_missing(vocabulary):
     found = compete(_perfect_sound(["G OW", "S T AA P"], pause=0), ["go", "stop"], vocabulary)
-    assert (found.advantages() > 50).all()
+    assert (found.advantages > 50).all()
 
 
 def test_the_scores_are_those_of_whole_phrases(vocabulary):
@@ -117,16 +117,17 @@ def test_the_scores_are_those_of_whole_phrases(vocabulary):
     costs += np.random.default_rng(2).integers(0, 60, costs.shape).astype(np.int16)
     exchanged = compete(costs, ["go", "stop"], vocabulary).scores[0, vocabulary.words.index("left")]
     itself = compete(costs, ["left", "stop"], vocabulary)
-    assert exchanged == pytest.approx(itself.scores[0, itself.expected[0]], rel=1e-5)
-    assert exchanged == pytest.approx(itself.scores[1, itself.expected[1]], rel=1e-5)
+    left, stop = (vocabulary.words.index(word) for word in ("left", "stop"))
+    assert exchanged == pytest.approx(itself.phrase, rel=1e-5)
+    assert exchanged == pytest.approx(itself.scores[0, left], rel=1e-5)
+    assert exchanged == pytest.approx(itself.scores[1, stop], rel=1e-5)
 
 
 def test_all_slots_agree_about_the_score_of_the_phrase(vocabulary):
     costs = np.random.default_rng(4).integers(0, 200, (90, 5126)).astype(np.int16)
     found = compete(costs, ["go", "stop", "left"], vocabulary)
-    assert found.scores[np.arange(3), found.expected] == pytest.approx(
-        found.scores[0, found.expected[0]], rel=1e-5
-    )
+    expected = [vocabulary.words.index(word) for word in ("go", "stop", "left")]
+    assert found.scores[np.arange(3), expected] == pytest.approx(found.phrase, rel=1e-5)
 
 
 @pytest.mark.parametrize("frames", [0, 1, 5])

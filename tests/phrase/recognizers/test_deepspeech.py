@@ -232,7 +232,7 @@ PARENT = """
 import sys
 from pathlib import Path
 import numpy as np
-from membrane.phrase import deepspeech
+from membrane.phrase.recognizers import deepspeech
 deepspeech.START_S, deepspeech.PER_SECOND_S, deepspeech.THREADS = 2, 0, 1
 noise = np.random.default_rng(0).standard_normal(16_000 * 120).astype(np.float32) / 10
 recognizer = deepspeech.DeepSpeechRecognizer(*map(Path, sys.argv[1:]))

@@ -10,9 +10,10 @@ import pytest
 import soundfile
 
 from membrane.errors import EngineUnavailable, RecordingTooLong, UsageError
-from membrane.phrase.matching import find_passphrase, normalise
+from membrane.phrase.matching import normalise
 from membrane.phrase.recognizer import load_recognizer
 from membrane.phrase.recognizers.pocketsphinx import DIGITS, PocketSphinxRecognizer, pronunciations
+from membrane.phrase.words import Words
 
 RECORDINGS = Path(__file__).resolve().parents[2] / "recordings"
 SPEECH = Path(__file__).resolve().parents[3].parent / "shared" / "speech"
@@ -204,16 +205,18 @@ def test_another_phrase_for_the_same_sound_is_judged_without_listening_again():
     assert time.process_time() - start < listened / 2
 
 
-def test_whose_passphrase_was_said_is_found(recognizer):
+def test_whose_passphrase_was_said_is_found():
+    words = Words("pocketsphinx")
     enrolled = [_said(path) for path in PASSPHRASES]
     for number, path in enumerate(PASSPHRASES):
-        found = find_passphrase(recognizer, _samples(path), enrolled)
+        found = words.whose(_samples(path), enrolled)
         assert [index for index, _ in found] == [number]
 
 
-def test_nobody_is_found_when_no_passphrase_was_said(recognizer):
+def test_nobody_is_found_when_no_passphrase_was_said():
+    words = Words("pocketsphinx")
     enrolled = [_said(path) for path in PASSPHRASES]
-    assert find_passphrase(recognizer, _samples(LOGINS[0]), enrolled) == []
+    assert words.whose(_samples(LOGINS[0]), enrolled) == []
 
 
 def test_free_dictation_hears_most_of_the_digits(recognizer):
