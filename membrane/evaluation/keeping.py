@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
@@ -154,6 +155,11 @@ def _results(
             if kept:
                 kept.put(key, result)
             yield key, result
+
+
+def key_of(*parts: Any) -> str:
+    """Return the key of a result: a hash of plain values that decide it."""
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 @cache

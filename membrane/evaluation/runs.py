@@ -14,6 +14,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from membrane import __version__
 from membrane.errors import MembraneError, ModelUnavailable, OutputUnwritable, UsageError
 from membrane.evaluation import phrases
@@ -26,7 +28,7 @@ from membrane.evaluation.evaluation import Evaluation, evaluate
 from membrane.evaluation.report import tables
 from membrane.evaluation.report.page import write_report
 from membrane.evaluation.report.plots import draw_all
-from membrane.evaluation.scoring import voices_of_speakers
+from membrane.evaluation.scoring import mean_voices
 from membrane.evaluation.trials import (
     Trials,
     against_database,
@@ -48,6 +50,7 @@ from membrane.terminal.text import sentence
 from membrane.voice.calibration import require_place
 from membrane.voice.judge import COHORT, Judge, cohort_beside
 from membrane.voice.normalisation import Cohort, normalisation_named, save_cohort
+from membrane.voice.voice import Voice
 
 
 @dataclass(frozen=True)
@@ -183,7 +186,7 @@ class Evaluations:
         notes, trials = self.trials()
         evaluation = evaluate(
             trials,
-            self.judge(),
+            self.voice(),
             self.listen,
             conditions=conditions,
             enrolling=self.material.enrolling,
@@ -286,13 +289,19 @@ class Evaluations:
 
         found = find_recordings((self.material.cohort,))
         heard = self.listen([Job(recording) for recording in found.recordings])
-        vectors = voices_of_speakers(found.recordings, heard)
-        return Cohort.of(vectors, provenance_of(found.recordings, self.settings))
+        speakers, numbers = np.unique(
+            [one.speaker for one in found.recordings], return_inverse=True
+        )
+        means = mean_voices(numbers, heard, len(speakers))
+        voiced = means[np.isfinite(means).all(axis=1)]
+        return Cohort.of(voiced, provenance_of(found.recordings, self.settings))
 
-    def judge(self) -> Judge:
-        """Return what decides, as the settings want it."""
-        judge = Voices(self.settings).own.judge
-        return judge if self.cohort is None else replace(judge, cohort=self.cohort)
+    def voice(self) -> Voice:
+        """Return the voice that judges a login, as the settings want it."""
+        voice = Voices(self.settings).own
+        if self.cohort is None:
+            return voice
+        return replace(voice, judge=replace(voice.judge, cohort=self.cohort))
 
     def provenance(self, trials: Trials, conditions: Sequence[Condition]) -> dict[str, Any]:
         """Return what was measured on what, and how."""
@@ -365,8 +374,8 @@ class Evaluations:
             require_place(path)
         before = self._in_use()
         normalisation = normalisation_named(
-            self.settings.normalise or before.normalisation.name,
-            before.encoder,
+            self.settings.normalise or before.judge.normalisation.name,
+            before.name,
             cohort=self.cohort,
         )
         notes, trials = self.trials(without=held_back)
@@ -397,29 +406,28 @@ class Evaluations:
             return
         provenance = dict(calibrated.calibration.provenance)
         if self.cohort is not None:
-            cohort_file = cohort_beside(path, before.encoder)
+            cohort_file = cohort_beside(path, before.name)
             save_cohort(self.cohort, cohort_file)
             provenance[COHORT] = sha256_of(cohort_file)
         replace(calibrated.calibration, provenance=provenance).save(path)
         self.view.note(f"Written: {path}")
 
-    def _in_use(self) -> Judge:
-        """Return what decides by calibration until now.
+    def _in_use(self) -> Voice:
+        """Return the voice that judges by calibration until now.
 
         A calibration of one's own that is damaged, or lacks the level, must not keep anybody from
         making a better one: then it is the shipped one. Of an encoder that nothing is shipped for
         yet, it is the bare similarity.
         """
-        judge = Voices(replace(self.settings, normalise="", threshold=None)).own.judge
-        problem = _problem_of(judge)
+        voice = Voices(replace(self.settings, normalise="", threshold=None)).own
+        problem = _problem_of(voice.judge)
         if not problem:
-            return judge
-        shipped = replace(judge, calibration_file=None)
-        if not _problem_of(shipped):
-            self.view.warn(f"Compared with the shipped calibration, because {problem}.")
-            return shipped
-        self.view.warn(f"Compared with the bare similarity, because {problem}.")
-        return replace(shipped, cosine=shipped.stretch_threshold)
+            return voice
+        shipped, what = replace(voice.judge, calibration_file=None), "shipped calibration"
+        if _problem_of(shipped):
+            shipped, what = replace(shipped, cosine=shipped.stretch_threshold), "bare similarity"
+        self.view.warn(f"Compared with the {what}, because {problem}.")
+        return replace(voice, judge=shipped)
 
     def _show_calibrated(self, calibrated: Calibrated) -> None:
 

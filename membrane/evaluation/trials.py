@@ -21,9 +21,9 @@ from membrane.evaluation.corpora.labels import (
     read_text,
 )
 from membrane.evaluation.corpora.recordings import NAMED, Recording, duplicate_notes
+from membrane.login.compare import Compared
 from membrane.store.gallery import Gallery
 from membrane.store.names import name_key
-from membrane.voice.encoder import Vector
 
 Pairs = npt.NDArray[np.int32]
 Flags = npt.NDArray[np.bool_]
@@ -51,17 +51,14 @@ class Enrolled:
     speaker : str
     recordings : tuple of Recording
         What their voiceprint is made of; empty where it is a stored one.
-    vector : np.ndarray, shape (256,), float32, unit length, or None
+    stored : Compared or None
         A stored voiceprint.
-    speech_s : float, seconds
-        Net speech of a stored voiceprint.
     """
 
     name: str
     speaker: str
     recordings: tuple[Recording, ...] = ()
-    vector: Vector | None = None
-    speech_s: float = 0.0
+    stored: Compared | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -435,8 +432,7 @@ def _of_one(listed: _Listed, speakers: Sequence[str]) -> Flags:
 
 def _stored(gallery: Gallery, row: int) -> Enrolled:
     voiceprint = gallery.voiceprint(row)
-    speech_s = sum(one.quality.speech_s for one in voiceprint.utterances if one.weight)
-    return Enrolled(voiceprint.name, voiceprint.name, vector=voiceprint.vector, speech_s=speech_s)
+    return Enrolled(voiceprint.name, voiceprint.name, stored=Compared.of(voiceprint))
 
 
 def _strangers_noted(strangers: int, most: int) -> list[str]:

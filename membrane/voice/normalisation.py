@@ -32,7 +32,6 @@ import numpy as np
 import numpy.typing as npt
 
 from membrane.errors import (
-    EncoderMismatch,
     ModelUnavailable,
     OutputUnwritable,
     UsageError,
@@ -249,9 +248,7 @@ class Raw:
 
     def matrix(self, enrolled: Vector, probes: Vector) -> Vector:
         """As in `Normalisation`."""
-        _require_one_encoder(enrolled, probes)
-        cosines: Vector = enrolled @ probes.T
-        return cosines
+        return np.stack([self.similarities(enrolled, probe) for probe in probes], axis=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -275,7 +272,7 @@ class Centred:
         """
         for one in (probe, self.cohort.mean):  # of the gallery itself, only if need be
             raw_similarities(gallery[:0], one)
-        alike = np.empty(len(gallery), np.float32)
+        alike = np.empty(len(gallery), probe.dtype)
         for start in range(0, len(gallery), BLOCK):
             block = np.asarray(gallery[start : start + BLOCK])
             alike[start : start + BLOCK] = self._block(block, probe)
@@ -302,11 +299,7 @@ class Centred:
 
     def matrix(self, enrolled: Vector, probes: Vector) -> Vector:
         """As in `Normalisation`."""
-        _require_one_encoder(enrolled, probes)
-        _require_one_encoder(enrolled, self.cohort.vectors)
-        mean = self.cohort.mean
-        cosines: Vector = _centred(enrolled, mean) @ _centred(probes, mean).T
-        return cosines
+        return np.stack([self.similarities(enrolled, probe) for probe in probes], axis=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -338,20 +331,16 @@ class AdaptiveSymmetric:
         Every row is compared with the whole cohort, so this is for one voiceprint or some
         hundreds, as in verifying and in evaluation; a gallery of a million would take minutes.
         """
-        alike = Centred(self.cohort).similarities(gallery, probe)
-        return self._normalised(alike[:, np.newaxis], gallery, probe[np.newaxis])[:, 0]
+        return self.matrix(gallery, probe[np.newaxis])[:, 0]
 
     def matrix(self, enrolled: Vector, probes: Vector) -> Vector:
         """As in `Normalisation`."""
         alike = Centred(self.cohort).matrix(enrolled, probes)
-        return self._normalised(alike, enrolled, probes)
-
-    def _normalised(self, alike: Vector, enrolled: Vector, probes: Vector) -> Vector:
         mean_e, spread_e = self._closest(enrolled)
         mean_p, spread_p = self._closest(probes)
         by_enrolled = (alike - mean_e[:, np.newaxis]) / spread_e[:, np.newaxis]
         by_probe = (alike - mean_p) / spread_p
-        normalised: Vector = ((by_enrolled + by_probe) / 2).astype(np.float32)
+        normalised: Vector = ((by_enrolled + by_probe) / 2).astype(probes.dtype)
         return normalised
 
     def _closest(self, voices: Vector) -> tuple[Wide, Wide]:
@@ -368,11 +357,3 @@ def _centred(vectors: Vector, mean: Vector) -> Vector:
     lengths = np.linalg.norm(moved, axis=-1, keepdims=True)
     unit: Vector = np.divide(moved, lengths, out=np.zeros_like(moved), where=lengths > LEAST_LENGTH)
     return unit
-
-
-def _require_one_encoder(enrolled: Vector, probes: Vector) -> None:
-    if enrolled.shape[1:] != probes.shape[1:]:
-        raise EncoderMismatch(
-            f"voices of shape {enrolled.shape[1:]} and of shape {probes.shape[1:]} come from "
-            "different encoders: use one encoder for all"
-        )
