@@ -306,7 +306,7 @@ def _evaluations(given: Given) -> Evaluations:
         cohort=_absolute(given["cohort"]),
     )
     work = Work(
-        jobs=given["jobs"],
+        workers=given["jobs"],
         backend=given["backend"],
         scheduler=given["scheduler"],
         gate=not given["no_gate"],

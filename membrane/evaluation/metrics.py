@@ -253,21 +253,20 @@ def validate(
     counts = np.ones(values.shape) if weights is None else np.asarray(weights)
     if values.ndim != 1 or not values.shape == flags.shape == counts.shape:
         raise UsageError("scores, labels and weights differ in number: give one of each per trial")
-    if not np.isfinite(values).all():
-        bad = int((~np.isfinite(values)).sum())
-        raise UsageError(f"{bad} of {len(values)} scores are not finite numbers: leave them out")
-    if not (counts >= 0).all():
-        raise UsageError("a trial's weight is negative or not a number: use 0 or more")
-    _both_kinds(flags.astype(bool)[counts > 0])
-
-
-def _both_kinds(same: Flags) -> None:
-    if not len(same):
-        raise UsageError("there are no trials: an error rate needs some of both kinds")
-    if not same.any():
-        raise UsageError("no trial compares a person with themself: an error rate needs both kinds")
-    if same.all():
-        raise UsageError("no trial compares two different people: an error rate needs both kinds")
+    bad = int((~np.isfinite(values)).sum())
+    kinds = flags.astype(bool)[counts > 0]
+    wrong = {
+        f"{bad} of {len(values)} scores are not finite numbers: leave them out": bad > 0,
+        "a trial's weight is negative or not a number: use 0 or more": not (counts >= 0).all(),
+        "there are no trials: an error rate needs some of both kinds": not len(kinds),
+        "no trial compares a person with themself: an error rate needs both kinds": (
+            not kinds.any()
+        ),
+        "no trial compares two different people: an error rate needs both kinds": kinds.all(),
+    }
+    for problem, found in wrong.items():
+        if found:
+            raise UsageError(problem)
 
 
 @dataclass(frozen=True, eq=False)
@@ -369,9 +368,8 @@ def equal_error_rate(curve: DetCurve) -> float:
     """
     difference = curve.fnmr - curve.fmr
     after = int(np.argmax(difference >= 0))
-    before = after - 1
-    share = difference[before] / (difference[before] - difference[after])
-    return float(curve.fmr[before] + share * (curve.fmr[after] - curve.fmr[before]))
+    ends = slice(after - 1, after + 1)
+    return float(np.interp(0.0, difference[ends], curve.fmr[ends]))
 
 
 def min_detection_cost(curve: DetCurve, *, p_target: float) -> float:
@@ -474,17 +472,17 @@ def curve_measures(curve: DetCurve) -> dict[str, float]:
     ----------
     curve : DetCurve
     """
-    at_1, at_01 = at_fmr(curve, 0.01), at_fmr(curve, 0.001)
+    (threshold_1, fnmr_1), (threshold_01, fnmr_01) = at_fmr(curve, 0.01), at_fmr(curve, 0.001)
     return {
         "eer": equal_error_rate(curve),
         "min_dcf_01": min_detection_cost(curve, p_target=0.01),
         "min_dcf_05": min_detection_cost(curve, p_target=0.05),
         "cllr": llr_cost(curve),
         "min_cllr": min_llr_cost(curve),
-        "fnmr_at_fmr_1": at_1[1],
-        "fnmr_at_fmr_01": at_01[1],
-        "threshold_at_fmr_1": at_1[0],
-        "threshold_at_fmr_01": at_01[0],
+        "fnmr_at_fmr_1": fnmr_1,
+        "fnmr_at_fmr_01": fnmr_01,
+        "threshold_at_fmr_1": threshold_1,
+        "threshold_at_fmr_01": threshold_01,
     }
 
 

@@ -8,9 +8,10 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from functools import cached_property, partial
+from functools import cached_property
 from hashlib import sha256
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,13 @@ import numpy as np
 
 from membrane import __version__
 from membrane.errors import MembraneError, ModelUnavailable, OutputUnwritable, UsageError
-from membrane.evaluation import phrases
 from membrane.evaluation.calibrating import Calibrated, Goal, HeardTrials, calibrate
 from membrane.evaluation.conditions import Condition
 from membrane.evaluation.corpora.labels import counted, csv_text
 from membrane.evaluation.corpora.recordings import Found, Recording, find_recordings
-from membrane.evaluation.corpora.transcripts import Said, digit_strings, read_transcripts
+from membrane.evaluation.corpora.transcripts import digit_strings, read_transcripts
 from membrane.evaluation.evaluation import Evaluation, evaluate
+from membrane.evaluation.phrases import CSV_HEADS, HEADS, INTERVAL_HEADS, evaluate_phrases
 from membrane.evaluation.report import tables
 from membrane.evaluation.report.page import write_report
 from membrane.evaluation.report.plots import draw_all
@@ -40,8 +41,7 @@ from membrane.evaluation.trials import (
 from membrane.evaluation.voices import Heard, Job, VoiceCache, hear
 from membrane.evaluation.word_checks import kept_decisions
 from membrane.login.voices import Voices
-from membrane.models import registry as models
-from membrane.models.registry import sha256_of
+from membrane.models.registry import find, sha256_of
 from membrane.settings import Settings, calibration_file
 from membrane.store.joblib_store import JoblibStore
 from membrane.terminal.console import View
@@ -90,16 +90,25 @@ class Material:
     cohort: Path | None = None
 
     def __post_init__(self) -> None:
-        if self.trial_list is None and not self.folders:
-            raise UsageError("name a folder that holds a folder per speaker, or give --trials")
-        if sum((self.pairs, self.database, self.trial_list is not None)) > 1:
-            raise UsageError("--pairs, --trials and --enrolled exclude each other")
-        if self.trial_list is not None and self.folders:
-            raise UsageError("--trials names its files itself: give their folder with --root")
-        if self.trial_list is not None and (self.only or self.without or self.pieces_s):
-            raise UsageError("--only, --without and --pieces go with folders, not with --trials")
-        if self.root is not None and self.trial_list is None:
-            raise UsageError("--root goes with --trials")
+        listed = self.trial_list is not None
+        refused = {
+            "name a folder that holds a folder per speaker, or give --trials": not (
+                listed or self.folders
+            ),
+            "--pairs, --trials and --enrolled exclude each other": (
+                self.pairs + self.database + listed > 1
+            ),
+            "--trials names its files itself: give their folder with --root": (
+                listed and self.folders
+            ),
+            "--only, --without and --pieces go with folders, not with --trials": (
+                listed and (self.only or self.without or self.pieces_s)
+            ),
+            "--root goes with --trials": self.root is not None and not listed,
+        }
+        for problem, wrong in refused.items():
+            if wrong:
+                raise UsageError(problem)
 
     @property
     def enrolling(self) -> bool:
@@ -113,7 +122,7 @@ class Work:
 
     Parameters
     ----------
-    jobs : int or None
+    workers : int or None
         Processes at once; by default one for each core.
     backend, scheduler : str or None
         A backend of joblib, and the address of a cluster.
@@ -123,7 +132,7 @@ class Work:
         Stop at the first file that cannot be read.
     """
 
-    jobs: int | None = None
+    workers: int | None = None
     backend: str | None = None
     scheduler: str | None = None
     gate: bool = True
@@ -132,6 +141,11 @@ class Work:
     def __post_init__(self) -> None:
         if self.scheduler and self.backend != "dask":
             raise UsageError("--scheduler goes with --backend dask")
+
+    @property
+    def how(self) -> dict[str, Any]:
+        """All but the gate, as `voices.hear` and `word_checks.check_words` take it."""
+        return {name: value for name, value in vars(self).items() if name != "gate"}
 
 
 @dataclass(frozen=True)
@@ -211,35 +225,39 @@ class Evaluations:
     ) -> None:
         """Measure how often words are judged wrongly, and show it."""
         found = self._found()
-        said = _said(found.recordings, transcripts, digits)
+        if (transcripts is None) == (digits is None):
+            raise UsageError(
+                "--phrases needs to know what is said: give --transcripts FILE, or --digits N to "
+                "join recordings that are named by their digit"
+            )
+        if transcripts is None:
+            said = digit_strings(found.recordings, digits or 0)
+        else:
+            said = read_transcripts(transcripts, found.recordings)
         names = tuple(recognizers) or (self.settings.recognizer,)
         with self.view.counting("Judging", len(said) * len(conditions) * len(names)) as progress:
-            evaluation = phrases.evaluate_phrases(
+            evaluation = evaluate_phrases(
                 said,
                 self.settings,
                 conditions=conditions,
                 recognizers=names,
-                workers=self.work.jobs,
-                backend=self.work.backend,
-                scheduler=self.work.scheduler,
                 kept=kept_decisions(),
                 progress=progress,
-                fail_fast=self.work.fail_fast,
+                **self.work.how,
             )
         about = provenance_of((one.recording for one in said), self.settings)
         evaluation = replace(evaluation, provenance=about)
         silent = len(found.recordings) - len(said)
         if transcripts is not None and silent:
             self.view.warn(f"{counted(silent, 'recording')} left out: {transcripts} lacks them.")
-        for note in (*found.notes, *evaluation.notes):
-            self.view.warn(note)
+        self._warn(found.notes, evaluation.notes)
         if self.view.as_json:
             self.view.json(evaluation.as_json())
         elif as_csv:
-            self.view.text(csv_text((phrases.CSV_HEADS, *evaluation.csv_rows())))
+            self.view.text(csv_text((CSV_HEADS, *evaluation.csv_rows())))
         else:
-            self.view.table(phrases.HEADS, evaluation.rows())
-            self.view.table(phrases.INTERVAL_HEADS, evaluation.intervals())
+            self.view.table(HEADS, evaluation.rows())
+            self.view.table(INTERVAL_HEADS, evaluation.intervals())
 
     def trials(
         self, *, only: Path | None = None, without: Path | None = None
@@ -255,8 +273,11 @@ class Evaluations:
         notes = list(dict.fromkeys(note for one in found for note in one.notes))
         return notes, side_by_side([self._compared(one) for one in found])
 
-    def _compared(self, found: Found) -> Trials:
+    def _warn(self, *notes: Sequence[str]) -> None:
+        for note in dict.fromkeys(chain(*notes)):
+            self.view.warn(note)
 
+    def _compared(self, found: Found) -> Trials:
         if self.material.pairs:
             return all_pairs(found.recordings)
         if self.material.database:
@@ -271,7 +292,6 @@ class Evaluations:
         only: Path | None = None,
         without: Path | None = None,
     ) -> Found:
-
         material = self.material
         return find_recordings(
             material.folders,
@@ -286,7 +306,6 @@ class Evaluations:
         """The strangers of one's own to normalise with, one voice of each."""
         if self.material.cohort is None:
             return None
-
         found = find_recordings((self.material.cohort,))
         heard = self.listen([Job(recording) for recording in found.recordings])
         speakers, numbers = np.unique(
@@ -321,21 +340,16 @@ class Evaluations:
                 jobs,
                 self.settings,
                 cache=cache,
-                workers=self.work.jobs,
-                backend=self.work.backend,
-                scheduler=self.work.scheduler,
                 progress=progress,
                 gate=self.work.gate,
-                fail_fast=self.work.fail_fast,
+                **self.work.how,
             )
         if cache.problem:
             self.view.warn(sentence(cache.problem))
         return heard
 
     def _show(self, evaluation: Evaluation, outputs: Outputs) -> None:
-
-        for note in evaluation.notes:
-            self.view.warn(note)
+        self._warn(evaluation.notes)
         if self.view.as_json:
             self.view.json(evaluation.as_json())
         elif outputs.as_csv:
@@ -379,27 +393,21 @@ class Evaluations:
             cohort=self.cohort,
         )
         notes, trials = self.trials(without=held_back)
-        hear = partial(
-            HeardTrials.of,
-            listen=self.listen,
-            conditions=conditions,
-            enrolling=self.material.enrolling,
+        several = [trials] if held_back is None else [trials, self.trials(only=held_back)[1]]
+        choosing, *others = (
+            HeardTrials.of(one, self.listen, conditions, enrolling=self.material.enrolling)
+            for one in several
         )
-        choosing = hear(trials)
-        reporting = None
-        if held_back is not None:
-            reporting = hear(self.trials(only=held_back)[1])
         calibrated = calibrate(
             choosing,
             before,
             goal,
             normalisation,
-            reporting=reporting,
+            reporting=others[0] if others else None,
             resamples=resamples,
             provenance=self.provenance(trials, conditions),
         )
-        for note in dict.fromkeys((*notes, *trials.notes)):
-            self.view.warn(note)
+        self._warn(notes, trials.notes)
         self._show_calibrated(calibrated)
         if dry_run:
             self.view.note("Nothing was written: this was a dry run.")
@@ -430,7 +438,6 @@ class Evaluations:
         return replace(voice, judge=shipped)
 
     def _show_calibrated(self, calibrated: Calibrated) -> None:
-
         if self.view.as_json:
             self.view.json(tables.calibrated_as_json(calibrated))
             return
@@ -453,20 +460,6 @@ def _problem_of(judge: Judge) -> str:
     return ""
 
 
-def _said(
-    recordings: Sequence[Recording], transcripts: Path | None, digits: int | None
-) -> list[Said]:
-    """Return the recordings with what is said in them."""
-    if (transcripts is None) == (digits is None):
-        raise UsageError(
-            "--phrases needs to know what is said: give --transcripts FILE, or --digits N to join "
-            "recordings that are named by their digit"
-        )
-    if digits is not None:
-        return digit_strings(recordings, digits)
-    return read_transcripts(Path(transcripts or ""), recordings)
-
-
 # ---- What was measured on what, so that a figure can be made again
 
 
@@ -483,16 +476,15 @@ def provenance_of(recordings: Iterable[Recording], settings: Settings) -> dict[s
     settings : Settings
     """
     different = set(recordings)
-    files = {file for one in different for file in one.files}
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": shlex.join(["membrane", *sys.argv[1:]]),
         "speakers": len({one.speaker for one in different}),
         "recordings": len(different),
-        "files": len(files),
+        "files": len({file for one in different for file in one.files}),
         "recordings_sha256": content_hash(different),
         "encoder": settings.encoder,
-        "encoder_sha256": models.find(settings.encoder).sha256,
+        "encoder_sha256": find(settings.encoder).sha256,
         "settings": {
             name: str(value)
             for name, value in asdict(settings).items()

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from membrane.errors import OutputUnwritable
 from membrane.evaluation.intervals import Estimate
 from membrane.evaluation.metrics import MEASURES
+from membrane.evaluation.report import page as report
 from membrane.evaluation.report.page import page, write_report
-from membrane.evaluation.report.page import page as report
 from tests.evaluation.synthetic_evaluation import evaluation, outcome
 
 ALONE = {"meta", "img"}
@@ -91,7 +91,7 @@ def test_the_page_is_html_5_that_needs_nothing_beside_itself(whole):
     ]
     assert addresses
     assert all(address.startswith("data:") for address in addresses)
-    style = (files("membrane.evaluation") / "templates" / "report.html").read_text("utf-8")
+    style = (files("membrane.evaluation.report") / "templates" / "page.html").read_text("utf-8")
     assert "url(" not in style
     assert "@import" not in style
 
