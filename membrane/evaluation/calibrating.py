@@ -237,26 +237,23 @@ def _ends(compared: Comparisons) -> dict[str, Any]:
 
 def _require_support(goal: Goal, pairs: int) -> None:
     wanted = goal.levels[goal.level]
-    if supported(pairs) <= wanted or goal.extrapolate:
-        return
-    raise UsageError(
-        f"{counted(pairs, 'pair')} of speakers can show a false match rate of "
-        f"{supported(pairs):.2%}, not {wanted:.2%} ({pairs_needed(wanted):,} pairs): "
-        "give more speakers, a higher --fmr, or --extrapolate to take it from the fitted model"
-    )
+    if supported(pairs) > wanted and not goal.extrapolate:
+        raise UsageError(
+            f"{counted(pairs, 'pair')} of speakers can show a false match rate of "
+            f"{supported(pairs):.2%}, not {wanted:.2%} ({pairs_needed(wanted):,} pairs): "
+            "give more speakers, a higher --fmr, or --extrapolate to take it from the fitted model"
+        )
 
 
 def _thresholds(goal: Goal, impostors: Floats, pairs: int) -> dict[str, Threshold]:
     """Return the threshold of every level that is supported, or extrapolated if asked for."""
     found = {}
     for level, fmr in goal.levels.items():
-        if supported(pairs) <= fmr:
-            llr, support = threshold_at(fmr, impostors), COUNTED
-        elif goal.extrapolate:
-            llr, support = extrapolated_threshold(fmr, impostors), EXTRAPOLATED
-        else:
-            continue
-        found[level] = Threshold(llr, fmr, support, trials=len(impostors), pairs=pairs)
+        counts = supported(pairs) <= fmr
+        if counts or goal.extrapolate:
+            llr = (threshold_at if counts else extrapolated_threshold)(fmr, impostors)
+            support = COUNTED if counts else EXTRAPOLATED
+            found[level] = Threshold(llr, fmr, support, trials=len(impostors), pairs=pairs)
     return found
 
 
@@ -280,15 +277,13 @@ def _gains(
     medians = []
     for part, seconds in zip(cut, speech, strict=True):
         scores = _by_pair(part, fitted.llr(part.alike.normalised, part.circumstances))
-        median = np.median([(seconds[pair], scores[pair]) for pair in longer], axis=0)
-        medians.append((round(float(median[0]), 2), round(float(median[1]), 3)))
+        both = np.median([(seconds[pair], scores[pair]) for pair in longer], axis=0).tolist()
+        medians.append((round(both[0], 2), round(both[1], 3)))
     return tuple(sorted(medians))
 
 
 def _by_pair(part: Comparisons, values: Floats) -> dict[tuple[int, int], float]:
     """Return the values of honest trials by who is enrolled and which probe it is."""
-    honest = np.flatnonzero(part.same)
-    return {
-        (int(part.enrolled[trial]), int(part.probes[trial])): float(values[trial])
-        for trial in honest
-    }
+    columns = (part.enrolled, part.probes, values)
+    honest = zip(*(column[part.same].tolist() for column in columns), strict=True)
+    return {(enrolled, probe): value for enrolled, probe, value in honest}

@@ -244,13 +244,11 @@ def _counts(
 def _problems(heard: Mapping[Job, Heard]) -> list[str]:
     """Return what could not be read, and what of the enrolment was refused, a sentence each."""
     notes = []
-    unreadable = _named(heard, "unreadable")
-    if unreadable:
+    if unreadable := _named(heard, "unreadable"):
         first = "; ".join(list(unreadable.values())[:NAMED])
         notes.append(f"{counted(len(unreadable), 'recording')} could not be read: {first}.")
     enrolment = {job: one for job, one in heard.items() if job.enrolling}
-    refused = _named(enrolment, "refused")
-    if refused:
+    if refused := _named(enrolment, "refused"):
         notes.append(
             f"{len(refused)} of {len(enrolment)} recordings to enrol from were refused by the "
             f"quality gate: {', '.join(list(refused)[:NAMED])}."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import shlex
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -116,60 +116,6 @@ class Material:
         return not self.pairs and self.trial_list is None
 
 
-@dataclass(frozen=True)
-class Work:
-    """How the recordings are heard.
-
-    Parameters
-    ----------
-    workers : int or None
-        Processes at once; by default one for each core.
-    backend, scheduler : str or None
-        A backend of joblib, and the address of a cluster.
-    gate : bool
-        Refuse what a login would refuse.
-    fail_fast : bool
-        Stop at the first file that cannot be read.
-    """
-
-    workers: int | None = None
-    backend: str | None = None
-    scheduler: str | None = None
-    gate: bool = True
-    fail_fast: bool = False
-
-    def __post_init__(self) -> None:
-        if self.scheduler and self.backend != "dask":
-            raise UsageError("--scheduler goes with --backend dask")
-
-    @property
-    def how(self) -> dict[str, Any]:
-        """All but the gate, as `voices.hear` and `word_checks.check_words` take it."""
-        return {name: value for name, value in vars(self).items() if name != "gate"}
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """Where the figures go besides the screen."""
-
-    as_csv: bool = False
-    plots: Path | None = None
-    report: Path | None = None
-
-    def check(self) -> None:
-        """Refuse what cannot be written before hours were spent on it."""
-        if self.report is not None:
-            require_writable(self.report)
-        if self.plots is not None:
-            try:
-                self.plots.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise OutputUnwritable(
-                    f"{self.plots} is no folder for plots ({error.strerror})"
-                ) from None
-            require_writable(self.plots / "det.png")
-
-
 @dataclass
 class Evaluations:
     """Everything that is asked of recordings of known speakers.
@@ -179,24 +125,30 @@ class Evaluations:
     settings : Settings
     view : View
     material : Material
-    work : Work
+    gate : bool
+        Refuse what a login would refuse.
+    how : dict of str to Any
+        How recordings are heard, as `voices.hear` and `word_checks.check_words` take it.
     """
 
     settings: Settings
     view: View
     material: Material
-    work: Work
+    gate: bool
+    how: Mapping[str, Any]
 
-    def evaluate(
+    def evaluate(  # noqa: PLR0913 (each is an option of the command)
         self,
         conditions: Sequence[Condition],
-        outputs: Outputs,
         *,
-        by: Sequence[str] = (),
-        resamples: int = 200,
+        by: Sequence[str],
+        resamples: int,
+        as_csv: bool,
+        plots: Path | None,
+        report: Path | None,
     ) -> None:
         """Measure error rates, show them and write them."""
-        outputs.check()
+        _require_places(plots, report)
         notes, trials = self.trials()
         evaluation = evaluate(
             trials,
@@ -212,7 +164,13 @@ class Evaluations:
             notes=tuple(dict.fromkeys((*notes, *evaluation.notes))),
             provenance=self.provenance(trials, conditions),
         )
-        self._show(evaluation, outputs)
+        self._show(evaluation, as_csv=as_csv)
+        if plots is not None:
+            for path in draw_all(evaluation, plots):
+                self.view.note(f"Drawn: {path}")
+        if report is not None:
+            write_report(evaluation, report)
+            self.view.note(f"Written: {report}")
 
     def evaluate_phrases(
         self,
@@ -243,7 +201,7 @@ class Evaluations:
                 recognizers=names,
                 kept=kept_decisions(),
                 progress=progress,
-                **self.work.how,
+                **self.how,
             )
         about = provenance_of((one.recording for one in said), self.settings)
         evaluation = replace(evaluation, provenance=about)
@@ -329,7 +287,7 @@ class Evaluations:
             **provenance_of((*enrolment, *trials.probes), self.settings),
             "folders": [folder.resolve().name for folder in self.material.folders],
             "conditions": [condition.name for condition in conditions],
-            "quality_gate": self.work.gate,
+            "quality_gate": self.gate,
         }
 
     def listen(self, jobs: Sequence[Job]) -> list[Heard]:
@@ -341,18 +299,18 @@ class Evaluations:
                 self.settings,
                 cache=cache,
                 progress=progress,
-                gate=self.work.gate,
-                **self.work.how,
+                gate=self.gate,
+                **self.how,
             )
         if cache.problem:
             self.view.warn(sentence(cache.problem))
         return heard
 
-    def _show(self, evaluation: Evaluation, outputs: Outputs) -> None:
+    def _show(self, evaluation: Evaluation, *, as_csv: bool) -> None:
         self._warn(evaluation.notes)
         if self.view.as_json:
             self.view.json(evaluation.as_json())
-        elif outputs.as_csv:
+        elif as_csv:
             self.view.text(tables.as_csv(evaluation))
         else:
             first = evaluation.outcomes[0]
@@ -363,12 +321,6 @@ class Evaluations:
                 self.view.table(tables.HEADS, rows)
                 if not self.view.wide:
                     self.view.note("Wider, or with --csv, the intervals are shown, too.")
-        if outputs.plots is not None:
-            for path in draw_all(evaluation, outputs.plots):
-                self.view.note(f"Drawn: {path}")
-        if outputs.report is not None:
-            write_report(evaluation, outputs.report)
-            self.view.note(f"Written: {outputs.report}")
 
     def calibrate(  # noqa: PLR0913 (each is an option of the command)
         self,
@@ -449,6 +401,18 @@ class Evaluations:
         )
         self.view.table(("measure", "before", "after"), tables.compared(calibrated))
         self.view.note(f"Measured on {calibrated.reported_on}.")
+
+
+def _require_places(plots: Path | None, report: Path | None) -> None:
+    """Refuse what cannot be written before hours were spent on it."""
+    if report is not None:
+        require_writable(report)
+    if plots is not None:
+        try:
+            plots.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputUnwritable(f"{plots} is no folder for plots ({error.strerror})") from None
+        require_writable(plots / "det.png")
 
 
 def _problem_of(judge: Judge) -> str:

@@ -100,8 +100,9 @@ class VoiceCache(Kept):
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        folder = folder or cache_folder()
-        super().__init__(folder, "voices", ".voice", pack=_packed, unpack=_unpacked)
+        super().__init__(
+            folder or cache_folder(), "voices", ".voice", pack=_packed, unpack=_unpacked
+        )
 
 
 def _packed(heard: Heard) -> bytes | None:
@@ -114,11 +115,8 @@ def _packed(heard: Heard) -> bytes | None:
         "reason": heard.reason,
         "dimension": len(heard.embedding.vector) if heard.embedding else 0,
     }
-    vectors = b""
-    if heard.embedding:
-        rows = np.vstack([heard.embedding.vector, heard.embedding.partials])
-        vectors = rows.astype("<f4").tobytes()
-    return json.dumps(about).encode() + b"\n" + vectors
+    rows = [heard.embedding.vector, *heard.embedding.partials] if heard.embedding else []
+    return json.dumps(about).encode() + b"\n" + np.array(rows, "<f4").tobytes()
 
 
 def _unpacked(content: bytes) -> Heard:
