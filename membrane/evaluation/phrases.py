@@ -26,7 +26,6 @@ from math import isfinite
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from membrane.errors import UsageError
 from membrane.evaluation.asked import FALSE, RIGHT, asked_about, candidates
@@ -298,44 +297,22 @@ def _error_rate(decided: Sequence[tuple[str, bool]], seed: int) -> ErrorRate:
     """Return the rate of wrong decisions, each with whose utterance it is about."""
     claims = Counter(speaker for speaker, _ in decided)
     wrong = Counter(speaker for speaker, error in decided if error)
-    errors = wrong.total()
-    return ErrorRate(
-        errors,
-        len(decided),
-        len(claims),
-        Estimate(errors / len(decided), *clopper_pearson(errors, len(decided))),
-        _resampled(
-            np.array([wrong[speaker] for speaker in claims]), np.array(list(claims.values())), seed
-        ),
-    )
-
-
-def _resampled(errors: npt.NDArray[np.int64], claims: npt.NDArray[np.int64], seed: int) -> Estimate:
-    """Return the rate of all, with its interval over resamples of the speakers.
-
-    Parameters
-    ----------
-    errors, claims : np.ndarray, shape (speakers,)
-    seed : int
-    """
-    speakers = len(claims)
-    rate = float(errors.sum() / claims.sum())
-    if speakers == 1:
-        return Estimate(rate)
-    chance = np.random.default_rng(seed)
-    drawn = chance.multinomial(speakers, np.full(speakers, 1 / speakers), size=RESAMPLES)
-    low, high = np.percentile((drawn @ errors) / (drawn @ claims), (2.5, 97.5))
-    return estimate_of(rate, (float(low), float(high)), speakers)
+    errors, count, speakers = wrong.total(), len(decided), len(claims)
+    resampled = Estimate(errors / count)
+    if speakers > 1:
+        chance = np.random.default_rng(seed)
+        drawn = chance.multinomial(speakers, np.full(speakers, 1 / speakers), size=RESAMPLES)
+        rates = (drawn @ [wrong[one] for one in claims]) / (drawn @ list(claims.values()))
+        low, high = np.percentile(rates, (2.5, 97.5)).tolist()
+        resampled = estimate_of(errors / count, (low, high), speakers)
+    exact = Estimate(errors / count, *clopper_pearson(errors, count))
+    return ErrorRate(errors, count, speakers, exact, resampled)
 
 
 def _unknown_notes(left_out: int, unknown: Iterable[Sequence[str]]) -> list[str]:
-    if not left_out:
-        return []
+    what = f"{counted(left_out, 'utterance')} with words that a recognizer does not know"
     words = sorted({word for some in unknown for word in some})
-    return [
-        f"Left out: {counted(left_out, 'utterance')} with words that a recognizer does not know: "
-        f"{_several(words)}."
-    ]
+    return [f"Left out: {what}: {_several(words)}."] if left_out else []
 
 
 def _unreadable_notes(outcomes: Outcomes) -> list[str]:
@@ -358,8 +335,7 @@ def _error_as_json(error: ErrorRate) -> dict[str, Any]:
         "speakers_high": error.resampled.high,
     }
     plain = {name: number if isfinite(number) else None for name, number in numbers.items()}
-    counts = {"errors": error.errors, "claims": error.claims, "speakers": error.speakers}
-    return {**counts, **plain}
+    return {"errors": error.errors, "claims": error.claims, "speakers": error.speakers, **plain}
 
 
 def _cells(rates: PhraseRates) -> Iterable[tuple[str, ...]]:

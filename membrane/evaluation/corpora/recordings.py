@@ -9,7 +9,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import file_digest, sha256
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
@@ -29,8 +28,6 @@ from membrane.evaluation.corpora.labels import (
 
 NAMED = 3
 """Files that a message names at most."""
-
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)

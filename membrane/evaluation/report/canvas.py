@@ -98,11 +98,9 @@ def short(name: str, longest: int = LONGEST_NAME) -> str:
 
     The middle is left out, and more of the end kept: names of one corpus begin alike.
     """
-    clean = printable(name)
-    if len(clean) <= longest:
-        return clean
-    begin = longest // 3
-    return f"{clean[:begin]}…{clean[begin + 1 - longest :]}"
+    clean, begin = printable(name), longest // 3
+    cut = f"{clean[:begin]}…{clean[begin + 1 - longest :]}"
+    return clean if len(clean) <= longest else cut
 
 
 def thinned(x: Floats, y: Floats) -> tuple[Floats, Floats]:

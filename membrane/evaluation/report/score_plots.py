@@ -242,9 +242,8 @@ def _range(scored: ScoredTrials, threshold: float) -> tuple[float, float]:
     """Return the ends of an axis of scores that a few far ones of either kind do not stretch."""
     kinds = [scored.scores[scored.same == same] for same in (True, False)]
     # Not interpolated: of few scores the second is the end, however far off the last one is.
-    ends = [float(np.quantile(kind, 0.002, method="higher")) for kind in kinds]
-    ends += [float(np.quantile(kind, 0.998, method="lower")) for kind in kinds]
-    low, high = min(threshold, *ends), max(threshold, *ends)
+    low = float(min(threshold, *(np.quantile(one, 0.002, method="higher") for one in kinds)))
+    high = float(max(threshold, *(np.quantile(one, 0.998, method="lower") for one in kinds)))
     margin = 0.05 * (high - low) or 1.0
     return low - margin, high + margin
 
