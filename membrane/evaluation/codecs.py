@@ -85,11 +85,12 @@ def coded(samples: Samples, name: str) -> Samples:
     """
     import soundfile
     import soxr
-    from scipy.signal import butter, sosfilt
 
     codec = CODECS[name]
     narrow = soxr.resample(samples, SAMPLE_RATE, codec.rate, quality="HQ")
     if codec.band:
+        from scipy.signal import butter, sosfilt
+
         band = butter(FILTER_ORDER, codec.band, "bandpass", fs=codec.rate, output="sos")
         narrow = np.asarray(sosfilt(band, narrow), np.float32)
     with BytesIO() as file:

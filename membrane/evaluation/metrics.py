@@ -22,7 +22,8 @@ Metrics
 - `min_detection_cost`: the normalised detection cost at its best threshold (minDCF).
 - `llr_cost` and `min_llr_cost`: Cllr, and what of it remains after the best calibration.
 - `at_fmr`: the threshold that a false match rate asks for, and the false non-match rate there.
-- `Confusion`: every rate of the decisions that were made, under the names of three communities.
+- `decision_measures`: every rate of the decisions that were made, under the names of three
+  communities.
 - `Searches`: how often a search among all enrolled people finds the right one, and the wrong one.
 - `Measurement`: all of these.
 
@@ -486,9 +487,10 @@ def curve_measures(curve: DetCurve) -> dict[str, float]:
     }
 
 
-@dataclass(frozen=True)
-class Confusion:
-    """The decisions that were made, counted by what would have been right.
+def decision_measures(
+    accepted: Flags, same: Flags, *, weights: Floats | None = None
+) -> dict[str, float]:
+    """Return every rate of the decisions that were made; not-a-number where it is of nothing.
 
     Some rates have several names: what biometrics calls 1 - FNMR is *sensitivity* in medicine,
     *recall* in information retrieval, and *positive accuracy* in reports of some speaker
@@ -496,47 +498,29 @@ class Confusion:
 
     Parameters
     ----------
-    matched, missed : float
-        Genuine trials that were accepted, and that were rejected; or their weights.
-    false_matches, told_apart : float
-        Impostor trials that were accepted, and that were rejected.
+    accepted, same : np.ndarray, shape (t,), bool
+    weights : np.ndarray, shape (t,), optional
+
+    Returns
+    -------
+    dict of str to float
+        By the keys of `MEASURES`.
     """
-
-    matched: float
-    missed: float
-    false_matches: float
-    told_apart: float
-
-    @classmethod
-    def of(cls, accepted: Flags, same: Flags, *, weights: Floats | None = None) -> Confusion:
-        """Count decisions.
-
-        Parameters
-        ----------
-        accepted, same : np.ndarray, shape (t,), bool
-        weights : np.ndarray, shape (t,), optional
-        """
-        cells = 2 * np.asarray(same, int) + np.asarray(accepted, bool)
-        told_apart, false_matches, missed, matched = np.bincount(cells, weights, 4).tolist()
-        return cls(matched, missed, false_matches, told_apart)
-
-    def measures(self) -> dict[str, float]:
-        """Return every rate by its key in `MEASURES`; not-a-number where it is of nothing."""
-        genuine = self.matched + self.missed
-        impostor = self.false_matches + self.told_apart
-        sensitivity = _share(self.matched, genuine)
-        specificity = _share(self.told_apart, impostor)
-        return {
-            "fmr": _share(self.false_matches, impostor),
-            "fnmr": _share(self.missed, genuine),
-            "positive_accuracy": sensitivity,
-            "negative_accuracy": specificity,
-            "sensitivity": sensitivity,
-            "specificity": specificity,
-            "precision": _share(self.matched, self.matched + self.false_matches),
-            "recall": sensitivity,
-            "accuracy": _share(self.matched + self.told_apart, genuine + impostor),
-        }
+    cells = 2 * np.asarray(same, int) + np.asarray(accepted, bool)
+    told_apart, false_matches, missed, matched = np.bincount(cells, weights, 4).tolist()
+    genuine, impostor = matched + missed, false_matches + told_apart
+    sensitivity, specificity = _share(matched, genuine), _share(told_apart, impostor)
+    return {
+        "fmr": _share(false_matches, impostor),
+        "fnmr": _share(missed, genuine),
+        "positive_accuracy": sensitivity,
+        "negative_accuracy": specificity,
+        "sensitivity": sensitivity,
+        "specificity": specificity,
+        "precision": _share(matched, matched + false_matches),
+        "recall": sensitivity,
+        "accuracy": _share(matched + told_apart, genuine + impostor),
+    }
 
 
 def _share(part: float, whole: float) -> float:
@@ -667,7 +651,7 @@ class Measurement:
         scored = self.scored
         found = {
             **curve_measures(self.ranked.curve(weights)),
-            **Confusion.of(scored.accepted, scored.same, weights=weights).measures(),
+            **decision_measures(scored.accepted, scored.same, weights=weights),
             **self.searches.measures(probe_weights),
         }
         return {key: found[key] for key in MEASURES}
