@@ -51,7 +51,7 @@ from benchmarks.accuracy.treatments import (
 )
 from benchmarks.accuracy.verdicts import ratio_shown
 from membrane.errors import MembraneError
-from membrane.evaluation.claims import RIGHT, Claim, claims_about
+from membrane.evaluation.asked import RIGHT, Asked, asked_about
 from membrane.evaluation.conditions import Condition
 from membrane.evaluation.corpora.transcripts import Said, digit_strings
 from membrane.evaluation.intervals import clopper_pearson
@@ -69,14 +69,14 @@ RESAMPLES = 200
 # ---- Words
 
 
-def strings_of(part: str, most: int) -> list[tuple[Said, tuple[Claim, ...]]]:
+def strings_of(part: str, most: int) -> list[tuple[Said, tuple[Asked, ...]]]:
     """Return strings of digits, as many of each speaker, with what is claimed of them."""
     strings = digit_strings(found("fsdd", held_back=part == "report"), DIGITS)
     by_speaker: dict[str, list[Said]] = defaultdict(list)
     for said in strings:
         by_speaker[said.recording.speaker].append(said)
     chosen = [said for own in by_speaker.values() for said in own[: most or None]]
-    claims = claims_about([said.words for said in chosen], DIGIT_WORDS)
+    claims = asked_about([said.words for said in chosen], DIGIT_WORDS)
     kept = [tuple(one for one in each if one.kind in (RIGHT, CHANGED)) for each in claims]
     return list(zip(chosen, kept, strict=True))
 

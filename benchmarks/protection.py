@@ -48,9 +48,10 @@ from membrane.evaluation.metrics import (
     equal_error_rate,
     min_detection_cost,
 )
-from membrane.evaluation.scoring import Comparisons, Voices, compare, score
+from membrane.evaluation.scoring import Comparisons, Voiceprints, compare, score
 from membrane.evaluation.voices import Heard, Job, VoiceCache, hear
 from membrane.login import protect as protection
+from membrane.login.voices import Voices
 from membrane.protection import keys
 from membrane.protection.keys import new_key
 from membrane.protection.sealing import Seal
@@ -82,7 +83,7 @@ class Spoken(NamedTuple):
     """The trials of a corpus, and the voices that were heard."""
 
     corpus: Corpus
-    voices: Voices
+    voices: Voiceprints
     probes: list[Heard]
 
 
@@ -94,7 +95,7 @@ def spoken(name: str, encoder: str) -> Spoken:
     jobs = [*enrolment, *map(Job, trials.probes)]
     heard = hear(jobs, Settings(encoder=encoder), cache=VoiceCache())
     made = dict(zip(enrolment, heard, strict=False))
-    return Spoken(corpus, Voices.of(trials, made, enrolling=True), heard[len(enrolment) :])
+    return Spoken(corpus, Voiceprints.of(trials, made, enrolling=True), heard[len(enrolment) :])
 
 
 def projection() -> Projection:
@@ -122,7 +123,9 @@ def _turned(heard: Heard, space: Projection) -> Heard:
 def judged(said: Spoken, judge: Judge) -> tuple[Comparisons, ScoredTrials]:
     """Return what a login would say of every trial."""
     compared = compare(said.corpus.trials, said.voices, said.probes, judge.normalisation)
-    return compared, score(compared, judge)
+    return compared, score(
+        compared, replace(Voices(Settings(encoder=judge.encoder)).own, judge=judge)
+    )
 
 
 def judge_in(space: Projection | None, encoder: str) -> Judge:
@@ -217,14 +220,14 @@ def voiceprints_as_probes(said: Spoken) -> Spoken:
 
 def _of_own(said: Spoken, judge: Judge) -> Floats:
     compared, _ = judged(said, judge)
-    return compared.similarities[compared.same]
+    return compared.alike.similarities[compared.same]
 
 
 def _under_two_keys(said: Spoken, encoder: str) -> tuple[Floats, Flags]:
     """Return similarities and decisions of stolen voices with their owners' under another key."""
     now = projection()
     compared, scored = judged(turned(said, now, projection()), judge_in(now, encoder))
-    return compared.similarities[compared.same], scored.accepted[scored.same]
+    return compared.alike.similarities[compared.same], scored.accepted[scored.same]
 
 
 def _rate(let_in: list[int]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ from benchmarks.accuracy.systems import Floats, Task
 from membrane import __version__
 from membrane.audio.quality import find_problem
 from membrane.errors import MembraneError
-from membrane.evaluation.scoring import Voices, compare
+from membrane.evaluation.scoring import Voiceprints, compare, score
 from membrane.evaluation.voices import Heard, Job, VoiceCache, hear
+from membrane.login.voices import Voices
 from membrane.models.registry import path_of
 from membrane.settings import Settings
 from membrane.voice.judge import Judge
@@ -65,13 +67,12 @@ class Ours:
         trials = task.corpus.trials
         enrolment = [Job(one, enrolling=True) for who in trials.enrolled for one in who.recordings]
         heard = dict(zip(enrolment, self.hear(enrolment), strict=True))
-        voices = Voices.of(trials, heard, enrolling=True)
-        judge = Judge(self.settings.encoder)
-        compared = compare(trials, voices, self.hear(probes_of(task)), judge.normalisation)
+        voiceprints = Voiceprints.of(trials, heard, enrolling=True)
+        voice = replace(Voices(self.settings).own, judge=Judge(self.settings.encoder))
+        normalisation = voice.judge.normalisation
+        compared = compare(trials, voiceprints, self.hear(probes_of(task)), normalisation)
         scores = np.full((len(trials.enrolled), len(trials.probes)), np.nan)
-        scores[compared.enrolled, compared.probes] = judge.scores(
-            compared.similarities, compared.normalised, compared.circumstances
-        )
+        scores[compared.enrolled, compared.probes] = score(compared, voice).scores
         return scores
 
     def refused(self, task: Task) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks.accuracy.systems import Corpus, Floats
 from membrane.audio.preparation import Denoising
 from membrane.evaluation.conditions import Condition
-from membrane.evaluation.scoring import Voices, compare
+from membrane.evaluation.scoring import Voiceprints, compare
 from membrane.evaluation.voices import Heard, Job, VoiceCache, hear
 from membrane.settings import Settings
 from membrane.voice.normalisation import normalisation_named
@@ -69,8 +69,8 @@ class Plain:
 def cosines(corpus: Corpus, enrolled: dict[Job, Heard], probes: Sequence[Heard]) -> Floats:
     """Return the cosine of every enrolled speaker and every probe; not-a-number without a voice."""
     trials = corpus.trials
-    voices = Voices.of(trials, enrolled, enrolling=True)
-    compared = compare(trials, voices, probes, normalisation_named("none", ""))
+    voiceprints = Voiceprints.of(trials, enrolled, enrolling=True)
+    compared = compare(trials, voiceprints, probes, normalisation_named("none", ""))
     found = np.full((len(trials.enrolled), len(trials.probes)), np.nan)
-    found[compared.enrolled, compared.probes] = compared.similarities
+    found[compared.enrolled, compared.probes] = compared.alike.similarities
     return found

@@ -15,7 +15,7 @@ from membrane.audio.denoise import reduce_noise
 from membrane.audio.preparation import Sound, at_voice_level, prepare
 from membrane.audio.utterance import Samples
 from membrane.errors import PoorQuality
-from membrane.evaluation.claims import RIGHT, Claim
+from membrane.evaluation.asked import RIGHT, Asked
 from membrane.evaluation.conditions import CLEAN, MADE, Condition
 from membrane.evaluation.corpora.recordings import Recording
 from membrane.evaluation.corpora.transcripts import Said
@@ -119,7 +119,7 @@ def recognizer() -> Recognizer:
     return load_recognizer(Settings().recognizer)
 
 
-def judge_words(said: Said, claims: tuple[Claim, ...], condition: Condition) -> Worded:
+def judge_words(said: Said, claims: tuple[Asked, ...], condition: Condition) -> Worded:
     """Let the recognizer judge what was said, and what was not, as heard and denoised."""
     sound, snr_db = sound_of(said.recording, condition)
     wrong = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -15,17 +15,16 @@ from membrane.evaluation.corpora.labels import counted
 from membrane.evaluation.evaluation import Listen, hear_trials, probes_in
 from membrane.evaluation.intervals import Estimate, estimates
 from membrane.evaluation.metrics import Floats, ScoredTrials
-from membrane.evaluation.scoring import Comparisons, Voices, compare, score
+from membrane.evaluation.scoring import Comparisons, Voiceprints, compare, pooled, score
 from membrane.evaluation.trials import Trials
 from membrane.evaluation.voices import Heard
-from membrane.voice.calibration import Calibration, Circumstances
+from membrane.voice.calibration import Calibration
 from membrane.voice.calibrator import (
     Choice,
     LogisticCalibrator,
     choose_measures,
     cross_validated_llr,
 )
-from membrane.voice.judge import Judge
 from membrane.voice.levels import (
     COUNTED,
     EXTRAPOLATED,
@@ -37,6 +36,7 @@ from membrane.voice.levels import (
     threshold_at,
 )
 from membrane.voice.normalisation import Normalisation
+from membrane.voice.voice import Voice
 
 LEAST_DIFFERENCE_S = 0.3
 """Net speech by which two cuts of a probe differ at least, or one of them was not cut."""
@@ -49,13 +49,13 @@ class HeardTrials:
     Parameters
     ----------
     trials : Trials
-    voices : Voices
+    voiceprints : Voiceprints
     probes : dict of str to list of Heard
         By the name of the condition.
     """
 
     trials: Trials
-    voices: Voices
+    voiceprints: Voiceprints
     probes: Mapping[str, Sequence[Heard]]
 
     @classmethod
@@ -71,36 +71,20 @@ class HeardTrials:
         heard = hear_trials(trials, listen, conditions, enrolling=enrolling)
         return cls(
             trials,
-            Voices.of(trials, heard, enrolling=enrolling),
+            Voiceprints.of(trials, heard, enrolling=enrolling),
             {one.name: probes_in(one, trials, heard) for one in conditions},
         )
 
     def compare(self, normalisation: Normalisation) -> dict[str, Comparisons]:
         """Compare every pair, in each condition by name."""
         return {
-            name: compare(self.trials, self.voices, probes, normalisation)
+            name: compare(self.trials, self.voiceprints, probes, normalisation)
             for name, probes in self.probes.items()
         }
 
-    def scored(self, judge: Judge) -> ScoredTrials:
-        """Return the scores and decisions of a judge, of all conditions."""
-        return score(pooled(list(self.compare(judge.normalisation).values())), judge)
-
-
-def pooled(parts: Sequence[Comparisons]) -> Comparisons:
-    """Return the comparisons of several conditions as one."""
-    columns = {
-        field.name: np.concatenate([getattr(part, field.name) for part in parts])
-        for field in fields(Comparisons)
-        if field.name != "circumstances"
-    }
-    circumstances = Circumstances(
-        **{
-            field.name: np.concatenate([getattr(part.circumstances, field.name) for part in parts])
-            for field in fields(Circumstances)
-        }
-    )
-    return Comparisons(**columns, circumstances=circumstances)
+    def scored(self, voice: Voice, normalisation: Normalisation) -> ScoredTrials:
+        """Return the scores and decisions of a voice, of all conditions."""
+        return score(pooled(list(self.compare(normalisation).values())), voice)
 
 
 def pairs_of_speakers(compared: Comparisons) -> int:
@@ -161,7 +145,7 @@ class Goal:
 
 def calibrate(  # noqa: PLR0913 (each is a choice of its own)
     choosing: HeardTrials,
-    before: Judge,
+    before: Voice,
     goal: Goal,
     normalisation: Normalisation,
     *,
@@ -175,7 +159,7 @@ def calibrate(  # noqa: PLR0913 (each is a choice of its own)
     ----------
     choosing : HeardTrials
         Trials to fit to.
-    before : Judge
+    before : Voice
         What is in use now.
     goal : Goal
     normalisation : Normalisation
@@ -198,21 +182,22 @@ def calibrate(  # noqa: PLR0913 (each is a choice of its own)
     _require_support(goal, pairs)
     choice = choose_measures(**_columns(compared), **_ends(compared))
     fitted = LogisticCalibrator(choice.measures).fit(**_columns(compared))
-    scores = fitted.llr(compared.normalised, compared.circumstances)
+    scores = fitted.llr(compared.alike.normalised, compared.circumstances)
     calibration = Calibration(
-        encoder=before.encoder,
+        encoder=before.judge.encoder,
         normalisation=normalisation.name,
         line=fitted.line_,
         thresholds=_thresholds(goal, scores[~compared.same], pairs),
         gains=_gains(by_condition, fitted),
         provenance=provenance or {},
     )
-    after = replace(before, given=calibration, level=goal.level, cosine=None, normalise="")
+    judge = replace(before.judge, given=calibration, level=goal.level, cosine=None, normalise="")
+    after = replace(before, judge=judge)
     if reporting is None:
         rescored = _scored_unseen(compared, choice, after)
     else:
-        rescored = score(pooled(list(reporting.compare(normalisation).values())), after)
-    judged = (reporting or choosing).scored(before)
+        rescored = reporting.scored(after, normalisation)
+    judged = (reporting or choosing).scored(before, before.judge.normalisation)
     return Calibrated(
         calibration=calibration,
         choice=choice,
@@ -227,17 +212,17 @@ def calibrate(  # noqa: PLR0913 (each is a choice of its own)
     )
 
 
-def _scored_unseen(compared: Comparisons, choice: Choice, judge: Judge) -> ScoredTrials:
+def _scored_unseen(compared: Comparisons, choice: Choice, voice: Voice) -> ScoredTrials:
     """Return the trials, each scored by a fit that saw neither of its two speakers."""
     calibrator = partial(LogisticCalibrator, choice.measures)
     scores = cross_validated_llr(calibrator, **_columns(compared), **_ends(compared))
-    accepted = judge.accepts(scores, compared.stretches)
-    return replace(score(compared, judge), scores=scores, accepted=accepted)
+    accepted = voice.judge.accepts(scores, compared.alike.stretches)
+    return replace(score(compared, voice), scores=scores, accepted=accepted)
 
 
 def _columns(compared: Comparisons) -> dict[str, Any]:
     return {
-        "similarities": compared.normalised,
+        "similarities": compared.alike.normalised,
         "same": compared.same,
         "circumstances": compared.circumstances,
     }
@@ -252,26 +237,23 @@ def _ends(compared: Comparisons) -> dict[str, Any]:
 
 def _require_support(goal: Goal, pairs: int) -> None:
     wanted = goal.levels[goal.level]
-    if supported(pairs) <= wanted or goal.extrapolate:
-        return
-    raise UsageError(
-        f"{counted(pairs, 'pair')} of speakers can show a false match rate of "
-        f"{supported(pairs):.2%}, not {wanted:.2%} ({pairs_needed(wanted):,} pairs): "
-        "give more speakers, a higher --fmr, or --extrapolate to take it from the fitted model"
-    )
+    if supported(pairs) > wanted and not goal.extrapolate:
+        raise UsageError(
+            f"{counted(pairs, 'pair')} of speakers can show a false match rate of "
+            f"{supported(pairs):.2%}, not {wanted:.2%} ({pairs_needed(wanted):,} pairs): "
+            "give more speakers, a higher --fmr, or --extrapolate to take it from the fitted model"
+        )
 
 
 def _thresholds(goal: Goal, impostors: Floats, pairs: int) -> dict[str, Threshold]:
     """Return the threshold of every level that is supported, or extrapolated if asked for."""
     found = {}
     for level, fmr in goal.levels.items():
-        if supported(pairs) <= fmr:
-            llr, support = threshold_at(fmr, impostors), COUNTED
-        elif goal.extrapolate:
-            llr, support = extrapolated_threshold(fmr, impostors), EXTRAPOLATED
-        else:
-            continue
-        found[level] = Threshold(llr, fmr, support, trials=len(impostors), pairs=pairs)
+        counts = supported(pairs) <= fmr
+        if counts or goal.extrapolate:
+            llr = (threshold_at if counts else extrapolated_threshold)(fmr, impostors)
+            support = COUNTED if counts else EXTRAPOLATED
+            found[level] = Threshold(llr, fmr, support, trials=len(impostors), pairs=pairs)
     return found
 
 
@@ -294,16 +276,14 @@ def _gains(
         return ()
     medians = []
     for part, seconds in zip(cut, speech, strict=True):
-        scores = _by_pair(part, fitted.llr(part.normalised, part.circumstances))
-        median = np.median([(seconds[pair], scores[pair]) for pair in longer], axis=0)
-        medians.append((round(float(median[0]), 2), round(float(median[1]), 3)))
+        scores = _by_pair(part, fitted.llr(part.alike.normalised, part.circumstances))
+        both = np.median([(seconds[pair], scores[pair]) for pair in longer], axis=0).tolist()
+        medians.append((round(both[0], 2), round(both[1], 3)))
     return tuple(sorted(medians))
 
 
 def _by_pair(part: Comparisons, values: Floats) -> dict[tuple[int, int], float]:
     """Return the values of honest trials by who is enrolled and which probe it is."""
-    honest = np.flatnonzero(part.same)
-    return {
-        (int(part.enrolled[trial]), int(part.probes[trial])): float(values[trial])
-        for trial in honest
-    }
+    columns = (part.enrolled, part.probes, values)
+    honest = zip(*(column[part.same].tolist() for column in columns), strict=True)
+    return {(enrolled, probe): value for enrolled, probe, value in honest}

@@ -83,40 +83,26 @@ def coded(samples: Samples, name: str) -> Samples:
     -------
     np.ndarray, shape (n,), float32 in [-1, 1], 16 kHz
     """
+    import soundfile
     import soxr
 
     codec = CODECS[name]
     narrow = soxr.resample(samples, SAMPLE_RATE, codec.rate, quality="HQ")
     if codec.band:
-        narrow = _band_passed(narrow, codec.band, codec.rate)
-    heard = _written_and_read(narrow, codec)
+        from scipy.signal import butter, sosfilt
+
+        band = butter(FILTER_ORDER, codec.band, "bandpass", fs=codec.rate, output="sos")
+        narrow = np.asarray(sosfilt(band, narrow), np.float32)
+    with BytesIO() as file:
+        soundfile.write(
+            *(file, narrow, codec.rate, codec.coding), format=codec.container, **codec.options
+        )
+        file.seek(0)
+        heard = soundfile.read(file, dtype="float32")[0]
     wide = soxr.resample(heard, codec.rate, SAMPLE_RATE, quality="HQ")[: len(samples)]
     # Coders work in blocks, and resampling may end a sample early.
     whole = np.pad(wide, (0, len(samples) - len(wide)))
     return np.asarray(np.clip(whole, -1, 1), np.float32)
-
-
-def _band_passed(samples: Samples, band: tuple[float, float], rate: int) -> Samples:
-    from scipy.signal import butter, sosfilt
-
-    passed: Samples = sosfilt(
-        butter(FILTER_ORDER, band, "bandpass", fs=rate, output="sos"), samples
-    )
-    return passed.astype(np.float32)
-
-
-def _written_and_read(samples: Samples, codec: Codec) -> Samples:
-    import soundfile
-
-    with BytesIO() as file:
-        soundfile.write(
-            *(file, samples, codec.rate, codec.coding),
-            format=codec.container,
-            **codec.options,
-        )
-        file.seek(0)
-        heard: Samples = soundfile.read(file, dtype="float32")[0]
-    return heard
 
 
 @cache

@@ -192,8 +192,6 @@ def evaluate(
 
     Options that take several numbers take them at once: --snr 20 10 5 0.
     """
-    from membrane.evaluation.runs import Outputs
-
     given = locals()
     _require_use(given)
     evaluations, chosen = _evaluations(given), _conditions(given)
@@ -206,8 +204,9 @@ def evaluate(
             as_csv=as_csv,
         )
         return
-    outputs = Outputs(as_csv=as_csv, plots=plots, report=report)
-    evaluations.evaluate(chosen, outputs, by=by or (), resamples=resamples)
+    evaluations.evaluate(
+        chosen, by=by or (), resamples=resamples, as_csv=as_csv, plots=plots, report=report
+    )
 
 
 def calibrate(
@@ -289,7 +288,7 @@ def _require_use(given: Given) -> None:
 
 
 def _evaluations(given: Given) -> Evaluations:
-    from membrane.evaluation.runs import Evaluations, Material, Work
+    from membrane.evaluation.runs import Evaluations, Material
 
     material = Material(
         # Absolute, because the workers of a cluster run elsewhere.
@@ -305,15 +304,18 @@ def _evaluations(given: Given) -> Evaluations:
         pieces_s=tuple(given["pieces"] or ()),
         cohort=_absolute(given["cohort"]),
     )
-    work = Work(
-        jobs=given["jobs"],
-        backend=given["backend"],
-        scheduler=given["scheduler"],
+    if given["scheduler"] and given["backend"] != "dask":
+        raise UsageError("--scheduler goes with --backend dask")
+    return Evaluations(
+        _settings(given),
+        View(as_json=given["as_json"], quiet=given["quiet"]),
+        material,
         gate=not given["no_gate"],
-        fail_fast=given["fail_fast"],
+        how={
+            "workers": given["jobs"],
+            **{name: given[name] for name in ("backend", "scheduler", "fail_fast")},
+        },
     )
-    view = View(as_json=given["as_json"], quiet=given["quiet"])
-    return Evaluations(_settings(given), view, material, work)
 
 
 def _conditions(given: Given) -> tuple[Condition, ...]:

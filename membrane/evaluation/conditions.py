@@ -183,14 +183,12 @@ def conditions(  # noqa: PLR0913 (each is an option of the command)
 
 
 def _in_noise(noise: str, ratios: Sequence[float]) -> list[Condition]:
-    if noise in MADE and not Path(noise).is_dir():
+    if Path(noise).is_dir():
+        files = _sound_files(Path(noise))
+        return [_condition("noise", snr_db, files=files) for snr_db in ratios]
+    if noise in MADE:
         return [_condition(f"{noise} noise", snr_db, made=noise) for snr_db in ratios]
-    if not Path(noise).is_dir():
-        raise NoSuchFile(
-            f"there is no folder {noise!r}: give one with noises, or {' or '.join(MADE)}"
-        )
-    files = _sound_files(Path(noise))
-    return [_condition("noise", snr_db, files=files) for snr_db in ratios]
+    raise NoSuchFile(f"there is no folder {noise!r}: give one with noises, or {' or '.join(MADE)}")
 
 
 def _condition(
@@ -205,21 +203,18 @@ def _sound_files(folder: Path) -> tuple[Path, ...]:
 
 
 def _within(value: float, limits: tuple[float, float], problem: str) -> float:
-    least, most = limits
-    if not least <= value <= most:
-        raise UsageError(f"{value:g} {problem}: use {least:g} to {most:g}")
+    if not limits[0] <= value <= limits[1]:
+        raise UsageError(f"{value:g} {problem}: use {limits[0]:g} to {limits[1]:g}")
     return value
 
 
 def _others(files: Sequence[Path], avoid: Sequence[Path]) -> tuple[Path, ...]:
     """Return the files of other people, as far as the names of folders tell."""
-    own = set(avoid)
     names = {part for path in avoid for part in path.parent.parts}
-    speakers = _speakers(tuple(files))
     return tuple(
         file
-        for file, speaker in zip(files, speakers, strict=True)
-        if file not in own and speaker not in names
+        for file, speaker in zip(files, _speakers(tuple(files)), strict=True)
+        if file not in avoid and speaker not in names
     )
 
 
@@ -232,8 +227,7 @@ def _speakers(files: tuple[Path, ...]) -> tuple[str, ...]:
 
 @lru_cache
 def _digest(files: tuple[Path, ...]) -> str:
-    digests = "".join(_digest_of(file) for file in files)
-    return sha256(digests.encode()).hexdigest()
+    return sha256("".join(map(_digest_of, files)).encode()).hexdigest()
 
 
 @cache

@@ -125,7 +125,8 @@ def noise_from(files: Sequence[Path], length: int, chance: np.random.Generator) 
         if power(noise[AMBIENT:]) > INAUDIBLE:
             return noise
     raise UsageError(
-        f"none of the {len(files)} noises can be heard ({_first(files)}): give a folder with others"
+        f"none of the {len(files)} noises can be heard ({files[0]} is the first): "
+        "give a folder with others"
     )
 
 
@@ -171,7 +172,7 @@ def response_from(files: Sequence[Path], chance: np.random.Generator) -> Samples
         if np.abs(response).max(initial=0) ** 2 > INAUDIBLE:
             return response
     raise UsageError(
-        f"none of the {len(files)} room responses can be used ({_first(files)}): "
+        f"none of the {len(files)} room responses can be used ({files[0]} is the first): "
         "give a folder with others"
     )
 
@@ -213,12 +214,16 @@ def samples_of(path: Path) -> Samples:
 def _loudness(path: Path) -> float:
     """Return the mean power of the speech in a file."""
     samples = samples_of(path)
-    mask = activity.speech_mask(activity.probabilities(samples))
-    return power(samples[activity.spread(mask, len(samples))])
+    return power(samples[_spoken(samples)])
+
+
+def _spoken(samples: Samples) -> activity.Mask:
+    return activity.spread(activity.speech_mask(activity.probabilities(samples)), len(samples))
 
 
 def _voiced(samples: Samples) -> activity.Mask:
-    mask = activity.spread(activity.speech_mask(activity.probabilities(samples)), len(samples))
+    """Return where the speech is; everywhere where there is none."""
+    mask = _spoken(samples)
     return mask if mask.any() else ~mask
 
 
@@ -235,7 +240,3 @@ def _stretch(samples: Samples, length: int, chance: np.random.Generator) -> Samp
 def _unclipped(samples: Samples) -> Samples:
     peak = max(1.0, float(np.abs(samples).max(initial=0)))
     return np.asarray(samples / peak, np.float32)
-
-
-def _first(files: Sequence[Path]) -> str:
-    return f"{files[0]} is the first"

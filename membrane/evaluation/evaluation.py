@@ -19,11 +19,11 @@ from membrane.evaluation.conditions import Condition
 from membrane.evaluation.corpora.labels import counted
 from membrane.evaluation.intervals import Estimate, estimates
 from membrane.evaluation.metrics import ScoredTrials
-from membrane.evaluation.scoring import Voices, compare, score
+from membrane.evaluation.scoring import Voiceprints, compare, mean_voices, score
 from membrane.evaluation.trials import Trials
 from membrane.evaluation.voices import Heard, Job
 from membrane.voice.encoder import Vector
-from membrane.voice.judge import Judge
+from membrane.voice.voice import Voice
 
 NAMED = 3
 """Files that a note names at most."""
@@ -114,7 +114,7 @@ class Evaluation:
 
 def evaluate(  # noqa: PLR0913 (each is a choice of its own)
     trials: Trials,
-    judge: Judge,
+    voice: Voice,
     listen: Listen,
     *,
     conditions: Sequence[Condition],
@@ -127,8 +127,8 @@ def evaluate(  # noqa: PLR0913 (each is a choice of its own)
     Parameters
     ----------
     trials : Trials
-    judge : Judge
-        Turns similarities into scores, and scores into decisions.
+    voice : Voice
+        Turns vectors into scores, and scores into decisions, as at a login.
     listen : callable
     conditions : sequence of Condition
         What is done to the probes; voiceprints are made of the recordings as they are.
@@ -146,13 +146,13 @@ def evaluate(  # noqa: PLR0913 (each is a choice of its own)
     """
     groups = _groups(trials, by)
     heard = hear_trials(trials, listen, conditions, enrolling=enrolling)
-    voices = Voices.of(trials, heard, enrolling=enrolling)
+    voiceprints = Voiceprints.of(trials, heard, enrolling=enrolling)
     outcomes = []
     for condition in conditions:
         probes = probes_in(condition, trials, heard)
-        scored = score(compare(trials, voices, probes, judge.normalisation), judge)
+        scored = score(compare(trials, voiceprints, probes, voice.judge.normalisation), voice)
         for group, chosen in groups.items():
-            part = _of_group(scored, chosen, voices)
+            part = _of_group(scored, chosen, voiceprints)
             both_kinds = part.same.any() and not part.same.all()
             outcomes.append(
                 Outcome(
@@ -166,13 +166,18 @@ def evaluate(  # noqa: PLR0913 (each is a choice of its own)
                 )
             )
     if not any(len(outcome.scored) for outcome in outcomes):
-        raise UsageError(_nothing_left(heard))
+        reasons = Counter(one.reason for one in heard.values() if one.problem).most_common(1)
+        why = reasons[0][0] if reasons else "nobody has both an enrolment and a probe"
+        raise UsageError(
+            f"no trial could be scored: {len(heard)} recordings, most often because {why}"
+        )
+    probes = probes_in(conditions[0], trials, heard)
     return Evaluation(
         outcomes=tuple(outcomes),
-        threshold=judge.threshold,
-        unit=judge.unit,
-        speakers=voices.speakers,
-        vectors=voices.mean_of_speakers(probes_in(conditions[0], trials, heard)),
+        threshold=voice.judge.threshold,
+        unit=voice.judge.unit,
+        speakers=voiceprints.speakers,
+        vectors=mean_voices(voiceprints.probe_speakers, probes, len(voiceprints.speakers)),
         notes=(*trials.notes, *_problems(heard)),
     )
 
@@ -208,13 +213,15 @@ def _groups(trials: Trials, by: Sequence[str]) -> dict[str, list[bool]]:
     return groups
 
 
-def _of_group(scored: ScoredTrials, chosen: Sequence[bool], voices: Voices) -> ScoredTrials:
+def _of_group(
+    scored: ScoredTrials, chosen: Sequence[bool], voiceprints: Voiceprints
+) -> ScoredTrials:
     """Return the trials between people of one group: strangers of another are told too easily."""
     inside = np.asarray(chosen, bool)
     if inside.all():
         return scored
-    speakers = np.zeros(len(voices.speakers), bool)
-    speakers[voices.probe_speakers[inside]] = True
+    speakers = np.zeros(len(voiceprints.speakers), bool)
+    speakers[voiceprints.probe_speakers[inside]] = True
     return scored.where(inside[scored.probes] & speakers[scored.enrolled_speakers])
 
 
@@ -237,13 +244,11 @@ def _counts(
 def _problems(heard: Mapping[Job, Heard]) -> list[str]:
     """Return what could not be read, and what of the enrolment was refused, a sentence each."""
     notes = []
-    unreadable = _named(heard, "unreadable")
-    if unreadable:
+    if unreadable := _named(heard, "unreadable"):
         first = "; ".join(list(unreadable.values())[:NAMED])
         notes.append(f"{counted(len(unreadable), 'recording')} could not be read: {first}.")
     enrolment = {job: one for job, one in heard.items() if job.enrolling}
-    refused = _named(enrolment, "refused")
-    if refused:
+    if refused := _named(enrolment, "refused"):
         notes.append(
             f"{len(refused)} of {len(enrolment)} recordings to enrol from were refused by the "
             f"quality gate: {', '.join(list(refused)[:NAMED])}."
@@ -253,12 +258,6 @@ def _problems(heard: Mapping[Job, Heard]) -> list[str]:
 
 def _named(heard: Mapping[Job, Heard], problem: str) -> dict[str, str]:
     return {job.recording.name: one.reason for job, one in heard.items() if one.problem == problem}
-
-
-def _nothing_left(heard: Mapping[Job, Heard]) -> str:
-    reasons = Counter(one.reason for one in heard.values() if one.problem)
-    why = reasons.most_common(1)[0][0] if reasons else "nobody has both an enrolment and a probe"
-    return f"no trial could be scored: {len(heard)} recordings, most often because {why}"
 
 
 def measures_as_json(measures: Mapping[str, Estimate]) -> dict[str, dict[str, float | None]]:

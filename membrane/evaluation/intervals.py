@@ -50,9 +50,8 @@ from math import floor
 
 import numpy as np
 
-from membrane.evaluation.metrics import MEASURES, Floats, Measurement, ScoredTrials
+from membrane.evaluation.metrics import MEASURES, NAN, Floats, Measurement, ScoredTrials
 
-NAN = float("nan")
 LEVEL = 0.95
 MOST_FAILED = 0.5
 """Share of resamples without a value, above which there is no interval."""
@@ -77,8 +76,8 @@ class Estimate:
     """
 
     value: float
-    low: float = float("nan")
-    high: float = float("nan")
+    low: float = NAN
+    high: float = NAN
 
 
 def clopper_pearson(errors: int, trials: int, *, level: float = LEVEL) -> tuple[float, float]:
@@ -98,13 +97,10 @@ def clopper_pearson(errors: int, trials: int, *, level: float = LEVEL) -> tuple[
     C. J. Clopper and E. S. Pearson, "The use of confidence or fiducial limits illustrated in the
     case of the binomial", Biometrika 26, 1934.
     """
-    from scipy.stats import beta
-
-    outside = (1 - level) / 2
-    if not trials:
-        return NAN, NAN
-    low = float(beta.ppf(outside, errors, trials - errors + 1)) if errors else 0.0
-    return low, upper_bound(errors, trials, level=1 - outside)
+    inside = (1 + level) / 2
+    # The lower end is that of the errors; the upper one of what was right, seen from 1.
+    low = 1 - upper_bound(trials - errors, trials, level=inside)
+    return low, upper_bound(errors, trials, level=inside)
 
 
 def upper_bound(errors: int, trials: int, *, level: float = LEVEL) -> float:
@@ -184,7 +180,7 @@ def _interval(values: Floats, key: str, value: float) -> tuple[float, float]:
         return NAN, NAN
     # Not interpolated: a threshold may be infinite.
     place = floor((len(known) - 1) * (1 - LEVEL) / 2)
-    ends = known[[place, len(known) - 1 - place]]
+    ends = known[[place, -1 - place]]
     if key in OPTIMISED:
         ends = np.clip(ends - 2 * (known.mean() - value), 0.0, 1.0)
     return float(ends[0]), float(ends[1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
@@ -66,9 +67,8 @@ class Kept:
             data = self._path(key).read_bytes()
         except OSError:
             return None
-        digest, content = data[:32], data[32:]
-        sound = hashlib.sha256(content).digest() == digest
-        return self._unpack(content) if sound else None
+        content = data[32:]
+        return self._unpack(content) if hashlib.sha256(content).digest() == data[:32] else None
 
     def put(self, key: str, result: Any) -> None:
         """Keep something; another process that reads meanwhile finds all of it or nothing."""
@@ -76,11 +76,10 @@ class Kept:
         if self.problem or content is None:
             return
         path = self._path(key)
-        digest = hashlib.sha256(content).digest()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             # What a power cut takes is computed again: waiting for the disk would take longer.
-            write_whole(path, digest, content, mode=0o600, sync=False)
+            write_whole(path, hashlib.sha256(content).digest(), content, mode=0o600, sync=False)
         except OSError as error:
             self.problem = (
                 f"{self.what} cannot be kept in {self.folder} ({error.strerror or error}), so that "
@@ -154,6 +153,11 @@ def _results(
             if kept:
                 kept.put(key, result)
             yield key, result
+
+
+def key_of(*parts: Any) -> str:
+    """Return the key of a result: a hash of plain values that decide it."""
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 @cache

@@ -22,7 +22,8 @@ Metrics
 - `min_detection_cost`: the normalised detection cost at its best threshold (minDCF).
 - `llr_cost` and `min_llr_cost`: Cllr, and what of it remains after the best calibration.
 - `at_fmr`: the threshold that a false match rate asks for, and the false non-match rate there.
-- `Confusion`: every rate of the decisions that were made, under the names of three communities.
+- `decision_measures`: every rate of the decisions that were made, under the names of three
+  communities.
 - `Searches`: how often a search among all enrolled people finds the right one, and the wrong one.
 - `Measurement`: all of these.
 
@@ -253,21 +254,20 @@ def validate(
     counts = np.ones(values.shape) if weights is None else np.asarray(weights)
     if values.ndim != 1 or not values.shape == flags.shape == counts.shape:
         raise UsageError("scores, labels and weights differ in number: give one of each per trial")
-    if not np.isfinite(values).all():
-        bad = int((~np.isfinite(values)).sum())
-        raise UsageError(f"{bad} of {len(values)} scores are not finite numbers: leave them out")
-    if not (counts >= 0).all():
-        raise UsageError("a trial's weight is negative or not a number: use 0 or more")
-    _both_kinds(flags.astype(bool)[counts > 0])
-
-
-def _both_kinds(same: Flags) -> None:
-    if not len(same):
-        raise UsageError("there are no trials: an error rate needs some of both kinds")
-    if not same.any():
-        raise UsageError("no trial compares a person with themself: an error rate needs both kinds")
-    if same.all():
-        raise UsageError("no trial compares two different people: an error rate needs both kinds")
+    bad = int((~np.isfinite(values)).sum())
+    kinds = flags.astype(bool)[counts > 0]
+    wrong = {
+        f"{bad} of {len(values)} scores are not finite numbers: leave them out": bad > 0,
+        "a trial's weight is negative or not a number: use 0 or more": not (counts >= 0).all(),
+        "there are no trials: an error rate needs some of both kinds": not len(kinds),
+        "no trial compares a person with themself: an error rate needs both kinds": (
+            not kinds.any()
+        ),
+        "no trial compares two different people: an error rate needs both kinds": kinds.all(),
+    }
+    for problem, found in wrong.items():
+        if found:
+            raise UsageError(problem)
 
 
 @dataclass(frozen=True, eq=False)
@@ -369,9 +369,8 @@ def equal_error_rate(curve: DetCurve) -> float:
     """
     difference = curve.fnmr - curve.fmr
     after = int(np.argmax(difference >= 0))
-    before = after - 1
-    share = difference[before] / (difference[before] - difference[after])
-    return float(curve.fmr[before] + share * (curve.fmr[after] - curve.fmr[before]))
+    ends = slice(after - 1, after + 1)
+    return float(np.interp(0.0, difference[ends], curve.fmr[ends]))
 
 
 def min_detection_cost(curve: DetCurve, *, p_target: float) -> float:
@@ -474,23 +473,24 @@ def curve_measures(curve: DetCurve) -> dict[str, float]:
     ----------
     curve : DetCurve
     """
-    at_1, at_01 = at_fmr(curve, 0.01), at_fmr(curve, 0.001)
+    (threshold_1, fnmr_1), (threshold_01, fnmr_01) = at_fmr(curve, 0.01), at_fmr(curve, 0.001)
     return {
         "eer": equal_error_rate(curve),
         "min_dcf_01": min_detection_cost(curve, p_target=0.01),
         "min_dcf_05": min_detection_cost(curve, p_target=0.05),
         "cllr": llr_cost(curve),
         "min_cllr": min_llr_cost(curve),
-        "fnmr_at_fmr_1": at_1[1],
-        "fnmr_at_fmr_01": at_01[1],
-        "threshold_at_fmr_1": at_1[0],
-        "threshold_at_fmr_01": at_01[0],
+        "fnmr_at_fmr_1": fnmr_1,
+        "fnmr_at_fmr_01": fnmr_01,
+        "threshold_at_fmr_1": threshold_1,
+        "threshold_at_fmr_01": threshold_01,
     }
 
 
-@dataclass(frozen=True)
-class Confusion:
-    """The decisions that were made, counted by what would have been right.
+def decision_measures(
+    accepted: Flags, same: Flags, *, weights: Floats | None = None
+) -> dict[str, float]:
+    """Return every rate of the decisions that were made; not-a-number where it is of nothing.
 
     Some rates have several names: what biometrics calls 1 - FNMR is *sensitivity* in medicine,
     *recall* in information retrieval, and *positive accuracy* in reports of some speaker
@@ -498,47 +498,29 @@ class Confusion:
 
     Parameters
     ----------
-    matched, missed : float
-        Genuine trials that were accepted, and that were rejected; or their weights.
-    false_matches, told_apart : float
-        Impostor trials that were accepted, and that were rejected.
+    accepted, same : np.ndarray, shape (t,), bool
+    weights : np.ndarray, shape (t,), optional
+
+    Returns
+    -------
+    dict of str to float
+        By the keys of `MEASURES`.
     """
-
-    matched: float
-    missed: float
-    false_matches: float
-    told_apart: float
-
-    @classmethod
-    def of(cls, accepted: Flags, same: Flags, *, weights: Floats | None = None) -> Confusion:
-        """Count decisions.
-
-        Parameters
-        ----------
-        accepted, same : np.ndarray, shape (t,), bool
-        weights : np.ndarray, shape (t,), optional
-        """
-        cells = 2 * np.asarray(same, int) + np.asarray(accepted, bool)
-        told_apart, false_matches, missed, matched = np.bincount(cells, weights, 4).tolist()
-        return cls(matched, missed, false_matches, told_apart)
-
-    def measures(self) -> dict[str, float]:
-        """Return every rate by its key in `MEASURES`; not-a-number where it is of nothing."""
-        genuine = self.matched + self.missed
-        impostor = self.false_matches + self.told_apart
-        sensitivity = _share(self.matched, genuine)
-        specificity = _share(self.told_apart, impostor)
-        return {
-            "fmr": _share(self.false_matches, impostor),
-            "fnmr": _share(self.missed, genuine),
-            "positive_accuracy": sensitivity,
-            "negative_accuracy": specificity,
-            "sensitivity": sensitivity,
-            "specificity": specificity,
-            "precision": _share(self.matched, self.matched + self.false_matches),
-            "recall": sensitivity,
-            "accuracy": _share(self.matched + self.told_apart, genuine + impostor),
-        }
+    cells = 2 * np.asarray(same, int) + np.asarray(accepted, bool)
+    told_apart, false_matches, missed, matched = np.bincount(cells, weights, 4).tolist()
+    genuine, impostor = matched + missed, false_matches + told_apart
+    sensitivity, specificity = _share(matched, genuine), _share(told_apart, impostor)
+    return {
+        "fmr": _share(false_matches, impostor),
+        "fnmr": _share(missed, genuine),
+        "positive_accuracy": sensitivity,
+        "negative_accuracy": specificity,
+        "sensitivity": sensitivity,
+        "specificity": specificity,
+        "precision": _share(matched, matched + false_matches),
+        "recall": sensitivity,
+        "accuracy": _share(matched + told_apart, genuine + impostor),
+    }
 
 
 def _share(part: float, whole: float) -> float:
@@ -669,7 +651,7 @@ class Measurement:
         scored = self.scored
         found = {
             **curve_measures(self.ranked.curve(weights)),
-            **Confusion.of(scored.accepted, scored.same, weights=weights).measures(),
+            **decision_measures(scored.accepted, scored.same, weights=weights),
             **self.searches.measures(probe_weights),
         }
         return {key: found[key] for key in MEASURES}

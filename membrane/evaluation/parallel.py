@@ -74,8 +74,13 @@ def as_they_finish(
     _check(chosen, workers)
     if not calls:
         return
-    with _options(chosen, scheduler) as options, _death_explained(chosen):
-        yield from _results(function, calls, chosen, workers, options)
+    try:
+        with _options(chosen, scheduler) as options:
+            yield from _results(function, calls, chosen, workers, options)
+    except BrokenExecutor:
+        raise EngineUnavailable(
+            f"a worker of {chosen} died, perhaps for want of memory: use fewer workers"
+        ) from None
 
 
 def _check(backend: str, workers: int | None) -> None:
@@ -135,17 +140,11 @@ def _results(
         return
     with deaf_to_interrupts():
         results = parallel(tasks)
-    with _ended(results):
-        for result in results:  # noqa: UP028 (`yield from` would close them before `_ended`)
-            yield result
-
-
-@contextmanager
-def _ended(results: Generator[Any]) -> Iterator[None]:
-    """Stop the workers at the end, however it comes: joblib warns that results are then lost."""
     try:
-        yield
+        for result in results:  # noqa: UP028 (`yield from` would close them before the end)
+            yield result
     finally:
+        # Workers that are stopped: joblib warns that their results are lost.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
             results.close()
@@ -203,13 +202,3 @@ def _cluster(scheduler: str | None) -> Iterator[Any]:
                 f"the cluster at {address} has no workers: start some with `dask worker {address}`"
             ) from None
         yield client
-
-
-@contextmanager
-def _death_explained(backend: str) -> Iterator[None]:
-    try:
-        yield
-    except BrokenExecutor:
-        raise EngineUnavailable(
-            f"a worker of {backend} died, perhaps for want of memory: use fewer workers"
-        ) from None

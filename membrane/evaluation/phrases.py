@@ -20,28 +20,22 @@ its end is the exact bound for as many trials as there are speakers.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from membrane.errors import UsageError
-from membrane.evaluation.claims import FALSE, RIGHT, candidates, claims_about
+from membrane.evaluation.asked import FALSE, RIGHT, asked_about, candidates
 from membrane.evaluation.conditions import Condition
 from membrane.evaluation.corpora.labels import counted
 from membrane.evaluation.corpora.transcripts import Said
 from membrane.evaluation.intervals import Estimate, clopper_pearson, estimate_of
-from membrane.evaluation.keeping import Kept, Progress
+from membrane.evaluation.keeping import Kept
 from membrane.evaluation.report.wording import MISSING, as_text, percent
-from membrane.evaluation.word_checks import (
-    Judged,
-    Task,
-    judge_tasks,
-    recognizer_named,
-)
+from membrane.evaluation.word_checks import Checked, WordCheck, check_words, words_by
 from membrane.settings import Settings
 
 RESAMPLES = 1000
@@ -112,11 +106,6 @@ class PhraseRates:
     counts: dict[str, int]
     errors: dict[str, ErrorRate]
 
-    @property
-    def length(self) -> str:
-        """The number of words, or ``"all"``."""
-        return "all" if self.words is None else str(self.words)
-
 
 @dataclass(frozen=True)
 class PhraseEvaluation:
@@ -166,7 +155,7 @@ class PhraseEvaluation:
             (
                 rates.recognizer,
                 rates.condition,
-                rates.length,
+                str(rates.words or "all"),
                 f"{rates.counts['utterances']:,}",
                 f"{rates.counts['refused']:,}",
                 *(
@@ -205,12 +194,8 @@ def evaluate_phrases(  # noqa: PLR0913 (each is a choice of its own)
     conditions: Sequence[Condition],
     recognizers: Sequence[str],
     seed: int = 0,
-    workers: int | None = None,
-    backend: str | None = None,
-    scheduler: str | None = None,
     kept: Kept | None = None,
-    progress: Progress | None = None,
-    fail_fast: bool = False,
+    **how: Any,
 ) -> PhraseEvaluation:
     """Let recognizers judge what was said and what was not, and count their errors.
 
@@ -228,15 +213,10 @@ def evaluate_phrases(  # noqa: PLR0913 (each is a choice of its own)
         Names of engines.
     seed : int, not negative
         Of the claims, and of the resampled speakers.
-    workers, backend, scheduler
-        As `parallel.as_they_finish` takes them.
     kept : Kept, optional
-        Decisions of earlier runs (`judging.kept_decisions`); without it nothing is kept.
-    progress : callable, optional
-        Called with the number of utterances that are judged, and of all: one for each condition
-        and recognizer.
-    fail_fast : bool
-        Raise the first error of reading instead of counting it.
+        Decisions of earlier runs (`word_checks.kept_decisions`); without it nothing is kept.
+    **how
+        As `word_checks.check_words` takes it.
 
     Raises
     ------
@@ -249,72 +229,54 @@ def evaluate_phrases(  # noqa: PLR0913 (each is a choice of its own)
         raise UsageError(
             "a phrase that is cut is another phrase: evaluate phrases without --seconds"
         )
-    strangers = _unknown_to(recognizers, settings)
-    phrases = {one.words for one in said}
-    unknown = {phrase: strangers(phrase) for phrase in phrases}
+    engines = [words_by(name, settings).recognizer for name in recognizers]
+
+    def unknown_to_one(phrase: str) -> list[str]:
+        return [word for engine in engines for word in engine.unknown_words(phrase)]
+
+    unknown = {phrase: unknown_to_one(phrase) for phrase in {one.words for one in said}}
     known = [one for one in said if not unknown[one.words]]
-    words = [word for word in candidates([one.words for one in known]) if not strangers(word)]
-    claims = claims_about([one.words for one in known], words, seed=seed)
-    tasks = [
-        Task(one, condition, name, claimed)
+    spoken = [one.words for one in known]
+    words = [word for word in candidates(spoken) if not unknown_to_one(word)]
+    asked = asked_about(spoken, words, seed=seed)
+    checks = [
+        WordCheck(one, condition, name, phrases)
         for name in dict.fromkeys(recognizers)
         for condition in conditions
-        for one, claimed in zip(known, claims, strict=True)
+        for one, phrases in zip(known, asked, strict=True)
     ]
-    judged = judge_tasks(
-        tasks,
-        settings,
-        kept=kept,
-        progress=progress,
-        fail_fast=fail_fast,
-        workers=workers,
-        backend=backend,
-        scheduler=scheduler,
-    )
-    outcomes = list(zip(tasks, judged, strict=True))
+    outcomes = list(zip(checks, check_words(checks, settings, kept=kept, **how), strict=True))
     left_out = len(said) - len(known)
     notes = [*_unknown_notes(left_out, unknown.values()), *_unreadable_notes(outcomes)]
-    if not any(judged.accepted for _, judged in outcomes):
-        raise UsageError(_nothing_judged(outcomes, notes))
+    if not any(checked.accepted for _, checked in outcomes):
+        reasons = Counter(checked.reason for _, checked in outcomes if checked.problem)
+        why = reasons.most_common(1)[0][0] if reasons else [*notes, "nothing was said"][0]
+        raise UsageError(f"no phrase could be judged: {why.rstrip('.')}")
     if kept and kept.problem:
         notes.append(f"{kept.problem[0].upper()}{kept.problem[1:]}.")
     return PhraseEvaluation(tuple(_rates(outcomes, seed)), settings.strict, left_out, tuple(notes))
 
 
-Outcomes = list[tuple[Task, Judged]]
-
-
-def _unknown_to(recognizers: Sequence[str], settings: Settings) -> Callable[[str], list[str]]:
-    """Return what finds the words of a phrase that one of the recognizers does not know."""
-    engines = [recognizer_named(name, settings) for name in recognizers]
-    return lambda phrase: [word for engine in engines for word in engine.unknown_words(phrase)]
+Outcomes = list[tuple[WordCheck, Checked]]
 
 
 def _rates(outcomes: Outcomes, seed: int) -> list[PhraseRates]:
-    places = dict.fromkeys((task.recognizer, task.condition.name) for task, _ in outcomes)
-    found = []
-    for recognizer, condition in places:
-        here = [
-            (task, judged)
-            for task, judged in outcomes
-            if (task.recognizer, task.condition.name) == (recognizer, condition)
-        ]
-        lengths = sorted({_length(task) for task, _ in here})
-        for words in (None, *lengths):
-            part = [(task, judged) for task, judged in here if words in {None, _length(task)}]
-            counts, errors = _counts(part), _errors(part, seed)
-            found.append(PhraseRates(recognizer, condition, words, counts, errors))
-    return found
-
-
-def _length(task: Task) -> int:
-    return len(task.said.words.split())
+    parts: dict[tuple[str, str], dict[int | None, Outcomes]] = {}
+    for check, checked in outcomes:
+        lengths = parts.setdefault((check.recognizer, check.condition.name), {None: []})
+        for words in (None, len(check.said.words.split())):
+            lengths.setdefault(words, []).append((check, checked))
+    return [
+        PhraseRates(*place, words, _counts(part), _errors(part, seed))
+        for place, lengths in parts.items()
+        for words, part in sorted(lengths.items(), key=lambda one: one[0] or 0)
+    ]
 
 
 def _counts(outcomes: Outcomes) -> dict[str, int]:
-    problems = Counter(judged.problem for _, judged in outcomes)
+    problems = Counter(checked.problem for _, checked in outcomes)
     return {
-        "speakers": len({task.said.recording.speaker for task, _ in outcomes}),
+        "speakers": len({check.said.recording.speaker for check, _ in outcomes}),
         "utterances": len(outcomes),
         "judged": problems[""],
         "refused": problems["refused"],
@@ -323,83 +285,45 @@ def _counts(outcomes: Outcomes) -> dict[str, int]:
 
 
 def _errors(outcomes: Outcomes, seed: int) -> dict[str, ErrorRate]:
-    decided = [
-        (claim.kind, task.said.recording.speaker, accepted != (claim.kind == RIGHT))
-        for task, judged in outcomes
-        if judged.accepted
-        for claim, accepted in zip(task.claims, judged.accepted, strict=True)
-    ]
-    of_kind = {
-        kind: [(speaker, wrong) for each, speaker, wrong in decided if each == kind]
-        for kind in KINDS
-    }
-    return {kind: _error_rate(found, seed) for kind, found in of_kind.items() if found}
+    decided: dict[str, list[tuple[str, bool]]] = {kind: [] for kind in KINDS}
+    for check, checked in outcomes:
+        for asked, accepted in zip(check.asked, checked.accepted, strict=not checked.problem):
+            wrong = accepted != (asked.kind == RIGHT)
+            decided[asked.kind].append((check.said.recording.speaker, wrong))
+    return {kind: _error_rate(found, seed) for kind, found in decided.items() if found}
 
 
 def _error_rate(decided: Sequence[tuple[str, bool]], seed: int) -> ErrorRate:
     """Return the rate of wrong decisions, each with whose utterance it is about."""
     claims = Counter(speaker for speaker, _ in decided)
     wrong = Counter(speaker for speaker, error in decided if error)
-    errors = wrong.total()
-    return ErrorRate(
-        errors,
-        len(decided),
-        len(claims),
-        Estimate(errors / len(decided), *clopper_pearson(errors, len(decided))),
-        _resampled(
-            np.array([wrong[speaker] for speaker in claims]), np.array(list(claims.values())), seed
-        ),
-    )
-
-
-def _resampled(errors: npt.NDArray[np.int64], claims: npt.NDArray[np.int64], seed: int) -> Estimate:
-    """Return the rate of all, with its interval over resamples of the speakers.
-
-    Parameters
-    ----------
-    errors, claims : np.ndarray, shape (speakers,)
-    seed : int
-    """
-    speakers = len(claims)
-    rate = float(errors.sum() / claims.sum())
-    if speakers == 1:
-        return Estimate(rate)
-    chance = np.random.default_rng(seed)
-    drawn = chance.multinomial(speakers, np.full(speakers, 1 / speakers), size=RESAMPLES)
-    low, high = np.percentile((drawn @ errors) / (drawn @ claims), (2.5, 97.5))
-    return estimate_of(rate, (float(low), float(high)), speakers)
+    errors, count, speakers = wrong.total(), len(decided), len(claims)
+    resampled = Estimate(errors / count)
+    if speakers > 1:
+        chance = np.random.default_rng(seed)
+        drawn = chance.multinomial(speakers, np.full(speakers, 1 / speakers), size=RESAMPLES)
+        rates = (drawn @ [wrong[one] for one in claims]) / (drawn @ list(claims.values()))
+        low, high = np.percentile(rates, (2.5, 97.5)).tolist()
+        resampled = estimate_of(errors / count, (low, high), speakers)
+    exact = Estimate(errors / count, *clopper_pearson(errors, count))
+    return ErrorRate(errors, count, speakers, exact, resampled)
 
 
 def _unknown_notes(left_out: int, unknown: Iterable[Sequence[str]]) -> list[str]:
-    if not left_out:
-        return []
+    what = f"{counted(left_out, 'utterance')} with words that a recognizer does not know"
     words = sorted({word for some in unknown for word in some})
-    return [
-        f"Left out: {counted(left_out, 'utterance')} with words that a recognizer does not know: "
-        f"{_several(words)}."
-    ]
+    return [f"Left out: {what}: {_several(words)}."] if left_out else []
 
 
 def _unreadable_notes(outcomes: Outcomes) -> list[str]:
-    reasons = dict.fromkeys(
-        judged.reason for _, judged in outcomes if judged.problem == "unreadable"
-    )
-    if not reasons:
-        return []
-    return [
-        f"{counted(len(reasons), 'recording')} could not be read: {_several(list(reasons), '; ')}."
-    ]
+    reasons = list(dict.fromkeys(one.reason for _, one in outcomes if one.problem == "unreadable"))
+    number = counted(len(reasons), "recording")
+    return [f"{number} could not be read: {_several(reasons, '; ')}."] if reasons else []
 
 
 def _several(names: Sequence[str], between: str = ", ") -> str:
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return between.join(names[:NAMED]) + more
-
-
-def _nothing_judged(outcomes: Outcomes, notes: Sequence[str]) -> str:
-    reasons = Counter(judged.reason for _, judged in outcomes if judged.problem)
-    why = reasons.most_common(1)[0][0] if reasons else notes[0] if notes else "nothing was said"
-    return f"no phrase could be judged: {why.rstrip('.')}"
 
 
 def _error_as_json(error: ErrorRate) -> dict[str, Any]:
@@ -410,16 +334,12 @@ def _error_as_json(error: ErrorRate) -> dict[str, Any]:
         "speakers_low": error.resampled.low,
         "speakers_high": error.resampled.high,
     }
-    return {
-        "errors": error.errors,
-        "claims": error.claims,
-        "speakers": error.speakers,
-        **{name: number if isfinite(number) else None for name, number in numbers.items()},
-    }
+    plain = {name: number if isfinite(number) else None for name, number in numbers.items()}
+    return {"errors": error.errors, "claims": error.claims, "speakers": error.speakers, **plain}
 
 
 def _cells(rates: PhraseRates) -> Iterable[tuple[str, ...]]:
-    where = (rates.recognizer, rates.condition, rates.length)
+    where = (rates.recognizer, rates.condition, str(rates.words or "all"))
     for name, count in rates.counts.items():
         yield (*where, name, "", "", str(count), *[""] * 4)
     for kind, error in rates.errors.items():

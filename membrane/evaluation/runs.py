@@ -5,28 +5,31 @@ from __future__ import annotations
 import platform
 import shlex
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from functools import cached_property, partial
+from functools import cached_property
 from hashlib import sha256
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from membrane import __version__
 from membrane.errors import MembraneError, ModelUnavailable, OutputUnwritable, UsageError
-from membrane.evaluation import phrases
 from membrane.evaluation.calibrating import Calibrated, Goal, HeardTrials, calibrate
 from membrane.evaluation.conditions import Condition
 from membrane.evaluation.corpora.labels import counted, csv_text
 from membrane.evaluation.corpora.recordings import Found, Recording, find_recordings
-from membrane.evaluation.corpora.transcripts import Said, digit_strings, read_transcripts
+from membrane.evaluation.corpora.transcripts import digit_strings, read_transcripts
 from membrane.evaluation.evaluation import Evaluation, evaluate
+from membrane.evaluation.phrases import CSV_HEADS, HEADS, INTERVAL_HEADS, evaluate_phrases
 from membrane.evaluation.report import tables
 from membrane.evaluation.report.page import write_report
 from membrane.evaluation.report.plots import draw_all
-from membrane.evaluation.scoring import voices_of_speakers
+from membrane.evaluation.scoring import mean_voices
 from membrane.evaluation.trials import (
     Trials,
     against_database,
@@ -38,8 +41,7 @@ from membrane.evaluation.trials import (
 from membrane.evaluation.voices import Heard, Job, VoiceCache, hear
 from membrane.evaluation.word_checks import kept_decisions
 from membrane.login.voices import Voices
-from membrane.models import registry as models
-from membrane.models.registry import sha256_of
+from membrane.models.registry import find, sha256_of
 from membrane.settings import Settings, calibration_file
 from membrane.store.store import open_store
 from membrane.terminal.console import View
@@ -48,6 +50,7 @@ from membrane.terminal.text import sentence
 from membrane.voice.calibration import require_place
 from membrane.voice.judge import COHORT, Judge, cohort_beside
 from membrane.voice.normalisation import Cohort, normalisation_named, save_cohort
+from membrane.voice.voice import Voice
 
 
 @dataclass(frozen=True)
@@ -87,70 +90,30 @@ class Material:
     cohort: Path | None = None
 
     def __post_init__(self) -> None:
-        if self.trial_list is None and not self.folders:
-            raise UsageError("name a folder that holds a folder per speaker, or give --trials")
-        if sum((self.pairs, self.database, self.trial_list is not None)) > 1:
-            raise UsageError("--pairs, --trials and --enrolled exclude each other")
-        if self.trial_list is not None and self.folders:
-            raise UsageError("--trials names its files itself: give their folder with --root")
-        if self.trial_list is not None and (self.only or self.without or self.pieces_s):
-            raise UsageError("--only, --without and --pieces go with folders, not with --trials")
-        if self.root is not None and self.trial_list is None:
-            raise UsageError("--root goes with --trials")
+        listed = self.trial_list is not None
+        refused = {
+            "name a folder that holds a folder per speaker, or give --trials": not (
+                listed or self.folders
+            ),
+            "--pairs, --trials and --enrolled exclude each other": (
+                self.pairs + self.database + listed > 1
+            ),
+            "--trials names its files itself: give their folder with --root": (
+                listed and self.folders
+            ),
+            "--only, --without and --pieces go with folders, not with --trials": (
+                listed and (self.only or self.without or self.pieces_s)
+            ),
+            "--root goes with --trials": self.root is not None and not listed,
+        }
+        for problem, wrong in refused.items():
+            if wrong:
+                raise UsageError(problem)
 
     @property
     def enrolling(self) -> bool:
         """Whether voiceprints are made as `membrane enroll` makes them."""
         return not self.pairs and self.trial_list is None
-
-
-@dataclass(frozen=True)
-class Work:
-    """How the recordings are heard.
-
-    Parameters
-    ----------
-    jobs : int or None
-        Processes at once; by default one for each core.
-    backend, scheduler : str or None
-        A backend of joblib, and the address of a cluster.
-    gate : bool
-        Refuse what a login would refuse.
-    fail_fast : bool
-        Stop at the first file that cannot be read.
-    """
-
-    jobs: int | None = None
-    backend: str | None = None
-    scheduler: str | None = None
-    gate: bool = True
-    fail_fast: bool = False
-
-    def __post_init__(self) -> None:
-        if self.scheduler and self.backend != "dask":
-            raise UsageError("--scheduler goes with --backend dask")
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """Where the figures go besides the screen."""
-
-    as_csv: bool = False
-    plots: Path | None = None
-    report: Path | None = None
-
-    def check(self) -> None:
-        """Refuse what cannot be written before hours were spent on it."""
-        if self.report is not None:
-            require_writable(self.report)
-        if self.plots is not None:
-            try:
-                self.plots.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise OutputUnwritable(
-                    f"{self.plots} is no folder for plots ({error.strerror})"
-                ) from None
-            require_writable(self.plots / "det.png")
 
 
 @dataclass
@@ -162,28 +125,34 @@ class Evaluations:
     settings : Settings
     view : View
     material : Material
-    work : Work
+    gate : bool
+        Refuse what a login would refuse.
+    how : dict of str to Any
+        How recordings are heard, as `voices.hear` and `word_checks.check_words` take it.
     """
 
     settings: Settings
     view: View
     material: Material
-    work: Work
+    gate: bool
+    how: Mapping[str, Any]
 
-    def evaluate(
+    def evaluate(  # noqa: PLR0913 (each is an option of the command)
         self,
         conditions: Sequence[Condition],
-        outputs: Outputs,
         *,
-        by: Sequence[str] = (),
-        resamples: int = 200,
+        by: Sequence[str],
+        resamples: int,
+        as_csv: bool,
+        plots: Path | None,
+        report: Path | None,
     ) -> None:
         """Measure error rates, show them and write them."""
-        outputs.check()
+        _require_places(plots, report)
         notes, trials = self.trials()
         evaluation = evaluate(
             trials,
-            self.judge(),
+            self.voice(),
             self.listen,
             conditions=conditions,
             enrolling=self.material.enrolling,
@@ -195,7 +164,13 @@ class Evaluations:
             notes=tuple(dict.fromkeys((*notes, *evaluation.notes))),
             provenance=self.provenance(trials, conditions),
         )
-        self._show(evaluation, outputs)
+        self._show(evaluation, as_csv=as_csv)
+        if plots is not None:
+            for path in draw_all(evaluation, plots):
+                self.view.note(f"Drawn: {path}")
+        if report is not None:
+            write_report(evaluation, report)
+            self.view.note(f"Written: {report}")
 
     def evaluate_phrases(
         self,
@@ -208,35 +183,39 @@ class Evaluations:
     ) -> None:
         """Measure how often words are judged wrongly, and show it."""
         found = self._found()
-        said = _said(found.recordings, transcripts, digits)
+        if (transcripts is None) == (digits is None):
+            raise UsageError(
+                "--phrases needs to know what is said: give --transcripts FILE, or --digits N to "
+                "join recordings that are named by their digit"
+            )
+        if transcripts is None:
+            said = digit_strings(found.recordings, digits or 0)
+        else:
+            said = read_transcripts(transcripts, found.recordings)
         names = tuple(recognizers) or (self.settings.recognizer,)
         with self.view.counting("Judging", len(said) * len(conditions) * len(names)) as progress:
-            evaluation = phrases.evaluate_phrases(
+            evaluation = evaluate_phrases(
                 said,
                 self.settings,
                 conditions=conditions,
                 recognizers=names,
-                workers=self.work.jobs,
-                backend=self.work.backend,
-                scheduler=self.work.scheduler,
                 kept=kept_decisions(),
                 progress=progress,
-                fail_fast=self.work.fail_fast,
+                **self.how,
             )
         about = provenance_of((one.recording for one in said), self.settings)
         evaluation = replace(evaluation, provenance=about)
         silent = len(found.recordings) - len(said)
         if transcripts is not None and silent:
             self.view.warn(f"{counted(silent, 'recording')} left out: {transcripts} lacks them.")
-        for note in (*found.notes, *evaluation.notes):
-            self.view.warn(note)
+        self._warn(found.notes, evaluation.notes)
         if self.view.as_json:
             self.view.json(evaluation.as_json())
         elif as_csv:
-            self.view.text(csv_text((phrases.CSV_HEADS, *evaluation.csv_rows())))
+            self.view.text(csv_text((CSV_HEADS, *evaluation.csv_rows())))
         else:
-            self.view.table(phrases.HEADS, evaluation.rows())
-            self.view.table(phrases.INTERVAL_HEADS, evaluation.intervals())
+            self.view.table(HEADS, evaluation.rows())
+            self.view.table(INTERVAL_HEADS, evaluation.intervals())
 
     def trials(
         self, *, only: Path | None = None, without: Path | None = None
@@ -252,8 +231,11 @@ class Evaluations:
         notes = list(dict.fromkeys(note for one in found for note in one.notes))
         return notes, side_by_side([self._compared(one) for one in found])
 
-    def _compared(self, found: Found) -> Trials:
+    def _warn(self, *notes: Sequence[str]) -> None:
+        for note in dict.fromkeys(chain(*notes)):
+            self.view.warn(note)
 
+    def _compared(self, found: Found) -> Trials:
         if self.material.pairs:
             return all_pairs(found.recordings)
         if self.material.database:
@@ -268,7 +250,6 @@ class Evaluations:
         only: Path | None = None,
         without: Path | None = None,
     ) -> Found:
-
         material = self.material
         return find_recordings(
             material.folders,
@@ -283,16 +264,21 @@ class Evaluations:
         """The strangers of one's own to normalise with, one voice of each."""
         if self.material.cohort is None:
             return None
-
         found = find_recordings((self.material.cohort,))
         heard = self.listen([Job(recording) for recording in found.recordings])
-        vectors = voices_of_speakers(found.recordings, heard)
-        return Cohort.of(vectors, provenance_of(found.recordings, self.settings))
+        speakers, numbers = np.unique(
+            [one.speaker for one in found.recordings], return_inverse=True
+        )
+        means = mean_voices(numbers, heard, len(speakers))
+        voiced = means[np.isfinite(means).all(axis=1)]
+        return Cohort.of(voiced, provenance_of(found.recordings, self.settings))
 
-    def judge(self) -> Judge:
-        """Return what decides, as the settings want it."""
-        judge = Voices(self.settings).own.judge
-        return judge if self.cohort is None else replace(judge, cohort=self.cohort)
+    def voice(self) -> Voice:
+        """Return the voice that judges a login, as the settings want it."""
+        voice = Voices(self.settings).own
+        if self.cohort is None:
+            return voice
+        return replace(voice, judge=replace(voice.judge, cohort=self.cohort))
 
     def provenance(self, trials: Trials, conditions: Sequence[Condition]) -> dict[str, Any]:
         """Return what was measured on what, and how."""
@@ -301,7 +287,7 @@ class Evaluations:
             **provenance_of((*enrolment, *trials.probes), self.settings),
             "folders": [folder.resolve().name for folder in self.material.folders],
             "conditions": [condition.name for condition in conditions],
-            "quality_gate": self.work.gate,
+            "quality_gate": self.gate,
         }
 
     def listen(self, jobs: Sequence[Job]) -> list[Heard]:
@@ -312,24 +298,19 @@ class Evaluations:
                 jobs,
                 self.settings,
                 cache=cache,
-                workers=self.work.jobs,
-                backend=self.work.backend,
-                scheduler=self.work.scheduler,
                 progress=progress,
-                gate=self.work.gate,
-                fail_fast=self.work.fail_fast,
+                gate=self.gate,
+                **self.how,
             )
         if cache.problem:
             self.view.warn(sentence(cache.problem))
         return heard
 
-    def _show(self, evaluation: Evaluation, outputs: Outputs) -> None:
-
-        for note in evaluation.notes:
-            self.view.warn(note)
+    def _show(self, evaluation: Evaluation, *, as_csv: bool) -> None:
+        self._warn(evaluation.notes)
         if self.view.as_json:
             self.view.json(evaluation.as_json())
-        elif outputs.as_csv:
+        elif as_csv:
             self.view.text(tables.as_csv(evaluation))
         else:
             first = evaluation.outcomes[0]
@@ -340,12 +321,6 @@ class Evaluations:
                 self.view.table(tables.HEADS, rows)
                 if not self.view.wide:
                     self.view.note("Wider, or with --csv, the intervals are shown, too.")
-        if outputs.plots is not None:
-            for path in draw_all(evaluation, outputs.plots):
-                self.view.note(f"Drawn: {path}")
-        if outputs.report is not None:
-            write_report(evaluation, outputs.report)
-            self.view.note(f"Written: {outputs.report}")
 
     def calibrate(  # noqa: PLR0913 (each is an option of the command)
         self,
@@ -365,64 +340,56 @@ class Evaluations:
             require_place(path)
         before = self._in_use()
         normalisation = normalisation_named(
-            self.settings.normalise or before.normalisation.name,
-            before.encoder,
+            self.settings.normalise or before.judge.normalisation.name,
+            before.name,
             cohort=self.cohort,
         )
         notes, trials = self.trials(without=held_back)
-        hear = partial(
-            HeardTrials.of,
-            listen=self.listen,
-            conditions=conditions,
-            enrolling=self.material.enrolling,
+        several = [trials] if held_back is None else [trials, self.trials(only=held_back)[1]]
+        choosing, *others = (
+            HeardTrials.of(one, self.listen, conditions, enrolling=self.material.enrolling)
+            for one in several
         )
-        choosing = hear(trials)
-        reporting = None
-        if held_back is not None:
-            reporting = hear(self.trials(only=held_back)[1])
         calibrated = calibrate(
             choosing,
             before,
             goal,
             normalisation,
-            reporting=reporting,
+            reporting=others[0] if others else None,
             resamples=resamples,
             provenance=self.provenance(trials, conditions),
         )
-        for note in dict.fromkeys((*notes, *trials.notes)):
-            self.view.warn(note)
+        self._warn(notes, trials.notes)
         self._show_calibrated(calibrated)
         if dry_run:
             self.view.note("Nothing was written: this was a dry run.")
             return
         provenance = dict(calibrated.calibration.provenance)
         if self.cohort is not None:
-            cohort_file = cohort_beside(path, before.encoder)
+            cohort_file = cohort_beside(path, before.name)
             save_cohort(self.cohort, cohort_file)
             provenance[COHORT] = sha256_of(cohort_file)
         replace(calibrated.calibration, provenance=provenance).save(path)
         self.view.note(f"Written: {path}")
 
-    def _in_use(self) -> Judge:
-        """Return what decides by calibration until now.
+    def _in_use(self) -> Voice:
+        """Return the voice that judges by calibration until now.
 
         A calibration of one's own that is damaged, or lacks the level, must not keep anybody from
         making a better one: then it is the shipped one. Of an encoder that nothing is shipped for
         yet, it is the bare similarity.
         """
-        judge = Voices(replace(self.settings, normalise="", threshold=None)).own.judge
-        problem = _problem_of(judge)
+        voice = Voices(replace(self.settings, normalise="", threshold=None)).own
+        problem = _problem_of(voice.judge)
         if not problem:
-            return judge
-        shipped = replace(judge, calibration_file=None)
-        if not _problem_of(shipped):
-            self.view.warn(f"Compared with the shipped calibration, because {problem}.")
-            return shipped
-        self.view.warn(f"Compared with the bare similarity, because {problem}.")
-        return replace(shipped, cosine=shipped.stretch_threshold)
+            return voice
+        shipped, what = replace(voice.judge, calibration_file=None), "shipped calibration"
+        if _problem_of(shipped):
+            shipped, what = replace(shipped, cosine=shipped.stretch_threshold), "bare similarity"
+        self.view.warn(f"Compared with the {what}, because {problem}.")
+        return replace(voice, judge=shipped)
 
     def _show_calibrated(self, calibrated: Calibrated) -> None:
-
         if self.view.as_json:
             self.view.json(tables.calibrated_as_json(calibrated))
             return
@@ -436,6 +403,18 @@ class Evaluations:
         self.view.note(f"Measured on {calibrated.reported_on}.")
 
 
+def _require_places(plots: Path | None, report: Path | None) -> None:
+    """Refuse what cannot be written before hours were spent on it."""
+    if report is not None:
+        require_writable(report)
+    if plots is not None:
+        try:
+            plots.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputUnwritable(f"{plots} is no folder for plots ({error.strerror})") from None
+        require_writable(plots / "det.png")
+
+
 def _problem_of(judge: Judge) -> str:
     """Return why a judge can judge nothing; empty if it can."""
     try:
@@ -443,20 +422,6 @@ def _problem_of(judge: Judge) -> str:
     except (UsageError, ModelUnavailable) as error:
         return str(error)
     return ""
-
-
-def _said(
-    recordings: Sequence[Recording], transcripts: Path | None, digits: int | None
-) -> list[Said]:
-    """Return the recordings with what is said in them."""
-    if (transcripts is None) == (digits is None):
-        raise UsageError(
-            "--phrases needs to know what is said: give --transcripts FILE, or --digits N to join "
-            "recordings that are named by their digit"
-        )
-    if digits is not None:
-        return digit_strings(recordings, digits)
-    return read_transcripts(Path(transcripts or ""), recordings)
 
 
 # ---- What was measured on what, so that a figure can be made again
@@ -475,16 +440,15 @@ def provenance_of(recordings: Iterable[Recording], settings: Settings) -> dict[s
     settings : Settings
     """
     different = set(recordings)
-    files = {file for one in different for file in one.files}
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": shlex.join(["membrane", *sys.argv[1:]]),
         "speakers": len({one.speaker for one in different}),
         "recordings": len(different),
-        "files": len(files),
+        "files": len({file for one in different for file in one.files}),
         "recordings_sha256": content_hash(different),
         "encoder": settings.encoder,
-        "encoder_sha256": models.find(settings.encoder).sha256,
+        "encoder_sha256": find(settings.encoder).sha256,
         "settings": {
             name: str(value)
             for name, value in asdict(settings).items()

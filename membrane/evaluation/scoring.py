@@ -1,27 +1,32 @@
-"""From heard recordings to scored trials: voiceprints, comparisons, scores."""
+"""From heard recordings to scored trials, by the voice that judges a login."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from membrane.evaluation.corpora.recordings import Recording
 from membrane.evaluation.metrics import Flags, Floats, Indices, ScoredTrials
 from membrane.evaluation.trials import Enrolled, Trials
 from membrane.evaluation.voices import Heard, Job
-from membrane.store.voiceprint import VECTOR_SIZE
+from membrane.login.compare import Compared, net_speech_s
+from membrane.store.voiceprint import VECTOR_SIZE, mean_vector
 from membrane.voice.calibration import Circumstances
-from membrane.voice.encoder import Embedding, Vector
-from membrane.voice.judge import Judge
+from membrane.voice.encoder import Vector
 from membrane.voice.normalisation import Normalisation
+from membrane.voice.voice import Alike, Voice
 
 BLOCK = 256
 """Probes that are compared at once, so that a million trials need no matrix of all pairs."""
+
+NO_PAIRS = Alike(*[np.zeros(0)] * 3)
+
+NOBODY = Compared(np.full(VECTOR_SIZE, np.nan, np.float32), 0.0)
+"""Whose enrolment could not be judged."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,21 +35,15 @@ class Comparisons:
 
     Parameters
     ----------
-    similarities : np.ndarray, shape (t,), float64
-        Raw cosines.
-    normalised : np.ndarray, shape (t,), float64
-        The similarities after normalisation.
-    stretches : np.ndarray, shape (t,), float64
-        Raw cosine of the least similar stretch of the probe.
+    alike : Alike
+        Arrays of shape (t,).
     circumstances : Circumstances
         Speech and noise of each pair, arrays of shape (t,).
     same, enrolled, probes, enrolled_speakers, probe_speakers : np.ndarray, shape (t,)
         As in `ScoredTrials`.
     """
 
-    similarities: Floats
-    normalised: Floats
-    stretches: Floats
+    alike: Alike
     circumstances: Circumstances
     same: Flags
     enrolled: Indices
@@ -54,7 +53,7 @@ class Comparisons:
 
 
 @dataclass(frozen=True, eq=False)
-class Voices:
+class Voiceprints:
     """The voiceprints of the enrolled, and a numbering of all speakers.
 
     Parameters
@@ -76,162 +75,126 @@ class Voices:
     probe_speakers: Indices
 
     @classmethod
-    def of(cls, trials: Trials, heard: Mapping[Job, Heard], *, enrolling: bool) -> Voices:
-        """Make the voiceprints out of what was heard."""
+    def of(cls, trials: Trials, heard: Mapping[Job, Heard], *, enrolling: bool) -> Voiceprints:
+        """Make the voiceprints out of what was heard, as an enrolment does."""
         made = [_voiceprint(who, heard, enrolling=enrolling) for who in trials.enrolled]
-        speakers = sorted(
-            {who.speaker for who in trials.enrolled} | {one.speaker for one in trials.probes}
-        )
+        people = {who.speaker for who in trials.enrolled} | {one.speaker for one in trials.probes}
+        speakers = sorted(people)
         number = {speaker: place for place, speaker in enumerate(speakers)}
         return cls(
-            vectors=np.stack([vector for vector, _ in made]),
-            speech_s=np.array([speech_s for _, speech_s in made]),
+            vectors=np.stack([who.vector for who in made]),
+            speech_s=np.array([who.speech_s for who in made]),
             speakers=tuple(speakers),
             enrolled_speakers=np.array([number[who.speaker] for who in trials.enrolled], np.int32),
             probe_speakers=np.array([number[one.speaker] for one in trials.probes], np.int32),
         )
 
-    def mean_of_speakers(self, probes: Sequence[Heard]) -> Vector:
-        """Return the mean voice of each speaker, shape (speakers, 256), of their probes."""
-        return _means(self.probe_speakers, probes, len(self.speakers))
+
+def _voiceprint(who: Enrolled, heard: Mapping[Job, Heard], *, enrolling: bool) -> Compared:
+    if who.stored is not None:
+        return who.stored
+    found = [heard[Job(one, enrolling=enrolling)].enrolled() for one in who.recordings]
+    used = [one for one in found if one is not None]
+    return Compared(mean_vector(used), net_speech_s(used)) if used else NOBODY
 
 
-def voices_of_speakers(recordings: Sequence[Recording], heard: Sequence[Heard]) -> Vector:
-    """Return the mean voice of each speaker of whom something could be judged.
+def mean_voices(speakers: npt.NDArray[Any], heard: Sequence[Heard], count: int) -> Vector:
+    """Return the mean voice of each speaker.
 
     Parameters
     ----------
-    recordings : sequence of Recording
+    speakers : np.ndarray, shape (n,), int
+        Who speaks in each recording, from 0 to `count`.
     heard : sequence of Heard
-        Of each.
+    count : int
 
     Returns
     -------
-    np.ndarray, shape (speakers, 256), float32, unit length
+    np.ndarray, shape (count, 256), float32, unit length
+        Not-a-number where nothing could be judged.
     """
-    _, numbers = np.unique([one.speaker for one in recordings], return_inverse=True)
-    means = _means(numbers, heard, int(numbers.max(initial=-1)) + 1)
-    voiced: Vector = means[np.isfinite(means).all(axis=1)]
-    return voiced
-
-
-def _means(speakers: npt.NDArray[Any], heard: Sequence[Heard], count: int) -> Vector:
-    """Return the mean voice of each speaker; not-a-number where there is none."""
     total = np.zeros((count, VECTOR_SIZE), np.float32)
     for speaker, one in zip(speakers, heard, strict=True):
         if one.embedding is not None:
             total[speaker] += one.embedding.vector
-    return _unit(total)
+    with np.errstate(invalid="ignore"):
+        unit: Vector = total / np.linalg.norm(total, axis=1, keepdims=True)
+    return unit
 
 
 def compare(
-    trials: Trials, voices: Voices, probes: Sequence[Heard], normalisation: Normalisation
+    trials: Trials, voiceprints: Voiceprints, probes: Sequence[Heard], normalisation: Normalisation
 ) -> Comparisons:
-    """Compare every pair of which enrolment and probe could be judged.
+    """Compare every pair of which enrolment and probe could be judged, ordered by probe.
 
     Parameters
     ----------
     trials : Trials
-    voices : Voices
+    voiceprints : Voiceprints
     probes : sequence of Heard
         In the order of `trials.probes`.
     normalisation : Normalisation
     """
-    pairs, same = _comparable(trials, voices, probes)
+    there = np.array([one.embedding is not None for one in probes], bool)
+    enrolled = np.asarray(np.isfinite(voiceprints.vectors).all(axis=1))
+    kept = np.flatnonzero(enrolled[trials.pairs[:, 0]] & there[trials.pairs[:, 1]])
+    kept = kept[np.argsort(trials.pairs[kept, 1], kind="stable")]
+    row, column = trials.pairs[kept].T
     blocks = [
-        _compare_block(pairs[block], voices, probes, normalisation)
-        for block in _blocks(pairs[:, 1])
+        _compare_block(row[start:end], column[start:end], voiceprints, probes, normalisation)
+        for start, end in pairwise(
+            [*np.flatnonzero(np.diff(column, prepend=-1))[::BLOCK], len(row)]
+        )
     ]
-    columns = [np.concatenate(column) for column in zip(*blocks, strict=True)]
-    similarities, normalised, stretches = columns or [np.zeros(0)] * 3
-    qualities = [one.quality for one in probes]
-    speech_s = np.array([quality.speech_s if quality else np.nan for quality in qualities])
-    snr_db = np.array([quality.snr_db if quality else np.nan for quality in qualities])
+    measured = [
+        (one.quality.speech_s, one.quality.snr_db) if one.quality else (np.nan, np.nan)
+        for one in probes
+    ]
+    speech_s, snr_db = np.reshape(measured, (-1, 2))[column].T
     return Comparisons(
-        similarities=similarities,
-        normalised=normalised,
-        stretches=stretches,
-        circumstances=Circumstances(
-            speech_s=speech_s[pairs[:, 1]],
-            snr_db=snr_db[pairs[:, 1]],
-            enrolled_speech_s=voices.speech_s[pairs[:, 0]],
-        ),
-        same=same,
-        enrolled=pairs[:, 0],
-        probes=pairs[:, 1],
-        enrolled_speakers=voices.enrolled_speakers[pairs[:, 0]],
-        probe_speakers=voices.probe_speakers[pairs[:, 1]],
+        alike=pooled([NO_PAIRS, *blocks]),
+        circumstances=Circumstances(speech_s, snr_db, enrolled_speech_s=voiceprints.speech_s[row]),
+        same=trials.same[kept],
+        enrolled=row,
+        probes=column,
+        enrolled_speakers=voiceprints.enrolled_speakers[row],
+        probe_speakers=voiceprints.probe_speakers[column],
     )
 
 
-def score(compared: Comparisons, judge: Judge) -> ScoredTrials:
+def _compare_block(
+    row: Indices,
+    column: Indices,
+    voiceprints: Voiceprints,
+    probes: Sequence[Heard],
+    normalisation: Normalisation,
+) -> Alike:
+    rows, row_of = np.unique(row, return_inverse=True)
+    columns, column_of = np.unique(column, return_inverse=True)
+    embeddings: list[Any] = [probes[place].embedding for place in columns]
+    alike = Alike.of(voiceprints.vectors[rows], embeddings, normalisation)
+    return Alike(*(getattr(alike, each.name)[row_of, column_of] for each in fields(alike)))
+
+
+def pooled(parts: Sequence[Any]) -> Any:
+    """Return arrays, or records of arrays, one after the other as one."""
+    first = parts[0]
+    if isinstance(first, np.ndarray):
+        return np.concatenate(parts)
+    names = [each.name for each in fields(first)]
+    return type(first)(*(pooled([getattr(part, name) for part in parts]) for name in names))
+
+
+def score(compared: Comparisons, voice: Voice) -> ScoredTrials:
     """Return the scores that a login would have, and what it would decide of the voice."""
-    scores = judge.scores(compared.similarities, compared.normalised, compared.circumstances)
+    scores, accepted = voice.decide(compared.alike, compared.circumstances)
     return ScoredTrials(
         scores=scores,
-        similarities=compared.similarities,
-        accepted=judge.accepts(scores, compared.stretches),
+        similarities=compared.alike.similarities,
+        accepted=accepted,
         same=compared.same,
         enrolled=compared.enrolled,
         probes=compared.probes,
         enrolled_speakers=compared.enrolled_speakers,
         probe_speakers=compared.probe_speakers,
     )
-
-
-def _voiceprint(
-    who: Enrolled, heard: Mapping[Job, Heard], *, enrolling: bool
-) -> tuple[Vector, float]:
-    if who.vector is not None:
-        return who.vector, who.speech_s
-    found = [heard[Job(one, enrolling=enrolling)] for one in who.recordings]
-    used = [one for one in found if one.embedding is not None]
-    if not used:
-        return np.full(VECTOR_SIZE, np.nan, np.float32), 0.0
-    total = sum(_weighed(one.embedding) for one in used if one.embedding)
-    speech_s = sum(one.quality.speech_s for one in used if one.quality)
-    return _unit(np.asarray(total)), speech_s
-
-
-def _weighed(embedding: Embedding) -> Vector:
-    """Return a voice as an enrolment counts it, `EnrolledUtterance.partial_sum`."""
-    length: np.float32 = np.linalg.norm(embedding.partials.sum(axis=0))
-    return embedding.vector * length
-
-
-def _comparable(trials: Trials, voices: Voices, probes: Sequence[Heard]) -> tuple[Indices, Flags]:
-    """Return the pairs of which both sides have a voice, ordered by probe."""
-    there = np.array([one.embedding is not None for one in probes], bool)
-    enrolled = np.asarray(np.isfinite(voices.vectors).all(axis=1))
-    kept = np.flatnonzero(enrolled[trials.pairs[:, 0]] & there[trials.pairs[:, 1]])
-    kept = kept[np.argsort(trials.pairs[kept, 1], kind="stable")]
-    return trials.pairs[kept], trials.same[kept]
-
-
-def _blocks(probes: Indices) -> list[slice]:
-    """Return slices of the trials that hold `BLOCK` probes each, with all trials of each."""
-    starts = np.flatnonzero(np.diff(probes, prepend=-1))[::BLOCK]
-    return [slice(start, end) for start, end in pairwise([*starts, len(probes)])]
-
-
-def _compare_block(
-    pairs: Indices, voices: Voices, probes: Sequence[Heard], normalisation: Normalisation
-) -> tuple[Floats, Floats, Floats]:
-    rows, row = np.unique(pairs[:, 0], return_inverse=True)
-    columns, column = np.unique(pairs[:, 1], return_inverse=True)
-    embeddings = [embedding for one in columns if (embedding := probes[one].embedding) is not None]
-    vectors = voices.vectors[rows]
-    heard = np.stack([one.vector for one in embeddings])
-    # How alike the least similar stretch of each probe is to each voiceprint.
-    stretches = np.stack([(vectors @ one.partials.T).min(axis=1) for one in embeddings], axis=1)
-    return (
-        (vectors @ heard.T)[row, column].astype(np.float64),
-        normalisation.matrix(vectors, heard)[row, column].astype(np.float64),
-        stretches[row, column].astype(np.float64),
-    )
-
-
-def _unit(vectors: Vector) -> Vector:
-    with np.errstate(invalid="ignore", divide="ignore"):
-        unit: Vector = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return unit

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from os.path import commonprefix, isfile
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,9 +23,9 @@ from membrane.evaluation.corpora.labels import (
     read_text,
 )
 from membrane.evaluation.corpora.recordings import NAMED, Recording, duplicate_notes
+from membrane.login.compare import Compared
 from membrane.store.gallery import Gallery
 from membrane.store.names import name_key
-from membrane.voice.encoder import Vector
 
 Pairs = npt.NDArray[np.int32]
 Flags = npt.NDArray[np.bool_]
@@ -31,11 +33,17 @@ Flags = npt.NDArray[np.bool_]
 MOST_TRIALS = 100_000_000
 """Trials of one evaluation: their scores fill some gigabytes."""
 
-KALDI = {"target": True, "nontarget": False}
-VOXCELEB = {"1": True, "0": False}
 
-KALDI_FORM = "`enrol test target` (or nontarget)"
-VOXCELEB_FORM = "`1 enrol.wav test.wav` (or 0)"
+class Form(NamedTuple):
+    """How a list writes a trial: the place of the label, what labels mean, and an example."""
+
+    label: int
+    same: Mapping[str, bool]
+    example: str
+
+
+KALDI = Form(2, {"target": True, "nontarget": False}, "`enrol test target` (or nontarget)")
+VOXCELEB = Form(0, {"1": True, "0": False}, "`1 enrol.wav test.wav` (or 0)")
 
 LONGEST_QUOTE = 60
 """Characters of a line that a message repeats."""
@@ -51,17 +59,14 @@ class Enrolled:
     speaker : str
     recordings : tuple of Recording
         What their voiceprint is made of; empty where it is a stored one.
-    vector : np.ndarray, shape (256,), float32, unit length, or None
+    stored : Compared or None
         A stored voiceprint.
-    speech_s : float, seconds
-        Net speech of a stored voiceprint.
     """
 
     name: str
     speaker: str
     recordings: tuple[Recording, ...] = ()
-    vector: Vector | None = None
-    speech_s: float = 0.0
+    stored: Compared | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,10 +119,9 @@ def enrol_and_probe(recordings: Sequence[Recording], *, enroll: Sequence[int] = 
             f"no speaker has more than {counted(most, 'utterance')}, which leaves no probe: "
             "give more recordings of each, or enrol from fewer"
         )
-    several = len(numbers) > 1
     enrolled = [
         Enrolled(
-            f"{speaker}, {counted(number, 'utterance')}" if several else speaker,
+            f"{speaker}, {counted(number, 'utterance')}" if len(numbers) > 1 else speaker,
             speaker,
             tuple(theirs[:number]),
         )
@@ -130,8 +134,7 @@ def enrol_and_probe(recordings: Sequence[Recording], *, enroll: Sequence[int] = 
         for theirs in by_speaker.values()
         for probe in (theirs[most:] if len(theirs) > most else theirs)
     ]
-    pairs = _grid(enrolled, probes)
-    return _checked(enrolled, probes, pairs, _strangers_noted(strangers, most))
+    return _checked(enrolled, probes, _grid(enrolled, probes), _strangers_noted(strangers, most))
 
 
 def all_pairs(recordings: Sequence[Recording]) -> Trials:
@@ -148,9 +151,9 @@ def all_pairs(recordings: Sequence[Recording]) -> Trials:
         If no speaker has two recordings, or no corpus has two speakers.
     """
     enrolled = [Enrolled(one.name, one.speaker, (one,)) for one in recordings]
-    sizes = [len(places) for places in _by_corpus(recordings).values()]
-    _check_number(sum(size * (size - 1) // 2 for size in sizes))
-    blocks = [_later(places) for places in _by_corpus(recordings).values()]
+    corpora = _by_corpus(recordings).values()
+    _check_number(sum(len(places) * (len(places) - 1) // 2 for places in corpora))
+    blocks = [places[np.stack(np.triu_indices(len(places), 1), axis=1)] for places in corpora]
     alone = sum(len(theirs) == 1 for theirs in _by_speaker(recordings).values())
     return _checked(enrolled, recordings, _stacked(blocks), _strangers_noted(alone, 1))
 
@@ -234,7 +237,8 @@ def against_database(gallery: Gallery, recordings: Sequence[Recording], *, encod
             "that one with --encoder, or make them anew with `membrane enroll --reencode`"
         )
     _check_number(len(rows) * len(recordings))
-    enrolled = [_stored(gallery, row) for row in rows]
+    stored = map(gallery.voiceprint, rows)
+    enrolled = [Enrolled(one.name, one.name, stored=Compared.of(one)) for one in stored]
     names = {name_key(who.name): who.name for who in enrolled}
     # Speakers are told apart by their names' spelling, which a folder may have in another case.
     probes = [
@@ -282,48 +286,34 @@ def _parsed(path: Path) -> _Listed:
     numbers: dict[str, int] = {}
     pairs: list[int] = []
     same: list[bool] = []
-    form = ""
+    form: Form | None = None
     for line, text in enumerate(read_text(path).split("\n"), start=1):
         fields = text.split()
         if not fields or fields[0].startswith("#"):
             continue
         form = form or _form(fields)
-        trial = _trial(fields, form)
-        if trial is None:
-            raise UsageError(_malformed(path, line, text, form))
-        first, second, is_same = trial
-        pairs += (
-            numbers.setdefault(first, len(numbers)),
-            numbers.setdefault(second, len(numbers)),
-        )
-        same.append(is_same)
+        if form is None or len(fields) != 3 or fields[form.label] not in form.same:
+            examples = f"{VOXCELEB.example} or {KALDI.example}"
+            wanted = f"{form.example}, as the lines before" if form else examples
+            begin = printable(text.strip()[:LONGEST_QUOTE])
+            raise UsageError(
+                f"{printable(path)}, line {line} is not a trial: {begin!r} should be {wanted}"
+            )
+        same.append(form.same[fields.pop(form.label)])
+        pairs += [numbers.setdefault(name, len(numbers)) for name in fields]
     if not same:
-        raise UsageError(f"{printable(path)} holds no trial: write one a line, as {VOXCELEB_FORM}")
+        raise UsageError(
+            f"{printable(path)} holds no trial: write one a line, as {VOXCELEB.example}"
+        )
     _check_number(len(same))
     return _Listed(tuple(numbers), np.reshape(pairs, (-1, 2)), np.array(same, np.bool_))
 
 
-def _form(fields: Sequence[str]) -> str:
-    """Return which form the first trial has; empty for neither."""
-    if len(fields) == 3 and fields[2] in KALDI:
-        return KALDI_FORM
-    return VOXCELEB_FORM if fields[0] in VOXCELEB else ""
-
-
-def _trial(fields: Sequence[str], form: str) -> tuple[str, str, bool] | None:
-    if len(fields) != 3:
-        return None
-    if form == KALDI_FORM and fields[2] in KALDI:
-        return fields[0], fields[1], KALDI[fields[2]]
-    if form == VOXCELEB_FORM and fields[0] in VOXCELEB:
-        return fields[1], fields[2], VOXCELEB[fields[0]]
-    return None
-
-
-def _malformed(path: Path, line: int, text: str, form: str) -> str:
-    wanted = f"{form}, as the lines before" if form else f"{VOXCELEB_FORM} or {KALDI_FORM}"
-    begin = printable(text.strip()[:LONGEST_QUOTE])
-    return f"{printable(path)}, line {line} is not a trial: {begin!r} should be {wanted}"
+def _form(fields: Sequence[str]) -> Form | None:
+    """Return which form the first trial has."""
+    if len(fields) == 3 and fields[2] in KALDI.same:
+        return KALDI
+    return VOXCELEB if fields[0] in VOXCELEB.same else None
 
 
 def _existing(names: Sequence[str], root: Path, path: Path) -> list[Path]:
@@ -343,16 +333,9 @@ def _existing(names: Sequence[str], root: Path, path: Path) -> list[Path]:
 
 
 def _file(root: Path, name: str) -> Path | None:
-    path = root / name
-    endings = ("", *SOUND_ENDINGS)
-    return next((file for end in endings if _is_file(file := Path(f"{path}{end}"))), None)
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:
-        return False
+    files = (Path(f"{root / name}{end}") for end in ("", *SOUND_ENDINGS))
+    # `Path.is_file` would raise where a name is too long.
+    return next((file for file in files if isfile(file)), None)  # noqa: PTH113
 
 
 def _names_of(name: str) -> tuple[str, ...]:
@@ -386,10 +369,7 @@ def _mostly(flags: Flags) -> bool:
 def _first_folders(names: Sequence[str]) -> list[str]:
     """Return the first folder of each name, without the folders that all of them share."""
     folders = [PurePosixPath(name).parts[:-1] for name in names]
-    low, high = min(folders), max(folders)
-    shared = 0
-    while shared < len(low) and low[shared : shared + 1] == high[shared : shared + 1]:
-        shared += 1
+    shared = len(commonprefix(folders))  # noqa: RUF071 (of parts, not of letters)
     return [parts[shared] if len(parts) > shared else "" for parts in folders]
 
 
@@ -399,12 +379,10 @@ def _joined_by_trials(listed: _Listed) -> list[int]:
     from scipy.sparse.csgraph import connected_components
 
     ends = tuple(listed.pairs[listed.same].T)
-    size = len(listed.names)
-    joins = coo_array((np.ones(len(ends[0])), ends), shape=(size, size))
+    joins = coo_array((np.ones(len(ends[0])), ends), shape=[len(listed.names)] * 2)
     _, group = connected_components(joins, directed=False)
     _, first = np.unique(group, return_index=True)
-    places: list[int] = first[group].tolist()
-    return places
+    return list(first[group].tolist())
 
 
 def _contradictions(listed: _Listed, speakers: Sequence[str]) -> list[str]:
@@ -426,26 +404,18 @@ def _contradictions(listed: _Listed, speakers: Sequence[str]) -> list[str]:
 
 def _of_one(listed: _Listed, speakers: Sequence[str]) -> Flags:
     """Return which trials are of files of one speaker."""
-    numbers: dict[str, int] = {}
-    speaker = np.array([numbers.setdefault(one, len(numbers)) for one in speakers], np.int32)
-    one, other = speaker[listed.pairs].T
-    alike: Flags = one == other
-    return alike
+    one, other = _numbered(speakers)[listed.pairs].T
+    return np.asarray(one == other)
 
 
-def _stored(gallery: Gallery, row: int) -> Enrolled:
-    voiceprint = gallery.voiceprint(row)
-    speech_s = sum(one.quality.speech_s for one in voiceprint.utterances if one.weight)
-    return Enrolled(voiceprint.name, voiceprint.name, vector=voiceprint.vector, speech_s=speech_s)
+def _numbered(names: Sequence[str]) -> npt.NDArray[np.intp]:
+    """Return numbers that are equal where the names are."""
+    return np.unique(names, return_inverse=True)[1]
 
 
 def _strangers_noted(strangers: int, most: int) -> list[str]:
-    if not strangers:
-        return []
-    return [
-        f"Strangers only: {counted(strangers, 'speaker')} of no more than "
-        f"{counted(most, 'utterance')}."
-    ]
+    shown = f"{counted(strangers, 'speaker')} of no more than {counted(most, 'utterance')}"
+    return [f"Strangers only: {shown}."] if strangers else []
 
 
 def _by_speaker(recordings: Iterable[Recording]) -> Mapping[str, list[Recording]]:
@@ -468,18 +438,11 @@ def _grid(enrolled: Sequence[Enrolled], probes: Sequence[Recording]) -> Pairs:
     rows, columns = _by_corpus(firsts), _by_corpus(probes)
     shared = [corpus for corpus in rows if corpus in columns]
     _check_number(sum(len(rows[corpus]) * len(columns[corpus]) for corpus in shared))
-    return _stacked(_crossed(rows[corpus], columns[corpus]) for corpus in shared)
-
-
-def _crossed(rows: Pairs, columns: Pairs) -> Pairs:
-    crossed = (np.repeat(rows, len(columns)), np.tile(columns, len(rows)))
-    return np.stack(crossed, axis=1)
-
-
-def _later(places: Pairs) -> Pairs:
-    """Return each place with every later one."""
-    later = [_crossed(places[at : at + 1], places[at + 1 :]) for at in range(len(places))]
-    return _stacked(later)
+    places = ((rows[corpus], columns[corpus]) for corpus in shared)
+    return _stacked(
+        np.stack((np.repeat(row, len(column)), np.tile(column, len(row))), axis=1)
+        for row, column in places
+    )
 
 
 def _stacked(blocks: Iterable[Pairs]) -> Pairs:
@@ -490,12 +453,9 @@ def _checked(
     enrolled: Sequence[Enrolled], probes: Sequence[Recording], pairs: Pairs, notes: Sequence[str]
 ) -> Trials:
     """Return the trials, which are of the same person where the speakers are of one name."""
-    numbers: dict[str, int] = {}
-    rows, columns = (
-        np.array([numbers.setdefault(one.speaker, len(numbers)) for one in some], np.int32)
-        for some in (enrolled, probes)
-    )
-    same = rows[pairs[:, 0]] == columns[pairs[:, 1]]
+    speakers = [*(who.speaker for who in enrolled), *(probe.speaker for probe in probes)]
+    number = _numbered(speakers)
+    same = np.asarray(number[pairs[:, 0]] == number[len(enrolled) + pairs[:, 1]])
     _check_kinds(same)
     return Trials(tuple(enrolled), tuple(probes), pairs, same, tuple(notes))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -20,11 +19,12 @@ from membrane.audio.utterance import Utterance
 from membrane.errors import EngineUnavailable, NoSuchFile, PoorQuality, UnusableRecording
 from membrane.evaluation.conditions import CLEAN, Condition
 from membrane.evaluation.corpora.recordings import Recording
-from membrane.evaluation.keeping import Kept, Progress, results_of, source_hash
-from membrane.login.examine import Examiner
+from membrane.evaluation.keeping import Kept, Progress, key_of, results_of, source_hash
+from membrane.login.examine import Examiner, enrolled_utterance
 from membrane.login.voices import Voices
 from membrane.models.registry import registry
 from membrane.settings import Settings, home
+from membrane.store.voiceprint import EnrolledUtterance
 from membrane.voice.encoder import Embedding, load_encoder
 
 UNREADABLE = (NoSuchFile, UnusableRecording)
@@ -71,6 +71,12 @@ class Heard:
     problem: str = ""
     reason: str = ""
 
+    def enrolled(self) -> EnrolledUtterance | None:
+        """Return what an enrolment counts of it; None where there is no voice."""
+        if self.embedding is None or self.quality is None:
+            return None
+        return enrolled_utterance(self.embedding, self.quality)
+
 
 def cache_folder() -> Path:
     """Return where voices are kept: the user's cache folder, or in ``MEMBRANE_HOME`` if set."""
@@ -94,8 +100,9 @@ class VoiceCache(Kept):
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        folder = folder or cache_folder()
-        super().__init__(folder, "voices", ".voice", pack=_packed, unpack=_unpacked)
+        super().__init__(
+            folder or cache_folder(), "voices", ".voice", pack=_packed, unpack=_unpacked
+        )
 
 
 def _packed(heard: Heard) -> bytes | None:
@@ -108,11 +115,8 @@ def _packed(heard: Heard) -> bytes | None:
         "reason": heard.reason,
         "dimension": len(heard.embedding.vector) if heard.embedding else 0,
     }
-    vectors = b""
-    if heard.embedding:
-        rows = np.vstack([heard.embedding.vector, heard.embedding.partials])
-        vectors = rows.astype("<f4").tobytes()
-    return json.dumps(about).encode() + b"\n" + vectors
+    rows = [heard.embedding.vector, *heard.embedding.partials] if heard.embedding else []
+    return json.dumps(about).encode() + b"\n" + np.array(rows, "<f4").tobytes()
 
 
 def _unpacked(content: bytes) -> Heard:
@@ -194,25 +198,25 @@ def _hear_one(
             "a worker runs another Membrane, or other versions of its libraries: install the same"
         )
     try:
-        utterance = job.recording.read()
-        seed = int(job.recording.content_hash()[:16], 16)
+        utterance = utterance_in(job.condition, job.recording)
     except UNREADABLE as error:
         if fail_fast:
             raise
         return key, Heard(None, None, problem="unreadable", reason=str(error))
-    changed = job.condition.apply(utterance, seed=seed, avoid=job.recording.files)
-    return key, _examined(changed, settings, enrolling=job.enrolling)
-
-
-def _examined(utterance: Utterance, settings: Settings, *, enrolling: bool) -> Heard:
-    """Return the voice of an utterance, of whatever quality."""
     try:
-        examined = _examiner(settings).examine(utterance, enrolling=enrolling, gate=False)
+        examined = _examiner(settings).examine(utterance, enrolling=job.enrolling, gate=False)
     except PoorQuality as error:
         quality = prepare(utterance, denoising="never").quality
-        return Heard(None, quality, problem="refused", reason=find_problem(quality) or str(error))
+        problem = find_problem(quality) or str(error)
+        return key, Heard(None, quality, problem="refused", reason=problem)
     prepared = examined.prepared
-    return Heard(examined.embedding, prepared.quality, prepared.voice_denoised)
+    return key, Heard(examined.embedding, prepared.quality, prepared.voice_denoised)
+
+
+def utterance_in(condition: Condition, recording: Recording) -> Utterance:
+    """Return a recording as it is heard in a condition; raises as reading and `apply` do."""
+    seed = int(recording.content_hash()[:16], 16)
+    return condition.apply(recording.read(), seed=seed, avoid=recording.files)
 
 
 @cached
@@ -239,24 +243,17 @@ def _keys(jobs: Sequence[Job], settings: Settings) -> list[str]:
         ),
         settings.denoise,
     ]
-    sounds = {recording: sound_of(recording) for recording in {job.recording for job in jobs}}
-    return [
-        hashlib.sha256(
-            json.dumps(
-                [
-                    *way,
-                    sounds[job.recording],
-                    job.condition.content_hash(avoid=job.recording.files),
-                    job.enrolling,
-                ]
-            ).encode()
-        ).hexdigest()
-        for job in jobs
-    ]
+    sounds = sounds_of([(job.recording, job.condition) for job in jobs])
+    return [key_of(*way, *sound, job.enrolling) for job, sound in zip(jobs, sounds, strict=True)]
 
 
-def sound_of(recording: Recording) -> str:
-    """Return what tells a recording from others: a hash of its content, if it can be read."""
+def sounds_of(heard: Sequence[tuple[Recording, Condition]]) -> list[tuple[str, str]]:
+    """Return what decides how each recording sounds in a condition: hashes of both."""
+    contents = {one: _content_of(one) for one in {recording for recording, _ in heard}}
+    return [(contents[one], condition.content_hash(avoid=one.files)) for one, condition in heard]
+
+
+def _content_of(recording: Recording) -> str:
     try:
         return recording.content_hash()
     except UNREADABLE:

@@ -1,8 +1,7 @@
-"""Judging: what recognizers decide about claims, computed in parallel and kept by content."""
+"""Word checks: what the words of a login decide about utterances, in parallel, kept by content."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -12,44 +11,44 @@ from typing import Any
 
 from membrane.audio.preparation import prepare
 from membrane.audio.quality import find_problem
-from membrane.errors import PoorQuality
-from membrane.evaluation.claims import Claim
+from membrane.evaluation.asked import Asked
 from membrane.evaluation.conditions import Condition
 from membrane.evaluation.corpora.transcripts import Said
-from membrane.evaluation.keeping import Kept, Progress, results_of, source_hash
-from membrane.evaluation.voices import UNREADABLE, cache_folder, sound_of
+from membrane.evaluation.keeping import Kept, Progress, key_of, results_of, source_hash
+from membrane.evaluation.voices import UNREADABLE, cache_folder, sounds_of, utterance_in
 from membrane.login.voices import words_of
 from membrane.models.registry import registry, sha256_of
-from membrane.phrase.recognizer import ENGINES, Recognizer
+from membrane.phrase.recognizer import ENGINES
+from membrane.phrase.words import Words
 from membrane.settings import ENGINE_OF_FILES, Settings
 
 
 @dataclass(frozen=True)
-class Task:
-    """One utterance to be heard once by one recognizer, and all that is claimed about it.
+class WordCheck:
+    """One utterance to be heard once by one recognizer, and all phrases to check it for.
 
     Parameters
     ----------
     said : Said
     condition : Condition
     recognizer : str
-    claims : tuple of Claim
+    asked : tuple of Asked
     """
 
     said: Said
     condition: Condition
     recognizer: str
-    claims: tuple[Claim, ...]
+    asked: tuple[Asked, ...]
 
 
 @dataclass(frozen=True)
-class Judged:
-    """What became of a task.
+class Checked:
+    """What became of a word check.
 
     Parameters
     ----------
     accepted : tuple of bool
-        The decision about each claim; empty where there is a problem.
+        The decision about each phrase; empty where there is a problem.
     problem : {"", "refused", "unreadable"}
         Refused by the quality gate, or not readable as sound.
     reason : str
@@ -67,41 +66,46 @@ def kept_decisions(folder: Path | None = None) -> Kept:
     return Kept(folder, "decisions about phrases", pack=_packed, unpack=_unpacked)
 
 
-def recognizer_named(name: str, settings: Settings) -> Recognizer:
-    """Return a recognizer, with the files that are chosen for it, loaded once in each process.
+def words_by(recognizer: str, settings: Settings) -> Words:
+    """Return what checks words at a login, by this recognizer, loaded once in each process.
+
+    The settings' files are left out where they are another recognizer's.
 
     Raises
     ------
     UsageError
         If there is no such recognizer.
-    Unavailable
-        If it cannot run here.
     """
-    return _recognizer(_settings_of(name, settings))
+    if recognizer != ENGINE_OF_FILES:
+        settings = replace(settings, model=None, scorer=None)
+    return _words(replace(settings, recognizer=recognizer))
 
 
-def judge_tasks(
-    tasks: Sequence[Task],
+_words = cache(words_of)
+
+
+def check_words(
+    checks: Sequence[WordCheck],
     settings: Settings,
     *,
     kept: Kept | None = None,
     progress: Progress | None = None,
     fail_fast: bool = False,
     **how: Any,
-) -> list[Judged]:
-    """Let recognizers decide about all claims, in parallel, but those whose decisions are kept.
+) -> list[Checked]:
+    """Let recognizers decide about all phrases, in parallel, but those whose decisions are kept.
 
     What finished before an error or Ctrl-C is kept.
 
     Parameters
     ----------
-    tasks : sequence of Task
+    checks : sequence of WordCheck
     settings : Settings
         The way to the recognizer and its strictness are those of a login with these.
     kept : Kept, optional
         Without it nothing is kept.
     progress : callable, optional
-        Called with the number of tasks that are done, and of all.
+        Called with the number of checks that are done, and of all.
     fail_fast : bool
         Raise the first error of reading instead of returning it.
     **how
@@ -109,8 +113,8 @@ def judge_tasks(
 
     Returns
     -------
-    list of Judged
-        In the order of `tasks`.
+    list of Checked
+        In the order of `checks`.
 
     Raises
     ------
@@ -122,85 +126,54 @@ def judge_tasks(
         With `fail_fast`, if a recording cannot be read.
     """
     return results_of(
-        partial(_judge, settings=settings, fail_fast=fail_fast),
-        [(task,) for task in tasks],
-        _keys(tasks, settings),
+        partial(_check, settings=settings, fail_fast=fail_fast),
+        [(check,) for check in checks],
+        _keys(checks, settings),
         kept=kept,
         progress=progress,
         **how,
     )
 
 
-def _packed(judged: Judged) -> bytes | None:
-    return None if judged.problem == "unreadable" else json.dumps(asdict(judged)).encode()
+def _packed(checked: Checked) -> bytes | None:
+    return None if checked.problem == "unreadable" else json.dumps(asdict(checked)).encode()
 
 
-def _unpacked(content: bytes) -> Judged:
+def _unpacked(content: bytes) -> Checked:
     about = json.loads(content)
-    return Judged(tuple(about["accepted"]), about["problem"], about["reason"])
+    return Checked(tuple(about.pop("accepted")), **about)
 
 
-def _judge(key: str, task: Task, *, settings: Settings, fail_fast: bool) -> tuple[str, Judged]:
+def _check(
+    key: str, check: WordCheck, *, settings: Settings, fail_fast: bool
+) -> tuple[str, Checked]:
     try:
-        return key, _decisions(task, settings)
-    except PoorQuality as error:
-        return key, Judged(problem="refused", reason=str(error))
+        utterance = utterance_in(check.condition, check.said.recording)
     except UNREADABLE as error:
         if fail_fast:
             raise
-        return key, Judged(problem="unreadable", reason=str(error))
-
-
-def _decisions(task: Task, settings: Settings) -> Judged:
-    recording = task.said.recording
-    seed = int(recording.content_hash()[:16], 16)
-    utterance = task.condition.apply(recording.read(), seed=seed, avoid=recording.files)
+        return key, Checked(problem="unreadable", reason=str(error))
     prepared = prepare(utterance, denoising=settings.denoise)
     problem = find_problem(prepared.quality)
     if problem:
-        return Judged(problem="refused", reason=problem)
-    recognizer = recognizer_named(task.recognizer, settings)
-    return Judged(
-        tuple(
-            bool(recognizer.match(prepared.samples, claim.words, strict=settings.strict).accepted)
-            for claim in task.claims
-        )
-    )
+        return key, Checked(problem="refused", reason=problem)
+    words = words_by(check.recognizer, settings)
+    found = [words.check(prepared.samples, one.words).accepted for one in check.asked]
+    return key, Checked(tuple(map(bool, found)))
 
 
-@cache
-def _recognizer(settings: Settings) -> Recognizer:
-    return words_of(settings).recognizer
-
-
-def _settings_of(name: str, settings: Settings) -> Settings:
-    """Return the settings with this recognizer, and without files that are another's."""
-    if name == ENGINE_OF_FILES:
-        return replace(settings, recognizer=name)
-    return replace(settings, recognizer=name, model=None, scorer=None)
-
-
-def _keys(tasks: Sequence[Task], settings: Settings) -> list[str]:
-    """Return a hash of all that decides the outcome of each task."""
-    sounds = {
-        said: f"{type(said.recording).__name__} {sound_of(said.recording)}"
-        for said in dict.fromkeys(task.said for task in tasks)
-    }
-    engines = {
-        name: _engine(name, settings) for name in dict.fromkeys(task.recognizer for task in tasks)
-    }
+def _keys(checks: Sequence[WordCheck], settings: Settings) -> list[str]:
+    """Return a hash of all that decides the outcome of each check."""
+    sounds = sounds_of([(one.said.recording, one.condition) for one in checks])
+    engines = {name: _engine(name, settings) for name in {one.recognizer for one in checks}}
     return [
-        hashlib.sha256(
-            json.dumps(
-                [
-                    sounds[task.said],
-                    task.condition.content_hash(avoid=task.said.recording.files),
-                    *engines[task.recognizer],
-                    [claim.words for claim in task.claims],
-                ]
-            ).encode()
-        ).hexdigest()
-        for task in tasks
+        key_of(
+            type(one.said.recording).__name__,
+            *sound,
+            *engines[one.recognizer],
+            [asked.words for asked in one.asked],
+        )
+        for one, sound in zip(checks, sounds, strict=True)
     ]
 
 
@@ -217,6 +190,4 @@ def _engine(name: str, settings: Settings) -> list[str]:
     ]
 
 
-@cache
-def _file_hash(path: Path) -> str:
-    return sha256_of(path)
+_file_hash = cache(sha256_of)

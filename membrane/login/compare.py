@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from membrane.login.examine import Examined
@@ -33,8 +33,8 @@ class Compared:
     @classmethod
     def of(cls, voiceprint: Voiceprint) -> Compared:
         """Return an enrolled person."""
-        speech_s = sum(one.quality.speech_s for one in voiceprint.utterances)
-        return cls(voiceprint.vector, speech_s, voiceprint.utterances)
+        utterances = voiceprint.utterances
+        return cls(voiceprint.vector, net_speech_s(utterances), utterances)
 
     def match(self, probe: Examined, voice: Voice) -> VoiceMatch:
         """Return how alike a probe is; `voice` has made both."""
@@ -56,6 +56,11 @@ class Likeness:
     who: Voiceprint
     examined: Examined
     match: VoiceMatch
+
+
+def net_speech_s(utterances: Sequence[EnrolledUtterance]) -> float:
+    """Return the seconds of net speech that a voiceprint of these utterances is made of."""
+    return sum(one.quality.speech_s for one in utterances if one.weight)
 
 
 def most_alike(

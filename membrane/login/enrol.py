@@ -17,8 +17,8 @@ from membrane.login.guard import Guard
 from membrane.login.voices import Voices
 from membrane.settings import Settings
 from membrane.store.gallery import Gallery, Rows
-from membrane.store.joblib_store import JoblibStore
 from membrane.store.ownership import require_owner
+from membrane.store.store import Store
 from membrane.store.voiceprint import Voiceprint, mean_vector, utc_now
 from membrane.voice.calibration import Circumstances
 from membrane.voice.scoring import similarity
@@ -54,7 +54,7 @@ class Enroller:
     Parameters
     ----------
     settings : Settings
-    store : JoblibStore
+    store : Store
     guard : Guard
     voices : Voices
     examiner : Examiner
@@ -64,7 +64,7 @@ class Enroller:
     """
 
     settings: Settings
-    store: JoblibStore
+    store: Store
     guard: Guard
     voices: Voices
     examiner: Examiner

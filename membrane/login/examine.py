@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
 from membrane.audio.fingerprint import Fingerprint, fingerprint_of
 from membrane.audio.preparation import Denoising, Prepared, at_voice_level, prepare
-from membrane.audio.quality import require
+from membrane.audio.quality import Quality, require
 from membrane.audio.utterance import Recorded, Samples, Utterance
 from membrane.phrase.recognizer import PhraseMatch
 from membrane.phrase.words import Words
@@ -90,13 +91,9 @@ class Examined:
 
     def enrolled(self) -> EnrolledUtterance:
         """Return what is stored of it."""
-        partials = self.embedding.partials
-        return EnrolledUtterance(
-            vector=self.embedding.vector,
-            norm=float(np.linalg.norm(partials.mean(axis=0))),
-            partials=len(partials),
-            recorded_at=utc_now(),
-            quality=RecordedQuality(**asdict(self.prepared.quality)),
+        return enrolled_utterance(
+            self.embedding,
+            self.prepared.quality,
             source_rate=self.utterance.source_rate,
             device=self.utterance.device,
             source=self.utterance.source,
@@ -152,6 +149,26 @@ class Examiner:
         }
         name = self.voice.name
         return Examined(utterance, prepared, match, embedding, name, timings, enrolling)
+
+
+def enrolled_utterance(embedding: Embedding, quality: Quality, **origin: Any) -> EnrolledUtterance:
+    """Return what an enrolment counts of an utterance.
+
+    Parameters
+    ----------
+    embedding : Embedding
+    quality : Quality
+    **origin
+        Where the recording comes from, as `EnrolledUtterance` takes it.
+    """
+    return EnrolledUtterance(
+        vector=embedding.vector,
+        norm=float(np.linalg.norm(embedding.partials.mean(axis=0))),
+        partials=len(embedding.partials),
+        recorded_at=utc_now(),
+        quality=RecordedQuality(**asdict(quality)),
+        **origin,
+    )
 
 
 def prepared_for_judging(

@@ -32,7 +32,6 @@ import numpy as np
 import numpy.typing as npt
 
 from membrane.errors import (
-    EncoderMismatch,
     ModelUnavailable,
     OutputUnwritable,
     UsageError,
@@ -249,8 +248,7 @@ class Raw:
 
     def matrix(self, enrolled: Vector, probes: Vector) -> Vector:
         """As in `Normalisation`."""
-        _require_one_encoder(enrolled, probes)
-        return np.asarray(enrolled @ probes.T)
+        return np.stack([self.similarities(enrolled, probe) for probe in probes], axis=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -274,7 +272,7 @@ class Centred:
         """
         for one in (probe, self.cohort.mean):  # of the gallery itself, only if need be
             raw_similarities(gallery[:0], one)
-        alike = np.empty(len(gallery), np.float32)
+        alike = np.empty(len(gallery), probe.dtype)
         for start in range(0, len(gallery), BLOCK):
             block = slice(start, start + BLOCK)
             alike[block] = self._block(np.asarray(gallery[block]), probe)
@@ -300,10 +298,7 @@ class Centred:
 
     def matrix(self, enrolled: Vector, probes: Vector) -> Vector:
         """As in `Normalisation`."""
-        _require_one_encoder(enrolled, probes)
-        _require_one_encoder(enrolled, self.cohort.vectors)
-        mean = self.cohort.mean
-        return np.asarray(_centred(enrolled, mean) @ _centred(probes, mean).T)
+        return np.stack([self.similarities(enrolled, probe) for probe in probes], axis=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -334,19 +329,17 @@ class AdaptiveSymmetric(Centred):
         Every row is compared with the whole cohort, so this is for one voiceprint or some
         hundreds, as in verifying and in evaluation; a gallery of a million would take minutes.
         """
-        alike = super().similarities(gallery, probe)
-        return self._normalised(alike[:, np.newaxis], gallery, probe[np.newaxis])[:, 0]
+        return self.matrix(gallery, probe[np.newaxis])[:, 0]
 
     def matrix(self, enrolled: Vector, probes: Vector) -> Vector:
         """As in `Normalisation`."""
-        return self._normalised(super().matrix(enrolled, probes), enrolled, probes)
-
-    def _normalised(self, alike: Vector, enrolled: Vector, probes: Vector) -> Vector:
+        alike = Centred(self.cohort).matrix(enrolled, probes)
         mean_e, spread_e = self._closest(enrolled)
         mean_p, spread_p = self._closest(probes)
         by_enrolled = (alike - mean_e[:, np.newaxis]) / spread_e[:, np.newaxis]
         by_probe = (alike - mean_p) / spread_p
-        return np.asarray((by_enrolled + by_probe) / 2, np.float32)
+        normalised: Vector = ((by_enrolled + by_probe) / 2).astype(probes.dtype)
+        return normalised
 
     def _closest(self, voices: Vector) -> tuple[Wide, Wide]:
         """Return mean and standard deviation of each voice's closest similarities."""
@@ -360,13 +353,5 @@ def _centred(vectors: Vector, mean: Vector) -> Vector:
     """Return vectors without the mean, of unit length; zeros where no direction is left."""
     moved = vectors - mean
     lengths = np.linalg.norm(moved, axis=-1, keepdims=True)
-    nowhere = np.zeros_like(moved)
-    return np.asarray(np.divide(moved, lengths, out=nowhere, where=lengths > LEAST_LENGTH))
-
-
-def _require_one_encoder(enrolled: Vector, probes: Vector) -> None:
-    if enrolled.shape[1:] != probes.shape[1:]:
-        raise EncoderMismatch(
-            f"voices of shape {enrolled.shape[1:]} and of shape {probes.shape[1:]} come from "
-            "different encoders: use one encoder for all"
-        )
+    unit: Vector = np.divide(moved, lengths, out=np.zeros_like(moved), where=lengths > LEAST_LENGTH)
+    return unit

@@ -10,11 +10,53 @@ import numpy as np
 
 from membrane.voice.encoder import Embedding, Encoder, Vector
 from membrane.voice.judge import RATIO, Judge
-from membrane.voice.ratio import Circumstances, Flags
-from membrane.voice.scoring import Metric, similarities, similarity, top
+from membrane.voice.normalisation import Normalisation
+from membrane.voice.ratio import Circumstances, Flags, Floats
+from membrane.voice.scoring import Metric, similarities, top
 
 INCOMPARABLE = np.float32(-2)
 """Stands for the similarity of voiceprints that are not looked at: below every cosine."""
+
+
+@dataclass(frozen=True, eq=False)
+class Alike:
+    """How alike every voiceprint is to every probe.
+
+    Parameters
+    ----------
+    similarities : np.ndarray, shape (voiceprints, probes), float64
+        Cosines of the whole.
+    normalised : np.ndarray, shape (voiceprints, probes), float64
+        The same after normalisation.
+    stretches : np.ndarray, shape (voiceprints, probes), float64
+        Cosine of the least similar stretch of each probe.
+    """
+
+    similarities: Floats
+    normalised: Floats
+    stretches: Floats
+
+    @classmethod
+    def of(
+        cls, voiceprints: Vector, probes: Sequence[Embedding], normalisation: Normalisation
+    ) -> Alike:
+        """Compare voiceprints with probes: one of each at a login, many in an evaluation.
+
+        Parameters
+        ----------
+        voiceprints : np.ndarray, shape (n, dimension), float32, rows of unit length
+        probes : sequence of Embedding
+        normalisation : Normalisation
+        """
+        # In single precision the product of one pair rounds otherwise than that of many.
+        wide: Any = voiceprints.astype(np.float64)
+        heard: Any = np.stack([one.vector for one in probes]).astype(np.float64)
+        normalised: Any = normalisation.matrix(wide, heard)
+        return cls(
+            np.stack([similarities(wide, one) for one in heard], axis=1),
+            normalised,
+            np.stack([(wide @ one.partials.T).min(axis=1) for one in probes], axis=1),
+        )
 
 
 @dataclass(frozen=True)
@@ -125,10 +167,23 @@ class Voice:
         self, voiceprint: Vector, probe: Vector, circumstances: Circumstances
     ) -> tuple[float, float]:
         """Return how alike a voiceprint and a probe are, and what that is worth."""
-        alike = similarity(voiceprint, probe)
-        normalised = self.judge.normalisation.similarities(voiceprint[np.newaxis], probe)
-        scores = self.judge.scores(np.array([alike]), normalised.astype(np.float64), circumstances)
-        return alike, float(scores[0])
+        whole = Embedding(probe, probe[np.newaxis])
+        alike = Alike.of(voiceprint[np.newaxis], [whole], self.judge.normalisation)
+        scores, _ = self.decide(alike, circumstances)
+        return alike.similarities.item(), scores.item()
+
+    def decide(self, alike: Alike, circumstances: Circumstances) -> tuple[Floats, Flags]:
+        """Return what comparisons are worth, and which of them are one person's.
+
+        Parameters
+        ----------
+        alike : Alike
+            Of any shape.
+        circumstances : Circumstances
+            Numbers, or arrays of that shape.
+        """
+        scores = self.judge.scores(alike.similarities, alike.normalised, circumstances)
+        return scores, self.judge.accepts(scores, alike.stretches)
 
     def match(
         self, voiceprint: Vector, probe: Embedding, circumstances: Circumstances
@@ -137,20 +192,21 @@ class Voice:
 
         Otherwise somebody could say the words and play any recording of the person after them.
         """
-        alike, score = self.score(voiceprint, probe.vector, circumstances)
-        stretch = float(similarities(probe.partials, voiceprint).min())
+        alike = Alike.of(voiceprint[np.newaxis], [probe], self.judge.normalisation)
+        similarity = alike.similarities.item()
+        scores, accepted = self.decide(alike, circumstances)
         calibrated = self.judge.unit == RATIO
         threshold = self.judge.threshold
         return VoiceMatch(
             metric=self.metric.name,
-            similarity=alike,
-            value=self.metric.from_similarity(alike),
+            similarity=similarity,
+            value=self.metric.from_similarity(similarity),
             threshold=None if calibrated else self.metric.from_similarity(threshold),
-            score=score if calibrated else None,
+            score=scores.item() if calibrated else None,
             score_threshold=threshold if calibrated else None,
-            stretch=stretch,
+            stretch=alike.stretches.item(),
             stretch_threshold=self.judge.stretch_threshold,
-            accepted=bool(self.judge.accepts(np.array(score), np.array(stretch))),
+            accepted=accepted.item(),
         )
 
     def closest(self, gallery: Vector, among: Flags, probe: Vector, count: int) -> list[int]:

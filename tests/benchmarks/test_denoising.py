@@ -14,7 +14,7 @@ from benchmarks.accuracy.treatments import (
     Voiced,
     Worded,
 )
-from membrane.evaluation.claims import RIGHT
+from membrane.evaluation.asked import RIGHT
 from membrane.evaluation.conditions import CLEAN
 from membrane.evaluation.corpora.recordings import Recording
 from membrane.evaluation.trials import enrol_and_probe

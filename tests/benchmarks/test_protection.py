@@ -8,7 +8,7 @@ from benchmarks.accuracy.systems import Corpus
 from benchmarks.protection import Spoken, judge_in, judged, turned, voiceprints_as_probes
 from membrane.audio.quality import Quality
 from membrane.evaluation.corpora.recordings import Recording
-from membrane.evaluation.scoring import Voices
+from membrane.evaluation.scoring import Voiceprints
 from membrane.evaluation.trials import Enrolled, Trials
 from membrane.evaluation.voices import Heard
 from membrane.settings import Settings
@@ -32,7 +32,7 @@ def said():
         pairs=pairs,
         same=pairs[:, 0] == pairs[:, 1],
     )
-    voices = Voices(vectors, np.full(PEOPLE, 8.0), tuple("012345"), numbers, numbers)
+    voices = Voiceprints(vectors, np.full(PEOPLE, 8.0), tuple("012345"), numbers, numbers)
     quality = Quality(speech_s=3.0, snr_db=30.0, level_dbfs=-25.0, clipped=0.0)
     heard = [Heard(Embedding(one, one[np.newaxis]), quality) for one in vectors]
     return Spoken(Corpus("six", "Six", trials, (), ()), voices, heard)
@@ -45,7 +45,7 @@ def test_everybody_is_accepted_in_a_space_that_both_sides_are_turned_into(said):
     for probes in (None, space):
         compared, scored = judged(turned(own, probes, probes), judge_in(probes, Settings.encoder))
         assert scored.accepted.tolist() == [True] * (PEOPLE - 1)
-        np.testing.assert_allclose(compared.similarities, 1, atol=1e-6)
+        np.testing.assert_allclose(compared.alike.similarities, 1, atol=1e-6)
 
 
 def test_nobody_is_accepted_where_the_two_sides_are_turned_apart(said):

@@ -4,7 +4,13 @@ import numpy as np
 
 from membrane.evaluation.evaluation import Evaluation, Outcome
 from membrane.evaluation.intervals import Estimate
-from membrane.evaluation.metrics import MEASURES, Confusion, ScoredTrials, curve_measures, det_curve
+from membrane.evaluation.metrics import (
+    MEASURES,
+    ScoredTrials,
+    curve_measures,
+    decision_measures,
+    det_curve,
+)
 
 THRESHOLD = 3.0
 CONDITIONS = (
@@ -48,7 +54,7 @@ def outcome(
 
 def _measures(scored):
     values = curve_measures(det_curve(scored.scores, scored.same))
-    values |= Confusion.of(scored.accepted, scored.same).measures()
+    values |= decision_measures(scored.accepted, scored.same)
     return {key: _estimate(values.get(key, float("nan"))) for key in MEASURES}
 
 

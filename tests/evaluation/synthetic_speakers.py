@@ -8,7 +8,10 @@ from membrane.audio.quality import Quality
 from membrane.evaluation.conditions import CLEAN
 from membrane.evaluation.corpora.recordings import Recording
 from membrane.evaluation.voices import Heard
-from membrane.voice.encoder import Embedding
+from membrane.voice.encoder import Embedding, load_encoder
+from membrane.voice.judge import Judge
+from membrane.voice.scoring import METRICS
+from membrane.voice.voice import Voice
 
 
 def speakers(names, utterances):
@@ -18,6 +21,13 @@ def speakers(names, utterances):
         for name in names
         for number in range(utterances)
     ]
+
+
+def voice_at(cosine):
+    """Return a voice that accepts from this cosine on."""
+    return Voice(
+        load_encoder("resemblyzer"), Judge("resemblyzer", cosine=cosine), METRICS["cosine"]
+    )
 
 
 def unit(vector):

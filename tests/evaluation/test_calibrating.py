@@ -5,11 +5,10 @@ from membrane.errors import UsageError
 from membrane.evaluation.calibrating import Goal, HeardTrials, calibrate, pairs_of_speakers
 from membrane.evaluation.conditions import CLEAN, Condition
 from membrane.evaluation.trials import enrol_and_probe
-from membrane.voice.judge import Judge
 from membrane.voice.normalisation import Raw
-from tests.evaluation.synthetic_speakers import heard, speakers
+from tests.evaluation.synthetic_speakers import heard, speakers, voice_at
 
-COSINE = Judge("resemblyzer", cosine=0.5)
+COSINE = voice_at(0.5)
 SHORT = Condition("2 s", "seconds", seconds=2.0)
 
 

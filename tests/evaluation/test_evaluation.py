@@ -6,11 +6,10 @@ from membrane.evaluation.conditions import CLEAN, Condition
 from membrane.evaluation.evaluation import evaluate
 from membrane.evaluation.trials import enrol_and_probe
 from membrane.evaluation.voices import Heard
-from membrane.voice.judge import Judge
-from tests.evaluation.synthetic_speakers import listen, speakers
+from tests.evaluation.synthetic_speakers import listen, speakers, voice_at
 
 LOUD = Condition("noise 0 dB", "noise", made="pink", snr_db=0.0)
-COSINE = Judge("resemblyzer", cosine=0.8)
+COSINE = voice_at(0.8)
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ from membrane.errors import UsageError
 from membrane.evaluation import metrics
 from membrane.evaluation.metrics import (
     MEASURES,
-    Confusion,
     Measurement,
     ScoredTrials,
     Searches,
     at_fmr,
+    decision_measures,
     det_curve,
     equal_error_rate,
     llr_cost,
@@ -356,7 +356,12 @@ def some_of_both(same, weights):
 
 
 def test_every_rate_of_the_decisions_by_hand():
-    found = Confusion(matched=8, missed=2, false_matches=4, told_apart=86).measures()
+    counts = (8, 2, 4, 86)  # matched, missed, matched falsely, told apart
+    same, accepted = (
+        np.repeat(kinds, counts)
+        for kinds in ([True, True, False, False], [True, False, True, False])
+    )
+    found = decision_measures(accepted, same)
     assert found["fnmr"] == pytest.approx(0.2, abs=EXACT)
     assert found["fmr"] == pytest.approx(4 / 90, abs=EXACT)
     assert found["precision"] == pytest.approx(8 / 12, abs=EXACT)
@@ -372,7 +377,7 @@ def test_the_rates_of_the_decisions_are_those_of_scikit_learn():
 
     scores, same = random_trials(7)
     accepted = scores >= 1.0
-    found = Confusion.of(accepted, same).measures()
+    found = decision_measures(accepted, same)
     assert found["precision"] == pytest.approx(precision_score(same, accepted), abs=EXACT)
     assert found["recall"] == pytest.approx(recall_score(same, accepted), abs=EXACT)
     assert found["specificity"] == pytest.approx(recall_score(~same, ~accepted), abs=EXACT)
@@ -380,7 +385,7 @@ def test_the_rates_of_the_decisions_are_those_of_scikit_learn():
 
 
 def test_precision_is_not_a_number_where_nothing_was_accepted():
-    found = Confusion.of(np.zeros(4, bool), np.array([True, True, False, False])).measures()
+    found = decision_measures(np.zeros(4, bool), np.array([True, True, False, False]))
     assert isnan(found["precision"])
     assert found["accuracy"] == 0.5
 

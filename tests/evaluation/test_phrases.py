@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from membrane.audio.files import save_recording
 from membrane.errors import EngineUnavailable, NoSuchFile, UndecodableAudio, UsageError
-from membrane.evaluation import word_checks as judging
+from membrane.evaluation import word_checks
 from membrane.evaluation.conditions import CLEAN, Condition, conditions
 from membrane.evaluation.corpora.recordings import Recording
 from membrane.evaluation.corpora.transcripts import Said
@@ -20,6 +20,7 @@ from membrane.evaluation.phrases import (
     evaluate_phrases,
 )
 from membrane.evaluation.word_checks import kept_decisions
+from membrane.login.voices import words_of as words_of_settings
 from membrane.phrase.matching import normalise
 from membrane.phrase.prompts import prompt_words
 from membrane.settings import Settings
@@ -49,7 +50,8 @@ def listener(monkeypatch):
 
     def stand_in(**how):
         one = Listener(**how)
-        monkeypatch.setattr(judging, "_recognizer", lambda settings: one)
+        monkeypatch.setattr("membrane.phrase.words.load_recognizer", lambda *_, **__: one)
+        monkeypatch.setattr(word_checks, "_words", words_of_settings)
         return one
 
     return stand_in
@@ -241,10 +243,11 @@ def test_a_recognizer_that_does_not_exist_is_named(said):
 
 
 def test_a_recognizer_that_cannot_run_says_so_itself(said, monkeypatch):
-    def fail(settings):
+    def fail(*_, **__):
         raise EngineUnavailable("it is not here: fetch it")
 
-    monkeypatch.setattr(judging, "_recognizer", fail)
+    monkeypatch.setattr("membrane.phrase.words.load_recognizer", fail)
+    monkeypatch.setattr(word_checks, "_words", words_of_settings)
     with pytest.raises(EngineUnavailable, match="not here"):
         evaluated(said)
 

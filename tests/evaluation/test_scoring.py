@@ -5,7 +5,7 @@ import pytest
 
 from membrane.audio.quality import Quality
 from membrane.evaluation.corpora.recordings import Recording
-from membrane.evaluation.scoring import Voices
+from membrane.evaluation.scoring import Voiceprints
 from membrane.evaluation.trials import enrol_and_probe
 from membrane.evaluation.voices import Heard, Job
 from membrane.login.examine import Examined
@@ -31,7 +31,7 @@ def test_a_voiceprint_is_made_as_an_enrolment_makes_it(examiner, utterance_of):
     quality = Quality(3.0, 30.0, -20.0, 0.0)
     voices = {one: weighed_voice(number, 2 + number) for number, one in enumerate(recordings)}
     heard = {Job(one, enrolling=True): Heard(voices[one], quality) for one in recordings}
-    made = Voices.of(trials, heard, enrolling=True)
+    made = Voiceprints.of(trials, heard, enrolling=True)
     prepared = examiner.examine(utterance_of("ada", "enrol")).prepared
     for person, vector in zip(trials.enrolled, made.vectors, strict=True):
         phrases = [

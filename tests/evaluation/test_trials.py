@@ -406,11 +406,11 @@ def test_a_stored_voiceprint_comes_with_the_speech_that_it_is_made_of(tmp_path):
     anna = reweighted(person("anna", utterances=3), 1, 0.0)
     gallery = stored(tmp_path, anna, person("boris", 7))
     made = against_database(gallery, probes_of("anna"), encoder="resemblyzer").enrolled[0]
-    np.testing.assert_array_equal(made.vector, anna.vector)
+    np.testing.assert_array_equal(made.stored.vector, anna.vector)
     assert made.recordings == ()
     counted = (anna.utterances[0], anna.utterances[2])
-    assert made.speech_s == pytest.approx(sum(one.quality.speech_s for one in counted))
-    assert made.speech_s > 0
+    assert made.stored.speech_s == pytest.approx(sum(one.quality.speech_s for one in counted))
+    assert made.stored.speech_s > 0
 
 
 def test_people_of_another_encoder_are_left_out_and_counted(tmp_path):

@@ -6,6 +6,7 @@ import stat
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from os import stat_result
 from pathlib import Path, PurePath
 
@@ -52,14 +53,18 @@ class Sound:
     @property
     def names(self) -> tuple[str, ...]:
         """What a file of labels may call it, the most exact first."""
-        return (*self._prefixed(_joined(self.parts)), *file_names(self.parts), *self._by_speaker)
+        return (
+            *self._prefixed(comparable("/".join(self.parts))),
+            *file_names(self.parts),
+            *self._by_speaker,
+        )
 
     @property
     def listed_as(self) -> frozenset[str]:
         """What a list of speakers and files may call it: it, its speaker, a folder it lies in."""
-        ends = range(1, len(self.parts) + 1)
-        paths = [name for end in ends for name in self._prefixed(_joined(self.parts[:end]))]
-        return frozenset([*paths, *self._by_speaker])
+        paths = accumulate(self.parts, "{}/{}".format)
+        named = (name for path in paths for name in self._prefixed(comparable(path)))
+        return frozenset([*named, *self._by_speaker])
 
     @property
     def _by_speaker(self) -> tuple[str, ...]:
@@ -161,14 +166,13 @@ def _listed(folder: Path, parts: tuple[str, ...], notes: list[str]) -> list[str]
     """Return what lies in a folder and is not hidden."""
     place = folder.joinpath(*parts)
     try:
-        names = [entry.name for entry in place.iterdir()]
+        return sorted(one.name for one in place.iterdir() if not one.name.startswith("."))
     except (OSError, ValueError) as error:
         problem = f"{printable(place)} cannot be read: {reason(error)}"
         if not parts:
             raise NoSuchFile(problem) from None
         notes.append(f"{problem}. What lies in it is left out.")
         return []
-    return sorted(name for name in names if not name.startswith("."))
 
 
 def _status(path: Path) -> stat_result | None:
@@ -180,7 +184,3 @@ def _status(path: Path) -> stat_result | None:
 
 def _identity(status: stat_result) -> tuple[int, int]:
     return status.st_dev, status.st_ino
-
-
-def _joined(parts: Sequence[str]) -> str:
-    return comparable("/".join(parts))

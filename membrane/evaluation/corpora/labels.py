@@ -166,11 +166,8 @@ def comparable(name: str) -> str:
 
 def printable(name: str | Path) -> str:
     """Return a name as it may be printed: what is not printable, as an escape."""
-    text = str(name)
-    if text.isprintable():
-        return text
     return "".join(
-        one if one.isprintable() else one.encode("unicode_escape").decode() for one in text
+        one if one.isprintable() else one.encode("unicode_escape").decode() for one in str(name)
     )
 
 
@@ -199,38 +196,32 @@ def _as_labels(name: str, rows: Sequence[tuple[int, list[str]]]) -> Labels:
             raise UsageError(
                 f"{name}, line {line} has {len(cells)} columns, the header {len(header)}"
             )
-        label = _label(header[1:], cells[1:])
+        pairs = zip(header[1:], cells[1:], strict=False)
+        values = {column: printable(cell) for column, cell in pairs if cell}
+        label = Label(values.pop("speaker", ""), tuple(sorted(values.items())))
         key = comparable(cells[0]).removeprefix("./")
         if found.setdefault(key, label) != label:
             raise UsageError(f"{name}, line {line} says something else of {printable(cells[0])!r}")
     return Labels(name, comparable(rows[0][1][0]), _with_ages_grouped(found))
 
 
-def _label(columns: Sequence[str], cells: Sequence[str]) -> Label:
-    values = {column: printable(cell) for column, cell in zip(columns, cells, strict=False) if cell}
-    return Label(values.pop("speaker", ""), tuple(sorted(values.items())))
-
-
 def _with_ages_grouped(rows: Mapping[str, Label]) -> Mapping[str, Label]:
     """Return the labels with children and adults for ages, if there are too many ages."""
     ages = {value for label in rows.values() for name, value in label.labels if name == "age"}
-    if len(ages) <= MOST_AGES or not all(map(_is_number, ages)):
+    try:
+        years = {age: float(age) for age in ages}
+    except ValueError:
+        return rows
+    if len(ages) <= MOST_AGES or not all(year >= 0 for year in years.values()):
         return rows
     groups = {True: f"under {ADULT}", False: f"{ADULT} or more"}
     return {
         key: replace(
             label,
             labels=tuple(
-                (name, groups[float(value) < ADULT] if name == "age" else value)
+                (name, groups[years[value] < ADULT] if name == "age" else value)
                 for name, value in label.labels
             ),
         )
         for key, label in rows.items()
     }
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return float(text) >= 0
-    except ValueError:
-        return False

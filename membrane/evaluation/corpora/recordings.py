@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import file_digest, sha256
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
@@ -28,8 +28,6 @@ from membrane.evaluation.corpora.labels import (
 
 NAMED = 3
 """Files that a message names at most."""
-
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -78,9 +76,7 @@ class Recording:
             stretch begins.
         """
         parts = [read_utterance(file) for file in self.files]
-        samples = parts[0].samples
-        if len(parts) > 1:
-            samples = np.concatenate([part.samples for part in parts])
+        samples = np.concatenate([part.samples for part in parts])
         stop = None if self.stop_s is None else round(self.stop_s * SAMPLE_RATE)
         stretch = samples[round(self.start_s * SAMPLE_RATE) : stop]
         if not len(stretch):
@@ -98,10 +94,8 @@ class Recording:
         NoSuchFile
             If a file cannot be read.
         """
-        whole = sha256(repr((self.start_s, self.stop_s)).encode())
-        for file in self.files:
-            whole.update(_digest(file))
-        return whole.hexdigest()
+        stretch = repr((self.start_s, self.stop_s)).encode()
+        return sha256(stretch + b"".join(map(_digest, self.files))).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -217,7 +211,7 @@ def duplicate_notes(recordings: Iterable[Recording]) -> list[str]:
     if not pairs:
         return []
     named = "; ".join(f"{one} and {other}" for one, other in pairs[:NAMED])
-    more = "" if len(pairs) <= NAMED else f" and {len(pairs) - NAMED} more"
+    more = f" and {len(pairs) - NAMED} more" if len(pairs) > NAMED else ""
     return [
         f"The same recording lies under two speakers, which falsifies error rates: {named}{more}."
     ]
@@ -303,15 +297,13 @@ def _cut_and_joined(
             pieces += _cut(one, seconds, pieces_s)
         else:
             short.append((one, seconds))
-    waiting: dict[tuple[object, ...], list[Path]] = {}
-    lengths: dict[tuple[object, ...], float] = {}
+    waiting: dict[tuple[object, ...], list[tuple[Path, float]]] = defaultdict(list)
     for one, seconds in sorted(short, key=_mixed):
-        alike = (one.speaker, one.corpus, one.labels)
-        waiting.setdefault(alike, []).append(one.files[0])
-        lengths[alike] = lengths.get(alike, 0.0) + seconds
-        if lengths[alike] >= pieces_s:
-            del lengths[alike]
-            pieces.append(replace(one, files=tuple(waiting.pop(alike))))
+        alike = waiting[one.speaker, one.corpus, one.labels]
+        alike.append((one.files[0], seconds))
+        if sum(length for _, length in alike) >= pieces_s:
+            pieces.append(replace(one, files=tuple(file for file, _ in alike)))
+            alike.clear()
     left = sum(map(len, waiting.values()))
     if left:
         notes.append(
@@ -329,8 +321,7 @@ def _mixed(short: tuple[Recording, float]) -> tuple[str, bytes]:
     Corpora of words are sorted by word: joined in that order, each piece would be one word said
     many times, and no piece would be like another.
     """
-    recording, _ = short
-    return recording.speaker, sha256(os.fsencode(recording.files[0].name)).digest()
+    return short[0].speaker, sha256(os.fsencode(short[0].files[0].name)).digest()
 
 
 def _cut(recording: Recording, seconds: float, pieces_s: float) -> list[Recording]:
@@ -351,10 +342,9 @@ def _seconds(path: Path) -> float | None:
             header = soundfile.info(os.fsencode(path))
     except (soundfile.SoundFileError, OSError, TypeError, ValueError):
         return None
-    if header.samplerate <= 0 or not 0 < header.frames < UNKNOWN_LENGTH:
-        return None
-    seconds = header.frames / header.samplerate
-    return seconds if seconds <= LONGEST_S else None
+    known = header.samplerate > 0 and 0 < header.frames < UNKNOWN_LENGTH
+    seconds = header.frames / header.samplerate if known else 0.0
+    return seconds if 0 < seconds <= LONGEST_S else None
 
 
 def _alike(files: Sequence[Path], key: Callable[[Path], Hashable]) -> list[list[Path]]:

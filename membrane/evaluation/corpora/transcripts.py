@@ -6,7 +6,7 @@ import csv
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path, PurePath
 
@@ -63,8 +63,8 @@ def read_transcripts(path: Path, recordings: Sequence[Recording]) -> list[Said]:
         If it is not text, says two things of one name, or names none of the recordings.
     """
     words = _words(Path(path))
-    found = [Said(one, _said_in(one, words)) for one in recordings]
-    known = [said for said in found if said.words]
+    found = ((one, _said_in(one, words)) for one in recordings)
+    known = [Said(one, said) for one, said in found if said]
     if not known:
         raise UsageError(
             f"{printable(path)} tells the words of none of the recordings: let each line begin "
@@ -88,11 +88,10 @@ def _words(path: Path) -> dict[str, str]:
 
 
 def _lines(file: Path) -> Iterator[tuple[int, tuple[str, str]]]:
-    by_comma = file.suffix.lower() == ".csv"
     for number, line in enumerate(read_text(file).splitlines(), start=1):
         if "\t" in line:
             cells = line.split("\t")
-        elif by_comma:
+        elif file.suffix.lower() == ".csv":
             cells = next(csv.reader([line]), [])
         else:
             cells = line.split(maxsplit=1)
@@ -101,11 +100,9 @@ def _lines(file: Path) -> Iterator[tuple[int, tuple[str, str]]]:
 
 
 def _said_in(recording: Recording, words: dict[str, str]) -> str:
-    whole = not recording.start_s and recording.stop_s is None
-    if len(recording.files) > 1 or not whole:
+    if len(recording.files) > 1 or recording.start_s or recording.stop_s is not None:
         return ""
-    names = _names(recording.files[0])
-    return next((words[name] for name in names if name in words), "")
+    return next((words[name] for name in _names(recording.files[0]) if name in words), "")
 
 
 def _names(file: Path) -> Iterator[str]:
@@ -140,14 +137,10 @@ class DigitString(Recording):
 
     def read(self) -> Utterance:
         """Return the sound; see `Recording.read`."""
-        takes = [replace(self, files=(file,)).read_take() for file in self.files]
+        takes = [Recording((file,), self.speaker).read() for file in self.files]
         names = "/".join(file.name for file in self.files)
         chance = np.random.default_rng(list(sha256(names.encode()).digest()))
         return Utterance(_joined([take.samples for take in takes], chance), source=self.name)
-
-    def read_take(self) -> Utterance:
-        """Return the sound of the files with nothing between them."""
-        return super().read()
 
 
 def digit_strings(recordings: Sequence[Recording], length: int, *, seed: int = 0) -> list[Said]:

@@ -98,11 +98,9 @@ def short(name: str, longest: int = LONGEST_NAME) -> str:
 
     The middle is left out, and more of the end kept: names of one corpus begin alike.
     """
-    clean = printable(name)
-    if len(clean) <= longest:
-        return clean
-    begin = longest // 3
-    return f"{clean[:begin]}…{clean[begin + 1 - longest :]}"
+    clean, begin = printable(name), longest // 3
+    cut = f"{clean[:begin]}…{clean[begin + 1 - longest :]}"
+    return clean if len(clean) <= longest else cut
 
 
 def thinned(x: Floats, y: Floats) -> tuple[Floats, Floats]:
@@ -127,9 +125,24 @@ def mark_threshold(axes: Any, threshold: float) -> None:
     axes.axvline(threshold, color=IN_USE, linestyle="--", linewidth=1.3, label=label)
 
 
-def legend_below(axes: Any, columns: int = 3) -> None:
-    """Put the legend under the axes, where it can hide nothing."""
+def finished(axes: Any, *, columns: int = 3, grid: str = "", **properties: Any) -> Any:
+    """Return the figure of these axes with its properties, and the legend where it hides nothing.
+
+    Parameters
+    ----------
+    axes : matplotlib axes
+    columns : int
+        Of the legend, at most.
+    grid : {"", "x", "y", "both"}
+        Lines to draw.
+    **properties
+        As ``Axes.set`` takes them: labels, limits, ticks.
+    """
+    if grid:
+        axes.grid(visible=True, axis=grid)
+    axes.set(**properties)
     handles, labels = axes.get_legend_handles_labels()
     if handles:
         columns = min(columns, len(handles))
         axes.figure.legend(handles, labels, loc="outside lower center", ncols=columns)
+    return axes.figure

@@ -9,18 +9,20 @@ curve in assessment of detection task performance", Eurospeech 1997).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import astuple
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
 from membrane.evaluation.evaluation import Evaluation, Outcome
-from membrane.evaluation.metrics import DetCurve, Floats, ScoredTrials, det_curve
+from membrane.evaluation.metrics import Floats, ScoredTrials, det_curve
 from membrane.evaluation.report.canvas import (
     IN_USE,
     OTHER,
     QUIET,
     SAME,
-    legend_below,
+    finished,
     line_look,
     mark_threshold,
     new_axes,
@@ -65,11 +67,16 @@ def det(evaluation: Evaluation) -> Any:
     axes.plot(ends, ends, color=QUIET, linewidth=0.8)
     for place, outcome in enumerate(outcomes):
         _det_curve(axes, outcome, line_look(place), ends)
-    _det_keys(axes)
-    axes.set_xlabel("false matches: strangers accepted (FMR, %)")
-    axes.set_ylabel("false non-matches: right persons refused (FNMR, %)")
-    legend_below(axes, columns=2)
-    return axes.figure
+    look = {"color": IN_USE, "linestyle": "none"}
+    axes.plot([], [], marker="o", markersize=6, label="equal error rate (EER)", **look)
+    hollow = {"marker": "D", "markersize": 7, "markerfacecolor": "white"}
+    axes.plot([], [], label="threshold in use", **hollow, **look)
+    return finished(
+        axes,
+        columns=2,
+        xlabel="false matches: strangers accepted (FMR, %)",
+        ylabel="false non-matches: right persons refused (FNMR, %)",
+    )
 
 
 def scores(evaluation: Evaluation) -> Any:
@@ -77,40 +84,50 @@ def scores(evaluation: Evaluation) -> Any:
     outcome = judged(evaluation)[0]
     axes = new_axes(f"Scores, {short(outcome.condition)}")
     low, high = _range(outcome.scored, evaluation.threshold)
-    edges = np.linspace(low, high, BINS + 1)
     for name, colour, same in KINDS:
         chosen = np.clip(outcome.scored.scores[outcome.scored.same == same], low, high)
-        share = np.full(len(chosen), 100 / len(chosen))
-        label = f"{name} ({len(chosen):,} trials)"
-        look = {"histtype": "stepfilled", "alpha": 0.55, "color": colour, "label": label}
-        axes.hist(chosen, edges, weights=share, edgecolor=colour, **look)
+        axes.hist(
+            *(chosen, np.linspace(low, high, BINS + 1)),
+            weights=np.full(len(chosen), 100 / len(chosen)),
+            **{"histtype": "stepfilled", "alpha": 0.55, "color": colour, "edgecolor": colour},
+            label=f"{name} ({len(chosen):,} trials)",
+        )
     mark_threshold(axes, evaluation.threshold)
     axes.margins(x=0.01)
-    axes.grid(visible=True, axis="y")
-    axes.set_xlabel(f"score ({evaluation.unit})")
-    axes.set_ylabel("share of the trials of each kind (%)")
-    legend_below(axes)
-    return axes.figure
+    xlabel, ylabel = f"score ({evaluation.unit})", "share of the trials of each kind (%)"
+    return finished(axes, grid="y", xlabel=xlabel, ylabel=ylabel)
 
 
 def errors(evaluation: Evaluation) -> Any:
     """Draw both error rates against the threshold, the rate on a logarithmic axis."""
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
     outcome = judged(evaluation)[0]
     axes = new_axes(f"Errors at every threshold, {short(outcome.condition)}")
     curve = det_curve(outcome.scored.scores, outcome.scored.same)
     least = _least_rate(outcome.scored)
-    names = ("strangers accepted (FMR)", "right persons refused (FNMR)")
-    for name, colour, rates in zip(names, (OTHER, SAME), (curve.fmr, curve.fnmr), strict=True):
+    for name, colour, rates in (
+        ("strangers accepted (FMR)", OTHER, curve.fmr),
+        ("right persons refused (FNMR)", SAME, curve.fnmr),
+    ):
         x, y = _rate_curve(curve.thresholds, rates, least)
         # Between two scores a threshold does what it does at the higher one.
         axes.plot(x, y, color=colour, label=name, drawstyle="steps-pre")
     mark_threshold(axes, evaluation.threshold)
-    _mark_equal_errors(axes, outcome, curve, least)
-    _set_rate_axis(axes, least)
-    axes.set_xlim(*_range(outcome.scored, evaluation.threshold))
-    axes.set_xlabel(f"threshold ({evaluation.unit})")
-    legend_below(axes, columns=2)
-    return axes.figure
+    rate = outcome.measures["eer"].value
+    threshold = curve.thresholds[:-1][np.abs(curve.fmr - curve.fnmr)[:-1].argmin()]
+    axes.plot(
+        *(threshold, max(rate, least)),
+        **{"color": IN_USE, "linestyle": "none", "marker": "o", "markersize": 7, "zorder": 5},
+        label=f"equal error rate: {percent(rate)} at {threshold:.4g}",
+        clip_on=False,
+    )
+    axes.set(yscale="log", ylim=(least, 1.3), ylabel="error rate (%), logarithmic")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda rate, _: f"{100 * rate:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    limits = _range(outcome.scored, evaluation.threshold)
+    xlabel = f"threshold ({evaluation.unit})"
+    return finished(axes, columns=2, grid="both", xlim=limits, xlabel=xlabel)
 
 
 def box(evaluation: Evaluation) -> Any:
@@ -118,10 +135,9 @@ def box(evaluation: Evaluation) -> Any:
     outcomes = judged(evaluation)
     axes = new_axes("Scores of the same and of other persons", height=2.2 + 0.5 * len(outcomes))
     for name, colour, same in KINDS:
-        places = [place + (-0.2 if same else 0.2) for place in range(len(outcomes))]
-        spreads = [_spread(one.scored.scores[one.scored.same == same]) for one in outcomes]
         drawn = axes.bxp(
-            *(spreads, places),
+            [_spread(one.scored.scores[one.scored.same == same]) for one in outcomes],
+            [place + (-0.2 if same else 0.2) for place in range(len(outcomes))],
             **{"orientation": "horizontal", "widths": 0.32, "showfliers": False},
             **{"patch_artist": True, "boxprops": {"facecolor": colour, "alpha": 0.6}},
             medianprops={"color": IN_USE, "linewidth": 1.6},
@@ -130,10 +146,7 @@ def box(evaluation: Evaluation) -> Any:
     mark_threshold(axes, evaluation.threshold)
     axes.set_yticks(range(len(outcomes)), [short(one.condition) for one in outcomes])
     axes.invert_yaxis()
-    axes.grid(visible=True, axis="x")
-    axes.set_xlabel(f"score ({evaluation.unit})")
-    legend_below(axes)
-    return axes.figure
+    return finished(axes, grid="x", xlabel=f"score ({evaluation.unit})")
 
 
 def noise(evaluation: Evaluation) -> Any:
@@ -141,19 +154,27 @@ def noise(evaluation: Evaluation) -> Any:
     axes = new_axes("Errors in noise")
     lines = noisy(evaluation)
     for place, (kind, outcomes) in enumerate(lines.items()):
-        _noise_line(axes, kind, outcomes, place)
-    axes.set_xticks(sorted({_snr_db(one) for outcomes in lines.values() for one in outcomes}))
+        value, low, high = (
+            100 * np.array([astuple(outcome.measures["eer"]) for outcome in outcomes]).T
+        )
+        # Lines are set apart a little, or their intervals would hide each other.
+        x = np.array([outcome.snr_db for outcome in outcomes], float) + 0.15 * place
+        reach = np.nan_to_num(np.maximum([value - low, high - value], 0))
+        look = {"marker": "o", "markersize": 5, "capsize": 3, **line_look(place)}
+        axes.errorbar(x, value, reach, label=short(kind), **look)
     quiet = [one for one in judged(evaluation) if one.kind == "clean"]
     if quiet:
         axes.axhline(
             100 * quiet[0].measures["eer"].value, color=QUIET, linestyle=":", label="as recorded"
         )
-    axes.set_ylim(bottom=0)
-    axes.grid(visible=True, axis="y")
-    axes.set_xlabel("signal-to-noise ratio (dB); more noise to the left")
-    axes.set_ylabel("equal error rate (%), with 95 % interval")
-    legend_below(axes)
-    return axes.figure
+    return finished(
+        axes,
+        grid="y",
+        ylim=(0, None),
+        xticks=sorted({one.snr_db for outcomes in lines.values() for one in outcomes}),
+        xlabel="signal-to-noise ratio (dB); more noise to the left",
+        ylabel="equal error rate (%), with 95 % interval",
+    )
 
 
 def noisy(evaluation: Evaluation) -> dict[str, list[Outcome]]:
@@ -161,8 +182,10 @@ def noisy(evaluation: Evaluation) -> dict[str, list[Outcome]]:
     lines: dict[str, list[Outcome]] = {}
     for outcome in judged(evaluation):
         if outcome.snr_db is not None:
-            lines.setdefault(_noise_name(outcome), []).append(outcome)
-    return {name: sorted(line, key=_snr_db) for name, line in lines.items()}
+            words = outcome.condition.split()
+            named = words[:-2] if words[-1:] == ["dB"] else words
+            lines.setdefault(" ".join(named) or outcome.kind, []).append(outcome)
+    return {name: sorted(line, key=attrgetter("snr_db")) for name, line in lines.items()}
 
 
 def deviate(rates: Floats | float) -> Floats:
@@ -174,8 +197,7 @@ def deviate(rates: Floats | float) -> Floats:
     """
     from scipy.special import ndtri
 
-    positions: Floats = ndtri(np.clip(rates, 1e-7, 1 - 1e-7))
-    return positions
+    return np.asarray(ndtri(np.clip(rates, 1e-7, 1 - 1e-7)))
 
 
 def set_axes(axes: Any, rates: Sequence[float]) -> tuple[float, float]:
@@ -191,10 +213,9 @@ def set_axes(axes: Any, rates: Sequence[float]) -> tuple[float, float]:
     low = max((tick for tick in TICKS if tick <= min([*inner, LOWEST])), default=TICKS[0])
     high = min((tick for tick in TICKS if tick >= max([*inner, HIGHEST])), default=TICKS[-1])
     ticks = [tick for tick in TICKS if low <= tick <= high]
-    labels = [f"{100 * tick:g}" for tick in ticks]
     ends = float(deviate(low)) - MARGIN, float(deviate(high)) + MARGIN
     for axis, limit in ((axes.xaxis, axes.set_xlim), (axes.yaxis, axes.set_ylim)):
-        axis.set_ticks(deviate(np.array(ticks)), labels)
+        axis.set_ticks(deviate(np.array(ticks)), [f"{100 * tick:g}" for tick in ticks])
         limit(*ends)
     axes.set_aspect("equal")
     axes.grid(visible=True)
@@ -207,8 +228,7 @@ def _det_curve(
     curve = det_curve(outcome.scored.scores, outcome.scored.same)
     equal = outcome.measures["eer"]
     # The curve leaves the axes a little, so that its ends are seen to go on.
-    limits = ends[0] - 1, ends[1] + 1
-    x, y = (np.clip(deviate(rates), *limits) for rates in (curve.fmr, curve.fnmr))
+    x, y = (np.clip(deviate(rates), ends[0] - 1, ends[1] + 1) for rates in (curve.fmr, curve.fnmr))
     label = f"{short(outcome.condition)}: EER {percent(equal.value)}"
     axes.plot(*thinned(x, y), **look, label=label)
     front = {"color": look["color"], "clip_on": False, "zorder": 5, "linestyle": "none"}
@@ -218,20 +238,12 @@ def _det_curve(
     axes.plot(*point, marker="D", markersize=7, markerfacecolor="white", **front)
 
 
-def _det_keys(axes: Any) -> None:
-    look = {"color": IN_USE, "linestyle": "none"}
-    axes.plot([], [], marker="o", markersize=6, label="equal error rate (EER)", **look)
-    hollow = {"marker": "D", "markersize": 7, "markerfacecolor": "white"}
-    axes.plot([], [], label="threshold in use", **hollow, **look)
-
-
 def _range(scored: ScoredTrials, threshold: float) -> tuple[float, float]:
     """Return the ends of an axis of scores that a few far ones of either kind do not stretch."""
     kinds = [scored.scores[scored.same == same] for same in (True, False)]
     # Not interpolated: of few scores the second is the end, however far off the last one is.
-    ends = [float(np.quantile(kind, 0.002, method="higher")) for kind in kinds]
-    ends += [float(np.quantile(kind, 0.998, method="lower")) for kind in kinds]
-    low, high = min(threshold, *ends), max(threshold, *ends)
+    low = float(min(threshold, *(np.quantile(one, 0.002, method="higher") for one in kinds)))
+    high = float(max(threshold, *(np.quantile(one, 0.998, method="lower") for one in kinds)))
     margin = 0.05 * (high - low) or 1.0
     return low - margin, high + margin
 
@@ -252,47 +264,6 @@ def _rate_curve(thresholds: Floats, rates: Floats, least: float) -> tuple[Floats
     return x * width + finite[0], 10 ** (y * depth)
 
 
-def _mark_equal_errors(axes: Any, outcome: Outcome, curve: DetCurve, least: float) -> None:
-    rate = outcome.measures["eer"].value
-    threshold = curve.thresholds[:-1][np.abs(curve.fmr - curve.fnmr)[:-1].argmin()]
-    label = f"equal error rate: {percent(rate)} at {threshold:.4g}"
-    look = {"color": IN_USE, "linestyle": "none", "markersize": 7, "zorder": 5}
-    axes.plot(threshold, max(rate, least), marker="o", label=label, clip_on=False, **look)
-
-
-def _set_rate_axis(axes: Any, least: float) -> None:
-    from matplotlib.ticker import FuncFormatter, NullFormatter
-
-    axes.set_yscale("log")
-    axes.set_ylim(least, 1.3)
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda rate, _: f"{100 * rate:g}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.set_ylabel("error rate (%), logarithmic")
-    axes.grid(visible=True)
-
-
 def _spread(values: Floats) -> dict[str, Any]:
     parts = np.quantile(values, [0.01, 0.25, 0.5, 0.75, 0.99])
     return dict(zip(("whislo", "q1", "med", "q3", "whishi"), parts, strict=True)) | {"fliers": []}
-
-
-def _noise_line(axes: Any, kind: str, outcomes: Sequence[Outcome], place: int) -> None:
-    rates = [outcome.measures["eer"] for outcome in outcomes]
-    value, low, high = (
-        100 * np.array([getattr(rate, part) for rate in rates]) for part in ("value", "low", "high")
-    )
-    # Lines are set apart a little, or their intervals would hide each other.
-    x = np.array([outcome.snr_db for outcome in outcomes], float) + 0.15 * place
-    reach = np.nan_to_num(np.maximum([value - low, high - value], 0))
-    look = {"marker": "o", "markersize": 5, "capsize": 3, **line_look(place)}
-    axes.errorbar(x, value, reach, label=short(kind), **look)
-
-
-def _noise_name(outcome: Outcome) -> str:
-    words = outcome.condition.split()
-    named = words[:-2] if words[-1:] == ["dB"] else words
-    return " ".join(named) or outcome.kind
-
-
-def _snr_db(outcome: Outcome) -> float:
-    return 0.0 if outcome.snr_db is None else outcome.snr_db

@@ -11,7 +11,7 @@ from membrane.evaluation.evaluation import Evaluation, Outcome, measures_as_json
 from membrane.evaluation.intervals import Estimate
 from membrane.evaluation.metrics import MEASURES
 from membrane.evaluation.report.wording import MISSING, as_text, percent
-from membrane.voice.levels import COUNTED, LEVELS, supported
+from membrane.voice.levels import COUNTED, EXTRAPOLATED, LEVELS, supported
 from membrane.voice.ratio import ratio_as_number
 
 HEADS = ("condition", "genuine", "refused", "EER", "FMR", "FNMR")
@@ -53,17 +53,15 @@ def in_short(evaluation: Evaluation, *, intervals: bool) -> list[tuple[str, ...]
             " ".join(part for part in (outcome.condition, outcome.group) if part),
             f"{outcome.counts['genuine']:,}",
             str(outcome.counts["refused"]),
-            *(_rate(outcome, name, intervals=intervals) for name in IN_SHORT),
+            *(
+                as_text(name, estimate if intervals else Estimate(estimate.value))
+                if (estimate := outcome.measures.get(name))
+                else MISSING
+                for name in IN_SHORT
+            ),
         )
         for outcome in evaluation.outcomes
     ]
-
-
-def _rate(outcome: Outcome, name: str, *, intervals: bool) -> str:
-    if not outcome.measures:
-        return MISSING
-    estimate = outcome.measures[name]
-    return as_text(name, estimate if intervals else Estimate(estimate.value))
 
 
 def as_csv(evaluation: Evaluation) -> str:
@@ -84,33 +82,32 @@ def _cells(evaluation: Evaluation) -> Iterator[tuple[str, ...]]:
 def choice(calibrated: Calibrated) -> list[tuple[str, str]]:
     """Return the circumstances that were tried, and what each cost, a row each."""
     names = {"speech": "seconds of speech", "snr": "noise", "enrolled": "seconds enrolled"}
-    rows = []
-    for measures, cost in calibrated.choice.costs:
-        title = ", ".join(("similarity", *(names[measure] for measure in measures)))
-        chosen = " (chosen)" if measures == calibrated.choice.measures else ""
-        rows.append((title + chosen, f"{cost:.4f} bit"))
-    return rows
+    return [
+        (
+            ", ".join(("similarity", *(names[measure] for measure in measures)))
+            + " (chosen)" * (measures == calibrated.choice.measures),
+            f"{cost:.4f} bit",
+        )
+        for measures, cost in calibrated.choice.costs
+    ]
 
 
 def levels(calibrated: Calibrated) -> list[tuple[str, ...]]:
     """Return a row for each security level: its rate, its threshold, and what that rests on."""
-    rows: list[tuple[str, ...]] = []
-    for level in LEVELS:
-        found = calibrated.calibration.thresholds.get(level)
-        if found is None:
-            least = percent(supported(calibrated.pairs))
-            rows.append((level, "–", "–", f"{calibrated.pairs:,} pairs show {least} at best"))
-            continue
-        rests = "counted on" if found.support == COUNTED else "extrapolated from"
-        rows.append(
-            (
-                level,
-                percent(found.fmr),
-                f"{ratio_as_number(found.llr)} times",
-                f"{rests} {found.trials:,} trials, {found.pairs:,} pairs",
-            )
+    thresholds = calibrated.calibration.thresholds
+    least = f"{calibrated.pairs:,} pairs show {percent(supported(calibrated.pairs))} at best"
+    rests = {COUNTED: "counted on", EXTRAPOLATED: "extrapolated from"}
+    return [
+        (
+            level,
+            percent(found.fmr),
+            f"{ratio_as_number(found.llr)} times",
+            f"{rests[found.support]} {found.trials:,} trials, {found.pairs:,} pairs",
         )
-    return rows
+        if (found := thresholds.get(level))
+        else (level, "–", "–", least)
+        for level in LEVELS
+    ]
 
 
 def compared(calibrated: Calibrated) -> list[tuple[str, str, str]]:

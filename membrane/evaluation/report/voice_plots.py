@@ -39,17 +39,26 @@ def heard_speakers(evaluation: Evaluation) -> tuple[list[str], Floats]:
 
 def similarity(evaluation: Evaluation) -> Any:
     """Draw how alike the speakers are, two by two, with those beside each other who are."""
+    from scipy.cluster.hierarchy import leaves_list, linkage
+
     names, vectors = heard_speakers(evaluation)
     kept = np.unique(np.linspace(0, len(names) - 1, MOST_CELLS).astype(int))
-    order = kept[_alike_beside_each_other(vectors[kept])]
+    tree = linkage(vectors[kept], "average", optimal_ordering=len(kept) <= 200)
+    order = kept[leaves_list(tree)]
     alike = vectors[order] @ vectors[order].T
     # Everybody is like themselves; without that the colours are free for the others.
     np.fill_diagonal(alike, np.nan)
-    axes = new_axes(_similarity_title(len(order), len(names)), width=7.0, height=6.2)
+    shown = f"{len(order):,}" + f" of {len(names):,}" * (len(order) < len(names))
+    axes = new_axes(f"How alike {shown} speakers are", width=7.0, height=6.2)
     axes.set_facecolor("#d0d0d0")
     image = axes.imshow(alike, cmap="cividis", interpolation="nearest", rasterized=True)
     axes.figure.colorbar(image, label="similarity (cosine)", shrink=0.85)
-    _name_rows(axes, [names[place] for place in order])
+    if len(order) > MOST_NAMES:
+        axes.set(xticks=[], yticks=[], xlabel="speakers, alike ones together")
+    else:
+        ordered, size = [names[place] for place in order], 9 if len(order) <= 20 else 7.5
+        axes.set_yticks(range(len(order)), ordered, fontsize=size)
+        axes.set_xticks(range(len(order)), ordered, rotation=90, fontsize=size)
     return axes.figure
 
 
@@ -62,34 +71,13 @@ def speaker_map(evaluation: Evaluation) -> Any:
     axes.set_aspect("equal", adjustable="datalim")
     axes.margins(0.12)
     axes.grid(visible=True)
-    for label, part, share in zip(("x", "y"), ("first", "second"), shares, strict=True):
-        text = f"{part} principal component ({100 * share:.0f} % of the variance)"
-        axes.set(**{f"{label}label": text})
+    axes.set(
+        xlabel=f"first principal component ({100 * shares[0]:.0f} % of the variance)",
+        ylabel=f"second principal component ({100 * shares[1]:.0f} % of the variance)",
+    )
     if len(names) <= MOST_NAMES:
         _name_points(axes, points, names)
     return axes.figure
-
-
-def _alike_beside_each_other(vectors: Floats) -> Any:
-    """Return an order of the voices: the leaves of their tree of average linkage."""
-    from scipy.cluster.hierarchy import leaves_list, linkage
-
-    return leaves_list(linkage(vectors, "average", optimal_ordering=len(vectors) <= 200))
-
-
-def _similarity_title(shown: int, all_of_them: int) -> str:
-    if shown == all_of_them:
-        return f"How alike {shown:,} speakers are"
-    return f"How alike {shown:,} of {all_of_them:,} speakers are"
-
-
-def _name_rows(axes: Any, names: list[str]) -> None:
-    if len(names) > MOST_NAMES:
-        axes.set(xticks=[], yticks=[], xlabel="speakers, alike ones together")
-        return
-    size = 9 if len(names) <= 20 else 7.5
-    axes.set_yticks(range(len(names)), names, fontsize=size)
-    axes.set_xticks(range(len(names)), names, rotation=90, fontsize=size)
 
 
 def _principal_plane(vectors: Floats) -> tuple[Floats, Floats]:
@@ -125,7 +113,15 @@ def _name_points(axes: Any, points: Floats, names: list[str]) -> None:
         overlap = (boxes[:, None, :2] < taken[:, 2:]) & (taken[:, :2] < boxes[:, None, 2:])
         best = int((overlap.all(axis=2).sum(axis=1) + len(taken) * outside).argmin())
         taken = np.vstack([taken, boxes[best]])
-        _write(axes, name, point, offsets[best], line=distances[best] >= LINE_FROM)
+        line = {"arrowstyle": "-", "color": QUIET, "linewidth": 0.6, "shrinkA": 0}
+        text = axes.annotate(
+            *(name, point, tuple(offsets[best])),
+            **{"textcoords": "offset points", "ha": "center", "va": "center"},
+            fontsize=NAME_SIZE,
+            arrowprops=line if distances[best] >= LINE_FROM else None,
+        )
+        # The layout is final: names were placed in it.
+        text.set_in_layout(False)
 
 
 def _size(axes: Any, name: str) -> Floats:
@@ -146,12 +142,3 @@ def _places(size: Floats) -> tuple[Floats, Floats]:
     distances = np.repeat(np.array(DISTANCES, np.float64), DIRECTIONS)
     steps = np.tile(clear, len(DISTANCES)) + distances
     return np.tile(directions, (len(DISTANCES), 1)) * steps[:, None], distances
-
-
-def _write(axes: Any, name: str, point: Floats, offset: Floats, *, line: bool) -> None:
-    look: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": NAME_SIZE}
-    if line:
-        look["arrowprops"] = {"arrowstyle": "-", "color": QUIET, "linewidth": 0.6, "shrinkA": 0}
-    text = axes.annotate(name, point, tuple(offset), textcoords="offset points", **look)
-    # The layout is final: names were placed in it.
-    text.set_in_layout(False)

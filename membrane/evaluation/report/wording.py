@@ -38,7 +38,11 @@ def as_text(key: str, estimate: Estimate) -> str:
     kind = MEASURES[key].kind
     if isnan(estimate.value):
         return MISSING
-    return f"{_number(estimate.value, kind)}{UNITS.get(kind, '')}{_interval(estimate, kind)}"
+    text = f"{_number(estimate.value, kind)}{UNITS.get(kind, '')}"
+    if isnan(estimate.low) or isnan(estimate.high):
+        return text
+    low, high = (_number(bound, kind, BOUND_STEPS) for bound in (estimate.low, estimate.high))
+    return f"{text} ({low} to {high})"
 
 
 def percent(rate: float) -> str:
@@ -56,18 +60,12 @@ def of_a_thousand(estimate: Estimate) -> str:
     return f"{about} ({_count(estimate.low)} to {_count(estimate.high)})"
 
 
-def _interval(estimate: Estimate, kind: str) -> str:
-    if isnan(estimate.low) or isnan(estimate.high):
-        return ""
-    low, high = (_number(bound, kind, BOUND_STEPS) for bound in (estimate.low, estimate.high))
-    return f" ({low} to {high})"
-
-
 def _number(value: float, kind: str, steps: tuple[float, float] = STEPS) -> str:
     if isinf(value):
         return "∞" if value > 0 else "-∞"
     if kind != "rate":
-        return _plain(f"{value:.3f}")
+        text = f"{value:.3f}"
+        return text if text.strip("-0.") else text.removeprefix("-")
     distance = min(abs(value), abs(1 - value))
     return _near(100 * value, 1 + sum(distance < step for step in steps))
 
@@ -89,7 +87,3 @@ def _count(rate: float) -> str:
     if not isfinite(count) or count == 0 or count >= 10:
         return f"{count:,.0f}"
     return "<0.1" if count < 0.05 else f"{count:.1f}".removesuffix(".0")
-
-
-def _plain(text: str) -> str:
-    return text.removeprefix("-") if not text.strip("-0.") else text

@@ -7,7 +7,7 @@ from benchmarks.accuracy import treatments
 from benchmarks.accuracy.treatments import BOTH, CHANGED, DENOISED, HEARD, TREATMENTS
 from membrane.audio.preparation import Sound
 from membrane.audio.utterance import no_samples
-from membrane.evaluation.claims import RIGHT, Claim
+from membrane.evaluation.asked import RIGHT, Asked
 from membrane.evaluation.conditions import CLEAN, Condition
 from membrane.evaluation.corpora.recordings import Recording
 from membrane.evaluation.corpora.transcripts import Said
@@ -41,7 +41,7 @@ def test_words_are_judged_as_heard_and_denoised(login, words_of):
     words = words_of(login.files[0])
     other = "nine" if not words.startswith("nine") else "five"
     changed = " ".join([other, *words.split()[1:]])
-    claims = (Claim(RIGHT, words), Claim(CHANGED, changed))
+    claims = (Asked(RIGHT, words), Asked(CHANGED, changed))
     judged = treatments.judge_words(Said(login, words), claims, CLEAN)
     assert judged.condition == "clean"
     assert set(judged.wrong) == {

@@ -1,7 +1,6 @@
-"""Claims: what somebody is asked to say, and whether it is what was said.
+"""Phrases that an utterance is checked for: the words that were said, and others.
 
-An utterance is one genuine claim, of the words that were said, and several false ones: what a
-replayed recording, or a prompt misheard, would be to a login.
+The others are what a replayed recording, or a prompt misheard, would be to a login.
 """
 
 from __future__ import annotations
@@ -21,11 +20,11 @@ FALSE = {
     "more": "one word more",
     "fewer": "one word fewer",
 }
-"""Kinds of false claims."""
+"""Kinds of phrases that were not said."""
 
 
-class Claim(NamedTuple):
-    """Words that are said to have been said.
+class Asked(NamedTuple):
+    """A phrase that somebody may have been asked to say.
 
     Parameters
     ----------
@@ -38,10 +37,10 @@ class Claim(NamedTuple):
     words: str
 
 
-def claims_about(
+def asked_about(
     phrases: Sequence[str], known: Sequence[str], *, seed: int = 0
-) -> list[tuple[Claim, ...]]:
-    """Return what is claimed about each of several phrases.
+) -> list[tuple[Asked, ...]]:
+    """Return the phrases that each of several utterances is checked for.
 
     ``other`` is another of the phrases, of the same number of words where there is one, else of
     the nearest. A word that is changed or added is another digit among digits, else one that
@@ -52,13 +51,13 @@ def claims_about(
     phrases : sequence of str
         What was said, normalised.
     known : sequence of str
-        The words that may be claimed besides digits.
+        The words that may be asked for besides digits.
     seed : int, not negative
-        What is claimed about a phrase depends on it, its place, and the other phrases.
+        What an utterance is checked for depends on its words, its place, and the other phrases.
     """
     distinct = [phrase.split() for phrase in sorted(set(phrases))]
     return [
-        _claims(phrase.split(), distinct, known, np.random.default_rng([seed, place]))
+        _asked(phrase.split(), distinct, known, np.random.default_rng([seed, place]))
         for place, phrase in enumerate(phrases)
     ]
 
@@ -68,22 +67,22 @@ def candidates(phrases: Sequence[str]) -> list[str]:
     return sorted({*prompt_words(), *(word for phrase in phrases for word in phrase.split())})
 
 
-def _claims(
+def _asked(
     said: list[str],
     phrases: Sequence[list[str]],
     known: Sequence[str],
     chance: np.random.Generator,
-) -> tuple[Claim, ...]:
-    words = DIGIT_WORDS if is_digits(said) else known
+) -> tuple[Asked, ...]:
+    known = DIGIT_WORDS if is_digits(said) else known
     place = int(chance.integers(len(said)))
     gap = int(chance.integers(len(said) + 1))
     other = _nearest(said, phrases, chance)
-    changed = [*said[:place], *_another(words, said[place], chance), *said[place + 1 :]]
-    more = [*said[:gap], *_another(words, "", chance), *said[gap:]]
+    changed = [*said[:place], *_another(known, said[place], chance), *said[place + 1 :]]
+    more = [*said[:gap], *_another(known, "", chance), *said[gap:]]
     fewer = [*said[:place], *said[place + 1 :]]
     false = {"other": other, "changed": changed, "more": more, "fewer": fewer}
-    made = [Claim(kind, " ".join(claimed)) for kind, claimed in false.items() if claimed]
-    return (Claim(RIGHT, " ".join(said)), *made)
+    made = [Asked(kind, " ".join(words)) for kind, words in false.items() if words]
+    return (Asked(RIGHT, " ".join(said)), *made)
 
 
 def _nearest(
@@ -93,25 +92,17 @@ def _nearest(
     others = [
         phrase for phrase in phrases if phrase != said and is_digits(phrase) == is_digits(said)
     ]
-    distances = [abs(len(phrase) - len(said)) for phrase in others]
-    nearest = [
-        phrase
-        for phrase, distance in zip(others, distances, strict=True)
-        if distance == min(distances)
-    ]
+    least = min((abs(len(phrase) - len(said)) for phrase in others), default=0)
+    nearest = [phrase for phrase in others if abs(len(phrase) - len(said)) == least]
     return nearest[chance.integers(len(nearest))] if nearest else []
 
 
 def _another(words: Sequence[str], word: str, chance: np.random.Generator) -> list[str]:
     """Return one of the words that does not sound like a word, in a list."""
-    while True:
-        other = words[int(chance.integers(len(words)))]
-        if other != word and not _sound_alike(other, word):
-            return [other]
-
-
-def _sound_alike(one: str, other: str) -> bool:
-    """Return whether two words share a pronunciation, so that no ear could tell them apart."""
     from membrane.phrase.recognizers.pocketsphinx import pronunciations
 
-    return not set(pronunciations(one)).isdisjoint(pronunciations(other))
+    while True:
+        other = words[int(chance.integers(len(words)))]
+        # No ear tells words of one pronunciation apart.
+        if other != word and set(pronunciations(other)).isdisjoint(pronunciations(word)):
+            return [other]

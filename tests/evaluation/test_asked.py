@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from membrane.evaluation.claims import FALSE, RIGHT, candidates, claims_about
+from membrane.evaluation.asked import FALSE, RIGHT, asked_about, candidates
 from membrane.phrase.matching import DIGIT_WORDS, word_errors
 
 DIGITS = ["four seven one one", "two two two two", "nine eight seven", "one two three four five"]
@@ -12,7 +12,7 @@ SENTENCES = ["open the door", "my voice is my key", "the bear is big"]
 
 def by_kind(phrases, place=0, seed=0):
     known = candidates(phrases)
-    return {kind: words.split() for kind, words in claims_about(phrases, known, seed=seed)[place]}
+    return {kind: words.split() for kind, words in asked_about(phrases, known, seed=seed)[place]}
 
 
 phrases = st.lists(
@@ -33,7 +33,7 @@ phrases = st.lists(
 @given(phrases=phrases, seed=st.integers(0, 100))
 def test_every_false_claim_differs_from_what_was_said_as_its_kind_tells(phrases, seed):
     for phrase, claims in zip(
-        phrases, claims_about(phrases, candidates(phrases), seed=seed), strict=True
+        phrases, asked_about(phrases, candidates(phrases), seed=seed), strict=True
     ):
         said = phrase.split()
         found = {kind: words.split() for kind, words in claims}
@@ -79,11 +79,11 @@ def test_a_phrase_that_was_said_again_is_not_other_words():
 
 def test_no_word_is_changed_for_one_that_sounds_alike():
     pool = ["bare", "bear", "door"]
-    claims = claims_about(["bear"] * 50, pool)
+    claims = asked_about(["bear"] * 50, pool)
     assert {dict(each)["changed"] for each in claims} == {"door"}
 
 
 def test_places_are_of_chance():
-    claims = claims_about([SENTENCES[1]] * 60, candidates(SENTENCES))
+    claims = asked_about([SENTENCES[1]] * 60, candidates(SENTENCES))
     fewer = {dict(each)["fewer"] for each in claims}
     assert len(fewer) == 5
