@@ -36,8 +36,8 @@ $(VENV)/bin/python:
 	  echo "Membrane needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-# Stamps: a set of requirements is installed again only when its file has changed.
-$(VENV)/running: $(VENV)/bin/python requirements.txt setup.cfg
+# Stamps: a set of requirements is installed again only when its file, or the version, has changed.
+$(VENV)/running: $(VENV)/bin/python requirements.txt setup.cfg membrane/__init__.py
 	$(BIN)/pip install --quiet -r requirements.txt
 	$(BIN)/pip install --quiet --no-deps --editable .
 	@touch $@

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from membrane.login.decision import Decision
     from membrane.login.membrane import Membrane
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Decision",
