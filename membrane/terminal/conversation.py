@@ -102,7 +102,7 @@ class Session:
 
     def _hear_room(self) -> None:
         for attempt in range(ROOM_ATTEMPTS):
-            self._view.note("Please be quiet for two seconds: I listen to the room.")
+            self._view.note("Please stay quiet for two seconds while I listen to the room.")
             try:
                 with LevelMeter(self._view.notes, "Listening to the room") as meter:
                     self._recorder.room(on_level=meter.show)
