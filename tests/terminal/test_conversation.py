@@ -389,7 +389,7 @@ def test_person_enrols_and_logs_in(microphone, speak, membrane_home, tmp_path):
     enrolling = microphone("enroll", "-u", "Edgar")
     enrolling.wait_for(r"Do you\s+agree\? \[y/N\] ")
     enrolling.type("y")
-    enrolling.wait_for("Please be quiet for two seconds")
+    enrolling.wait_for("Please stay quiet for two seconds")
     say_what_is_asked(enrolling, speak, "edgar")
     assert enrolling.finish() == 0
     assert "Edgar can log in by voice now." in enrolling.text
