@@ -414,7 +414,7 @@ def transcribe(
 def list_people(database: Database = None, as_json: AsJson = False) -> None:
     """Show who is enrolled."""
     from membrane.settings import load_settings
-    from membrane.store.store import open_store
+    from membrane.store.joblib_store import open_store
 
     settings = load_settings(database=database)
     ask = View().secret if at_terminal() else None

@@ -287,7 +287,7 @@ def test_the_page_of_settings_has_each_of_them_with_its_default_and_its_values()
 
 def test_the_page_of_commands_is_what_help_says():
     ended = subprocess.run(
-        [sys.executable, "scripts/make_commands.py", "--check"],
+        [sys.executable, "docs/make_commands.py", "--check"],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -43,7 +43,7 @@ from membrane.evaluation.word_checks import kept_decisions
 from membrane.login.voices import Voices
 from membrane.models.registry import find, sha256_of
 from membrane.settings import Settings, calibration_file
-from membrane.store.store import open_store
+from membrane.store.joblib_store import open_store
 from membrane.terminal.console import View
 from membrane.terminal.tasks import require_writable
 from membrane.terminal.text import sentence

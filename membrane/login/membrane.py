@@ -31,8 +31,9 @@ from membrane.phrase.words import Words
 from membrane.protection.keys import Ask
 from membrane.settings import Settings, load_settings
 from membrane.store.gallery import Gallery
+from membrane.store.joblib_store import open_store
 from membrane.store.names import canonical_name
-from membrane.store.store import Store, open_store
+from membrane.store.store import Store
 from membrane.store.voiceprint import Voiceprint
 from membrane.voice.voice import Voice, VoiceMatch
 

@@ -45,7 +45,7 @@ from typing import IO, Any
 from membrane.errors import WrongKey
 from membrane.protection.keys import KEY_BYTES, Origin, asked_once, keep
 from membrane.protection.sealing import SALT_BYTES, TAG_BYTES, Seal, SealBroken, cipher, derived
-from membrane.store.columns import NewerVersion
+from membrane.system.checks import NewerVersion
 
 DATABASE_LINE = b"membrane sealed database\n"
 VERSION = 1

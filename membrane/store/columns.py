@@ -24,7 +24,7 @@ from membrane.store.voiceprint import (
     RecordedQuality,
     Voiceprint,
 )
-from membrane.system.checks import require
+from membrane.system.checks import NewerVersion, require
 
 FORMAT = "membrane voiceprints"
 VERSION = 2
@@ -36,10 +36,6 @@ LONGEST_CONTENT = 65_536
 JSON of megabytes would take seconds and a gigabyte to read."""
 
 Matrix = npt.NDArray[np.float32]
-
-
-class NewerVersion(ValueError):
-    """The file was written by a Membrane that knows a later version of the format."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,9 +24,10 @@ from membrane.errors import (
 from membrane.protection.keys import master_key
 from membrane.protection.sealed_database import Unlock, is_sealed_database, sealing, unsealed
 from membrane.protection.sealing import Seal
-from membrane.store.columns import Columns, NewerVersion
+from membrane.store.columns import Columns
 from membrane.store.unpickling import MALFORMED, load_plain
 from membrane.system.atomic import created, replacing
+from membrane.system.checks import NewerVersion
 from membrane.system.safe_files import DATABASE, reading, writing
 
 MAPS_FILES = os.name != "nt"

@@ -19,7 +19,7 @@ from membrane.store.guarded_bytes import Seals
 from membrane.store.log.decision_log import DecisionLog
 from membrane.store.names import name_key
 from membrane.store.sqlite_login_state import SqliteLoginState
-from membrane.store.store import Log, LoginState
+from membrane.store.store import Log, LoginState, Store
 from membrane.store.voiceprint import Voiceprint
 from membrane.system.safe_files import locked
 
@@ -207,3 +207,19 @@ class JoblibStore:
 
     def _locked(self) -> AbstractContextManager[None]:
         return locked(self._file, self.lock_timeout_s)
+
+
+def open_store(path: Path, *, ask: Ask | None = None, sealed_only: bool = False) -> Store:
+    """Return the database at a path; it is read when it is used.
+
+    Parameters
+    ----------
+    path : Path
+        The file, or a link to it.
+    ask : callable, optional
+        Gets the passphrase of an encrypted database, once in a process.
+    sealed_only : bool
+        Refuse a database that is not encrypted. Without it, whoever can write to the folder can put
+        one of their own in the place of an encrypted one.
+    """
+    return JoblibStore(path, ask=ask, sealed_only=sealed_only)

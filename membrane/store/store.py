@@ -1,6 +1,7 @@
 """The contracts of the store: for the people who are enrolled, their logins, and the log.
 
-The rest of Membrane knows a database by these alone, and opens it with `open_store`.
+The rest of Membrane knows a database by these alone, and opens it with
+`membrane.store.joblib_store.open_store`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from membrane.protection.keys import Ask
 from membrane.protection.sealing import Seal
 from membrane.store.columns import Columns
 from membrane.store.database_file import Content
@@ -339,21 +339,3 @@ class Store(Protocol):
         ------
         StoreError
         """
-
-
-def open_store(path: Path, *, ask: Ask | None = None, sealed_only: bool = False) -> Store:
-    """Return the database at a path; it is read when it is used.
-
-    Parameters
-    ----------
-    path : Path
-        The file, or a link to it.
-    ask : callable, optional
-        Gets the passphrase of an encrypted database, once in a process.
-    sealed_only : bool
-        Refuse a database that is not encrypted. Without it, whoever can write to the folder can put
-        one of their own in the place of an encrypted one.
-    """
-    from membrane.store.joblib_store import JoblibStore
-
-    return JoblibStore(path, ask=ask, sealed_only=sealed_only)

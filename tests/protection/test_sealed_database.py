@@ -21,8 +21,8 @@ from membrane.protection.sealed_database import (
     unsealed,
 )
 from membrane.protection.sealing import TAG_BYTES, Seal, SealBroken
-from membrane.store.columns import NewerVersion
 from membrane.store.unpickling import MALFORMED
+from membrane.system.checks import NewerVersion
 
 KEY = bytes(range(32))
 ORIGIN = Origin("environment", "ab" * 16, "12" * 16)

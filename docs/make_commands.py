@@ -1,6 +1,6 @@
 """Write docs/commands.md from the help of every command.
 
-``python scripts/make_commands.py`` writes the page. With ``--check`` it writes nothing and ends
+``python docs/make_commands.py`` writes the page. With ``--check`` it writes nothing and ends
 with exit code 1 if the page is out of date.
 """
 
@@ -15,12 +15,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "commands.md"
+PAGE = Path(__file__).with_name("commands.md")
 
 INTRODUCTION = """\
 # Commands
 
-This page is the help of every command, as `--help` prints it. `python scripts/make_commands.py`
+This page is the help of every command, as `--help` prints it. `python docs/make_commands.py`
 writes it.
 
 Answers go to standard output, everything else to standard error. `--json` answers with one JSON
@@ -49,11 +49,14 @@ HIDDEN = """\
 
 def help_of(*names: str) -> str:
     """Return the help of one command, 80 columns wide."""
-    from membrane.__main__ import run
+    from typer.main import get_command
+
+    from membrane.cli import app
 
     shown = io.StringIO()
     with contextlib.redirect_stdout(shown):
-        run([*names, "--help"])
+        command = get_command(app)
+        command.main([*names, "--help"], prog_name="membrane", standalone_mode=False)
     return "\n".join(line.rstrip() for line in shown.getvalue().strip().splitlines())
 
 
@@ -94,7 +97,7 @@ def main() -> None:
     if not check:
         PAGE.write_text(text, encoding="utf-8")
     elif not PAGE.is_file() or PAGE.read_text(encoding="utf-8") != text:
-        sys.exit("docs/commands.md is out of date: run python scripts/make_commands.py")
+        sys.exit("docs/commands.md is out of date: run python docs/make_commands.py")
 
 
 if __name__ == "__main__":
