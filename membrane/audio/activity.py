@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from membrane.audio.level import at_level
 from membrane.audio.utterance import SAMPLE_RATE, Samples, no_samples
-from membrane.models.inference import Network
+from membrane.models.inference import OnnxNetwork
 from membrane.models.registry import path_of
 
 CHUNK = 512
@@ -35,7 +35,7 @@ Probabilities = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
 
-_network = Network(lambda: path_of("silero-vad"))
+_network = OnnxNetwork(lambda: path_of("silero-vad"))
 
 
 def preload() -> None:

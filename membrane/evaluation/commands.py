@@ -288,9 +288,9 @@ def _require_use(given: Given) -> None:
 
 
 def _evaluations(given: Given) -> Evaluations:
-    from membrane.evaluation.runs import Evaluations, Material
+    from membrane.evaluation.runs import Evaluations, Selection
 
-    material = Material(
+    material = Selection(
         # Absolute, because the workers of a cluster run elsewhere.
         folders=tuple(folder.absolute() for folder in given["folders"] or ()),
         enroll=tuple(given["enroll"] or (3,)),

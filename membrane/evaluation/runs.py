@@ -54,7 +54,7 @@ from membrane.voice.voice import Voice
 
 
 @dataclass(frozen=True)
-class Material:
+class Selection:
     """Whose recordings are compared, and how.
 
     Parameters
@@ -124,7 +124,7 @@ class Evaluations:
     ----------
     settings : Settings
     view : View
-    material : Material
+    material : Selection
     gate : bool
         Refuse what a login would refuse.
     how : dict of str to Any
@@ -133,7 +133,7 @@ class Evaluations:
 
     settings: Settings
     view: View
-    material: Material
+    material: Selection
     gate: bool
     how: Mapping[str, Any]
 

@@ -17,7 +17,7 @@ _abandoned: list[Any] = []
 thread of the parent held."""
 
 
-class Network:
+class OnnxNetwork:
     """A model file, opened when it is first used.
 
     Any number of threads may run it at once (`InferenceSession.run` of ONNX Runtime allows that;

@@ -22,7 +22,7 @@ from membrane.audio.utterance import Samples
 from membrane.errors import EngineUnavailable, UsageError
 from membrane.evaluation.parallel import deaf_to_interrupts
 from membrane.training.augmentation import Augmentation, at_speed
-from membrane.training.material import HalfSamples, Material, Voice
+from membrane.training.material import HalfSamples, Material, Speaker
 from membrane.training.recipe import Recipe
 from membrane.voice.frontends.mels import STEP, mel_spectrogram
 
@@ -169,7 +169,7 @@ class Batches:
         return spectrogram, clean, utterance
 
     def _stretch(
-        self, voice: Voice, factor: float, chance: np.random.Generator
+        self, voice: Speaker, factor: float, chance: np.random.Generator
     ) -> tuple[Samples, int]:
         """Return speech of one person, as long as a row if there is enough, and where it begins."""
         length = (self.recipe.frames - 1) * STEP
@@ -180,7 +180,7 @@ class Batches:
         return (samples if factor == 1.0 else at_speed(samples, factor)[:length]), first
 
     def _joined(
-        self, voice: Voice, length: int, chance: np.random.Generator
+        self, voice: Speaker, length: int, chance: np.random.Generator
     ) -> tuple[HalfSamples, int]:
         """Return an utterance, followed by others until that is long enough, and which it is."""
         raw = chance.random() < self.recipe.raw_share

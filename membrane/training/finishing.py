@@ -65,7 +65,7 @@ def blended(learnt: Network, teacher: Network, share: float) -> Network:
     return between
 
 
-class Heard(NamedTuple):
+class Vectors(NamedTuple):
     """What a network hears of known speakers.
 
     Parameters
@@ -82,7 +82,7 @@ class Heard(NamedTuple):
 @torch.no_grad()
 def heard_by(
     network: Network, batches: Iterable[Batch[np.ndarray]], starts: Sequence[int]
-) -> Heard:
+) -> Vectors:
     """Return what a network hears of batches.
 
     Parameters
@@ -100,15 +100,15 @@ def heard_by(
         sound = mostly_sound(rows.lengths, starts)
         vectors.append(partials[sound].cpu().numpy())
         speakers.append(rows.speakers.expand(sound.shape)[sound].cpu().numpy())
-    return Heard(np.concatenate(vectors), np.concatenate(speakers))
+    return Vectors(np.concatenate(vectors), np.concatenate(speakers))
 
 
-def whitening(heard: Heard, *, power: float, shrinkage: float) -> tuple[np.ndarray, np.ndarray]:
+def whitening(heard: Vectors, *, power: float, shrinkage: float) -> tuple[np.ndarray, np.ndarray]:
     """Return the projection of vectors and its offset.
 
     Parameters
     ----------
-    heard : Heard
+    heard : Vectors
     power : float
         Directions are scaled by the variance within speakers to the power of minus this.
     shrinkage : float
@@ -133,7 +133,7 @@ def whitening(heard: Heard, *, power: float, shrinkage: float) -> tuple[np.ndarr
     return matrix, -matrix @ vectors.mean(axis=0)
 
 
-def whitened(network: Network, heard: Heard, *, power: float, shrinkage: float) -> Network:
+def whitened(network: Network, heard: Vectors, *, power: float, shrinkage: float) -> Network:
     """Return the network with the projection that suits what it hears."""
     matrix, offset = whitening(heard, power=power, shrinkage=shrinkage)
     projected = copy.deepcopy(network)

@@ -11,7 +11,7 @@ from itertools import groupby
 from pathlib import Path, PurePath
 
 from membrane.errors import UsageError
-from membrane.evaluation.corpora.folders import Sound, find_sounds
+from membrane.evaluation.corpora.folders import SoundFile, find_sounds
 from membrane.evaluation.corpora.labels import counted, printable, read_text
 from membrane.evaluation.corpora.recordings import Recording, duplicate_notes, without_listed
 
@@ -91,16 +91,16 @@ def find_speech(
     return recordings
 
 
-def _corpus(sound: Sound) -> str:
+def _corpus(sound: SoundFile) -> str:
     """Return what a corpus is called, also where it is the only one."""
     return printable(sound.corpus or _root(sound).resolve().name or "speech")
 
 
-def _root(sound: Sound) -> Path:
+def _root(sound: SoundFile) -> Path:
     return sound.path.parents[len(sound.parts) - 1]
 
 
-def _named(root: Path, sounds: Sequence[Sound]) -> Iterator[tuple[Sound, str]]:
+def _named(root: Path, sounds: Sequence[SoundFile]) -> Iterator[tuple[SoundFile, str]]:
     """Return the sounds of a corpus, each with its speaker."""
     tables = _common_voice_tables(root, sounds)
     if tables:
@@ -130,7 +130,7 @@ def _speech_commands(parts: Parts) -> str | None:
     return match and match[1]
 
 
-def _subset_levels(sounds: Sequence[Sound]) -> int:
+def _subset_levels(sounds: Sequence[SoundFile]) -> int:
     """Return how many folders of subsets lie around those of the speakers."""
     level = 0
     while all(
@@ -140,7 +140,7 @@ def _subset_levels(sounds: Sequence[Sound]) -> int:
     return level
 
 
-def _common_voice_tables(root: Path, sounds: Iterable[Sound]) -> list[Path]:
+def _common_voice_tables(root: Path, sounds: Iterable[SoundFile]) -> list[Path]:
     """Return the tables beside folders of clips."""
     homes = {sound.path.parent.parent for sound in sounds if sound.path.parent.name == "clips"}
     found = (

@@ -56,7 +56,7 @@ class Spoken:
 
 
 @dataclass(frozen=True, eq=False)
-class Voice:
+class Speaker:
     """One speaker.
 
     Parameters
@@ -84,7 +84,7 @@ class Material:
 
     Parameters
     ----------
-    voices : tuple of Voice
+    voices : tuple of Speaker
         By corpus, then by speaker.
     noises : tuple of np.ndarray, shape (n,), float16, 16 kHz
     rooms : tuple of np.ndarray, shape (n,), float32, 16 kHz
@@ -93,7 +93,7 @@ class Material:
         What was left out and why, a sentence each.
     """
 
-    voices: tuple[Voice, ...]
+    voices: tuple[Speaker, ...]
     noises: tuple[HalfSamples, ...] = ()
     rooms: tuple[Samples, ...] = ()
     notes: tuple[str, ...] = ()
@@ -288,12 +288,12 @@ def _spoken(
     return long
 
 
-def _voices(spoken: Mapping[Recording, Spoken]) -> tuple[Voice, ...]:
+def _voices(spoken: Mapping[Recording, Spoken]) -> tuple[Speaker, ...]:
     found = defaultdict[tuple[str, str], list[Spoken]](list)
     for recording, one in spoken.items():
         found[recording.corpus, recording.speaker].append(one)
     return tuple(
-        Voice(speaker, corpus, tuple(found[corpus, speaker])) for corpus, speaker in sorted(found)
+        Speaker(speaker, corpus, tuple(found[corpus, speaker])) for corpus, speaker in sorted(found)
     )
 
 

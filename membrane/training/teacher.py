@@ -13,7 +13,7 @@ from membrane.evaluation.keeping import Kept, Progress, results_of, source_hash
 from membrane.evaluation.voices import cache_folder
 from membrane.models.registry import find, path_of
 from membrane.training.augmentation import at_speed
-from membrane.training.material import HalfSamples, Voice
+from membrane.training.material import HalfSamples, Speaker
 from membrane.voice.encoder import Vector
 from membrane.voice.encoders.resemblyzer import DVectorEncoder, partials_of
 from membrane.voice.frontends.trimming import raise_volume
@@ -60,7 +60,7 @@ class Targets:
 
 
 def targets_of(
-    voices: Sequence[Voice],
+    voices: Sequence[Speaker],
     *,
     speeds: Sequence[float] = (1.0,),
     workers: int | None = None,
@@ -70,7 +70,7 @@ def targets_of(
 
     Parameters
     ----------
-    voices : sequence of Voice
+    voices : sequence of Speaker
     speeds : sequence of float
         At which they are heard; at each, they are other speakers, counted after those before.
     workers : int, optional
@@ -107,7 +107,7 @@ def targets_of(
     return Targets(tuple(utterances), speakers)
 
 
-def _key(voice: Voice, speed: float) -> str:
+def _key(voice: Speaker, speed: float) -> str:
     """Return a hash of all that decides the vectors of a speaker's utterances."""
     way = f"{source_hash(__name__)} {find(DVectorEncoder.name).sha256} {speed}"
     sounds = (hashlib.sha256(one.speech.tobytes()).digest() for one in voice.utterances)

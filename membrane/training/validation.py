@@ -27,7 +27,7 @@ from membrane.errors import UsageError
 from membrane.evaluation.codecs import coded
 from membrane.evaluation.disturbances import pink_noise, power
 from membrane.evaluation.metrics import det_curve, equal_error_rate
-from membrane.training.material import HalfSamples, Material, Voice
+from membrane.training.material import HalfSamples, Material, Speaker
 from membrane.training.network import DIMENSION, Network
 from membrane.training.synthesis import in_room, simulated_response
 from membrane.voice.encoders.resemblyzer import DVectorEncoder
@@ -137,7 +137,7 @@ def _corpus_probes(corpus: str, material: Material, seed: int) -> CorpusProbes |
 
 def _speakers_with_pieces(
     corpus: str, material: Material, seed: int
-) -> list[tuple[Voice, list[Samples]]]:
+) -> list[tuple[Speaker, list[Samples]]]:
     voices = sorted(
         (voice for voice in material.voices if voice.corpus == corpus),
         key=lambda voice: zlib.crc32(f"{seed} {voice.speaker}".encode()),
@@ -146,7 +146,7 @@ def _speakers_with_pieces(
     return able[:MOST_SPEAKERS]
 
 
-def _pieces(voice: Voice) -> list[Samples]:
+def _pieces(voice: Speaker) -> list[Samples]:
     """Return stretches of about equal length, the first of each recording before the second."""
     wholes = _joined([spoken.whole.astype(np.float32) for spoken in voice.utterances])
     by_place = zip_longest(*map(_cut, wholes))
@@ -181,7 +181,7 @@ def _heard(samples: Samples, most: int | None = None) -> Spectrum:
 SHORT_NAME = "2 s"
 
 
-def _disturbances(material: Material, voice: Voice) -> dict[str, Disturb]:
+def _disturbances(material: Material, voice: Speaker) -> dict[str, Disturb]:
     """Return what happens to the probes of a speaker, by the name of the condition."""
     others = [other for other in material.voices if other.speaker != voice.speaker]
 
@@ -214,7 +214,7 @@ def _with(piece: Samples, noise: Samples, snr_db: float) -> Samples:
     return at_voice_level(piece + noise * np.float32(np.sqrt(wanted / (power(noise) or 1.0))))
 
 
-def _babble(others: Sequence[Voice], length: int, chance: np.random.Generator) -> Samples:
+def _babble(others: Sequence[Speaker], length: int, chance: np.random.Generator) -> Samples:
     babble = np.zeros(length, np.float32)
     for place in chance.permutation(len(others))[:BABBLERS]:
         speech = np.concatenate([spoken.speech for spoken in others[place].utterances])

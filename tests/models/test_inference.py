@@ -10,7 +10,7 @@ import pytest
 
 from membrane.errors import ModelUnavailable
 from membrane.models import registry as models
-from membrane.models.inference import Network, load_session
+from membrane.models.inference import OnnxNetwork, load_session
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ def _heard(network):
 
 def test_a_network_is_opened_once_by_many_threads_and_anew_in_a_child(network):
     opened = []
-    shared = Network(lambda: opened.append(os.getpid()) or network)
+    shared = OnnxNetwork(lambda: opened.append(os.getpid()) or network)
     with ThreadPoolExecutor(8) as threads:
         answers = set(threads.map(lambda _: _heard(shared), range(40)))
     assert len(answers) == 1
@@ -137,13 +137,13 @@ def test_children_of_a_process_whose_threads_open_networks_can_open_one(network)
 
     def open_and_run():
         while not ended.is_set():
-            _heard(Network(lambda: network))
+            _heard(OnnxNetwork(lambda: network))
 
     threads = [threading.Thread(target=open_and_run) for _ in range(2)]
     for thread in threads:
         thread.start()
     try:
-        children = [_in_child(lambda: _heard(Network(lambda: network)) < 1) for _ in range(20)]
+        children = [_in_child(lambda: _heard(OnnxNetwork(lambda: network)) < 1) for _ in range(20)]
     finally:
         ended.set()
         for thread in threads:

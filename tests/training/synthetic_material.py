@@ -4,7 +4,7 @@ from functools import cache
 
 import numpy as np
 
-from membrane.training.material import Material, Spoken, Voice
+from membrane.training.material import Material, Speaker, Spoken
 
 
 @cache
@@ -19,7 +19,7 @@ def voice(number, seconds=2.0, utterances=3, corpus="made"):
     """A speaker whose utterances are of one pitch each, and whose silences are as long as words."""
     spoken = [hum(80 + 20 * number + one, seconds) for one in range(utterances)]
     pause = np.zeros(8_000, np.float16)
-    return Voice(
+    return Speaker(
         f"{corpus}/{number:03d}",
         corpus,
         tuple(Spoken(np.concatenate([one, pause, one]), one) for one in spoken),

@@ -4,7 +4,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from membrane.training.finishing import (  # noqa: E402 (torch is needed)
-    Heard,
+    Vectors,
     blended,
     heard_by,
     shares_of,
@@ -22,7 +22,7 @@ def voices(speakers=40, utterances=30, loud=5.0):
     means = np.repeat(chance.standard_normal((speakers, 256)), utterances, axis=0)
     within = chance.standard_normal(means.shape)
     within[:, 0] *= loud
-    return Heard((means + within).astype(np.float32), np.repeat(np.arange(speakers), utterances))
+    return Vectors((means + within).astype(np.float32), np.repeat(np.arange(speakers), utterances))
 
 
 def within_variances(vectors, speakers):
@@ -56,7 +56,7 @@ def test_shrinkage_leaves_directions_more_as_they_are():
 def test_a_speaker_heard_once_says_nothing_of_what_differs_within():
     heard = voices()
     strangers = np.random.default_rng(1).standard_normal((500, 256)).astype(np.float32) * 30
-    more = Heard(
+    more = Vectors(
         np.concatenate([heard.vectors, strangers]),
         np.concatenate([heard.speakers, 1000 + np.arange(500)]),
     )

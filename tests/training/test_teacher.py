@@ -5,7 +5,7 @@ from membrane.errors import ModelUnavailable
 from membrane.evaluation import keeping
 from membrane.training import teacher
 from membrane.training.augmentation import at_speed
-from membrane.training.material import Spoken, Voice
+from membrane.training.material import Speaker, Spoken
 from membrane.training.teacher import Targets, targets_of
 from membrane.voice.encoders.resemblyzer import DVectorEncoder, partials_of
 from membrane.voice.frontends.partials import speech_of
@@ -34,7 +34,7 @@ def voices():
     def voice(person, count):
         paths = sorted((RECORDINGS / person).glob("*.flac"))[:count]
         sounds = [speech_of(read_utterance(path).samples).astype(np.float16) for path in paths]
-        return Voice(f"here/{person}", "here", tuple(Spoken(sound, sound) for sound in sounds))
+        return Speaker(f"here/{person}", "here", tuple(Spoken(sound, sound) for sound in sounds))
 
     return [voice("ada", 2), voice("boris", 1)]
 

@@ -5,7 +5,7 @@ import pytest
 
 import membrane.training.validation
 from membrane.errors import UsageError
-from membrane.training.material import Material, Spoken, Voice
+from membrane.training.material import Material, Speaker, Spoken
 from membrane.training.validation import (
     CLEAN,
     MOST_PIECES,
@@ -103,7 +103,7 @@ def spoken_of(*lengths):
 
 def pieces_of(*seconds):
     lengths = [round(one * 16_000) for one in seconds]
-    voices = [Voice(f"c/{name}", "c", spoken_of(*lengths)) for name in "ab"]
+    voices = [Speaker(f"c/{name}", "c", spoken_of(*lengths)) for name in "ab"]
     found = probes_of(Material(tuple(voices)), seed=0)
     return int((found[0].speakers == 0).sum()) if found else 0
 

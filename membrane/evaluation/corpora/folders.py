@@ -21,7 +21,7 @@ SOUND_ENDINGS = (
 
 
 @dataclass(frozen=True)
-class Sound:
+class SoundFile:
     """A file that was found: where, in which folder, and who speaks.
 
     Parameters
@@ -74,7 +74,7 @@ class Sound:
         return (name, *(f"{prefix}/{name}" for prefix in self.prefixes))
 
 
-def find_sounds(folders: Sequence[Path], notes: list[str]) -> list[Sound]:
+def find_sounds(folders: Sequence[Path], notes: list[str]) -> list[SoundFile]:
     """Find the sound files of one or several corpora.
 
     Parameters
@@ -116,7 +116,7 @@ def _real(folder: Path) -> Path:
         raise NoSuchFile(f"{printable(folder)} cannot be read: {reason(error)}") from None
 
 
-def _sounds(folder: Path, corpus: str, notes: list[str]) -> list[Sound]:
+def _sounds(folder: Path, corpus: str, notes: list[str]) -> list[SoundFile]:
     """Return the recordings of one folder, by path."""
     found = sorted(_sound_files(folder, notes))
     if not found:
@@ -135,7 +135,8 @@ def _sounds(folder: Path, corpus: str, notes: list[str]) -> list[Sound]:
         return "" if not flat else stem if stems[stem] == 1 else parts[0]
 
     return [
-        Sound(folder.joinpath(*parts), parts, prefixes, corpus, speaker(parts)) for parts in found
+        SoundFile(folder.joinpath(*parts), parts, prefixes, corpus, speaker(parts))
+        for parts in found
     ]
 
 

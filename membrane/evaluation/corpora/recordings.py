@@ -16,7 +16,7 @@ from membrane.audio.files import LONGEST_S, UNKNOWN_LENGTH, read_utterance
 from membrane.audio.stderr import quiet
 from membrane.audio.utterance import SAMPLE_RATE, Utterance
 from membrane.errors import NoSuchFile, UndecodableAudio, UsageError
-from membrane.evaluation.corpora.folders import Sound, find_sounds
+from membrane.evaluation.corpora.folders import SoundFile, find_sounds
 from membrane.evaluation.corpora.labels import (
     comparable,
     counted,
@@ -218,8 +218,8 @@ def duplicate_notes(recordings: Iterable[Recording]) -> list[str]:
 
 
 def _chosen(
-    sounds: list[Sound], only: Path | None, without: Path | None, notes: list[str]
-) -> list[Sound]:
+    sounds: list[SoundFile], only: Path | None, without: Path | None, notes: list[str]
+) -> list[SoundFile]:
     if not sounds:
         raise UsageError("no recording has a speaker: put each into a folder of its speaker's name")
     if only is not None:
@@ -236,13 +236,13 @@ def _chosen(
 
 
 def without_listed(
-    sounds: Sequence[Sound], without: Path | None, notes: list[str] | None = None
-) -> list[Sound]:
+    sounds: Sequence[SoundFile], without: Path | None, notes: list[str] | None = None
+) -> list[SoundFile]:
     """Return the sounds that a list does not name.
 
     Parameters
     ----------
-    sounds : sequence of Sound
+    sounds : sequence of SoundFile
     without : Path or None
         As `listed_in` reads it.
     notes : list of str, optional

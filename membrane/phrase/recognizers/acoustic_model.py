@@ -27,7 +27,7 @@ Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
 
 
-class Spoken(NamedTuple):
+class Pronunciation(NamedTuple):
     """One pronunciation as a chain of states.
 
     Parameters
@@ -96,7 +96,7 @@ class AcousticModel:
         self._stay = np.log(chances[:, state, state])
         self._leave = np.log(chances[:, state, state + 1])
 
-    def spoken(self, phones: Sequence[str]) -> Spoken:
+    def spoken(self, phones: Sequence[str]) -> Pronunciation:
         """Return a word, said between two pauses, as a chain of states.
 
         Parameters
@@ -115,7 +115,7 @@ class AcousticModel:
             for at in range(len(phones))
         ]
         transitions = [row["transition"] for row in rows]
-        return Spoken(
+        return Pronunciation(
             np.concatenate([self._sequences[row["sequence"]] for row in rows]).astype(np.int64),
             np.concatenate(self._stay[transitions]),
             np.concatenate(self._leave[transitions]),

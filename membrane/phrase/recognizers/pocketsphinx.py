@@ -128,7 +128,7 @@ class PocketSphinxRecognizer:
     name = "pocketsphinx"
 
     def __init__(self) -> None:
-        self._last: tuple[bytes, int, _Heard] | None = None
+        self._last: tuple[bytes, int, _Decoded] | None = None
 
     @staticmethod
     def unknown_words(phrase: str) -> list[str]:
@@ -196,7 +196,7 @@ class PocketSphinxRecognizer:
 
         return _decode(Decoder(loglevel="FATAL"), _pcm(samples))
 
-    def _heard(self, samples: Samples, count: int) -> _Heard:
+    def _heard(self, samples: Samples, count: int) -> _Decoded:
         """Return what was heard in an utterance of `count` digits, or of any number if 0."""
         sound = _pcm(samples)
         wanted = (blake2b(sound).digest(), count)
@@ -206,7 +206,7 @@ class PocketSphinxRecognizer:
         return last[2]
 
 
-class _Heard(NamedTuple):
+class _Decoded(NamedTuple):
     """What PocketSphinx made of an utterance.
 
     Parameters
@@ -228,7 +228,7 @@ class _Heard(NamedTuple):
         return "other words" if self.likeness >= LEAST_SPEECH else "not speech"
 
 
-def _listen(sound: bytes, count: int) -> _Heard:
+def _listen(sound: bytes, count: int) -> _Decoded:
     """Decode an utterance of `count` digits, or of any number if 0.
 
     The decoder and the folder that it writes its scores to serve this utterance alone, so that no
@@ -253,7 +253,7 @@ def _listen(sound: bytes, count: int) -> _Heard:
         raise EngineUnavailable(
             f"PocketSphinx could not write its scores ({error}): is the disk full?"
         ) from None
-    return _Heard(digits, _likeness(decoder) if digits else -np.inf, costs)
+    return _Decoded(digits, _likeness(decoder) if digits else -np.inf, costs)
 
 
 def _costs(data: bytes, *, frames: int) -> npt.NDArray[np.int16]:

@@ -18,7 +18,7 @@ import numpy as np
 from membrane.audio.utterance import Samples
 from membrane.errors import PoorQuality
 from membrane.models import registry as models
-from membrane.models.inference import Network
+from membrane.models.inference import OnnxNetwork
 from membrane.voice.encoder import Embedding, Vector
 from membrane.voice.frontends.mels import mel_spectrogram
 from membrane.voice.frontends.partials import (
@@ -80,8 +80,8 @@ class RobustEncoder:
 
     @cached_property
     def session(self) -> Any:
-        """A `Network`: threads and children of a fork may share it."""
-        return Network(lambda: self._model or models.path_of(self.name))
+        """A `OnnxNetwork`: threads and children of a fork may share it."""
+        return OnnxNetwork(lambda: self._model or models.path_of(self.name))
 
     def embed(self, samples: Samples) -> Embedding:
         """Return the voice of an utterance.

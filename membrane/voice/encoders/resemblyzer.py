@@ -15,7 +15,7 @@ import numpy as np
 from membrane.audio.utterance import Samples
 from membrane.errors import PoorQuality
 from membrane.models import registry as models
-from membrane.models.inference import Network
+from membrane.models.inference import OnnxNetwork
 from membrane.voice.encoder import Embedding, Vector
 from membrane.voice.frontends.mels import STEP, mel_spectrogram
 from membrane.voice.frontends.partials import (
@@ -55,8 +55,8 @@ class DVectorEncoder:
 
     @cached_property
     def session(self) -> Any:
-        """A `Network`: threads and children of a fork may share it."""
-        return Network(lambda: models.path_of(self.name))
+        """A `OnnxNetwork`: threads and children of a fork may share it."""
+        return OnnxNetwork(lambda: models.path_of(self.name))
 
     def embed(self, samples: Samples) -> Embedding:
         """Return the voice of an utterance.
