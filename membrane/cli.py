@@ -12,6 +12,7 @@ from membrane import __version__
 from membrane.errors import StoreDamaged, UsageError
 from membrane.evaluation import commands as evaluation
 from membrane.terminal.console import View, at_terminal
+from membrane.terminal.help import Helped
 from membrane.terminal.options import (
     Adapt,
     AsJson,
@@ -137,20 +138,22 @@ def membrane(
     raise typer.Exit(Interactive(_membrane(), View()).run())
 
 
-@app.command()
+@app.command(cls=Helped)
 def enroll(
     username: Username = None,
     with_file: WithFiles = None,
     phrase: Annotated[
-        str | None, typer.Option(help="A passphrase of one's own; empty to speak it first.")
+        str | None, typer.Option(help="Passphrase to enrol with (empty: say it first).")
     ] = None,
-    phrases: Annotated[int, typer.Option(min=1, max=20, help="How many phrases to ask for.")] = 3,
-    add: Annotated[bool, typer.Option("--add", help="Add phrases to somebody enrolled.")] = False,
-    replace: Annotated[bool, typer.Option("--replace", help="Replace somebody enrolled.")] = False,
+    phrases: Annotated[int, typer.Option(min=1, max=20, help="Number of phrases to ask for.")] = 3,
+    add: Annotated[bool, typer.Option("--add", help="Add phrases to an enrolled person.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace an enrolled person.")] = False,
     reencode: Annotated[
-        bool, typer.Option("--reencode", help="Take a new encoder, from kept recordings.")
+        bool, typer.Option("--reencode", help="Switch to another encoder, using saved recordings.")
     ] = False,
-    consent: Annotated[bool, typer.Option("--consent", help="The person has agreed.")] = False,
+    consent: Annotated[
+        bool, typer.Option("--consent", help="State that the person has agreed.")
+    ] = False,
     keep_until: KeepUntil = None,
     prompt: PromptKind = None,
     device: Device = None,
@@ -167,7 +170,7 @@ def enroll(
 ) -> None:
     """Enrol a person from phrases or recordings.
 
-    At the microphone they are asked for fresh phrases, or for a passphrase of their own.
+    At the microphone, Membrane asks for fresh phrases or for a passphrase.
     """
     _refuse(
         (
@@ -214,7 +217,7 @@ def enroll(
     )
 
 
-@app.command()
+@app.command(cls=Helped)
 def verify(
     username: Username = None,
     anyone: Annotated[
@@ -222,9 +225,11 @@ def verify(
     ] = False,
     with_file: WithFile = None,
     expect: Annotated[
-        str | None, typer.Option(help="The words that the recording must hold.")
+        str | None, typer.Option(help="Words that the recording must contain.")
     ] = None,
-    attempts: Annotated[int | None, typer.Option(min=1, max=10, help="Phrases to try.")] = None,
+    attempts: Annotated[
+        int | None, typer.Option(min=1, max=10, help="Number of phrases to try.")
+    ] = None,
     security: Security = None,
     metric: MetricName = None,
     threshold: Threshold = None,
@@ -245,10 +250,10 @@ def verify(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Let somebody in by voice and words.
+    """Let a person in by voice and words.
 
-    At the microphone a fresh phrase is asked for. In a recording the words are judged where
-    --expect or the person's own passphrase says what they should be.
+    At the microphone, Membrane asks for a fresh phrase. In a recording it checks the words if
+    --expect or the person's passphrase says what they should be.
     """
     _refuse(
         (
@@ -291,10 +296,10 @@ def verify(
     )
 
 
-@app.command()
+@app.command(cls=Helped)
 def identify(
     with_file: WithFile = None,
-    top: Annotated[int, typer.Option(min=1, help="How many people to name.")] = 5,
+    top: Annotated[int, typer.Option(min=1, help="Number of people to list.")] = 5,
     security: Security = None,
     metric: MetricName = None,
     threshold: Threshold = None,
@@ -308,7 +313,7 @@ def identify(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Tell who speaks, if it is somebody known."""
+    """Tell which enrolled person speaks."""
     _exit(
         _tasks(
             View(as_json=as_json, quiet=quiet),
@@ -327,10 +332,10 @@ def identify(
     )
 
 
-@app.command()
+@app.command(cls=Helped)
 def compare(
     one: Annotated[str, typer.Argument(help="A recording.")],
-    other: Annotated[str, typer.Argument(help="Another.")],
+    other: Annotated[str, typer.Argument(help="Another recording.")],
     security: Security = None,
     metric: MetricName = None,
     threshold: Threshold = None,
@@ -356,9 +361,9 @@ def compare(
     )
 
 
-@app.command()
+@app.command(cls=Helped)
 def explain(
-    one: Annotated[str, typer.Argument(help="A recording, or the name of somebody enrolled.")],
+    one: Annotated[str, typer.Argument(help="A recording, or the name of an enrolled person.")],
     other: Annotated[str, typer.Argument(help="A recording.")],
     security: Security = None,
     metric: MetricName = None,
@@ -371,7 +376,7 @@ def explain(
 ) -> None:
     """Show why two voices match or do not.
 
-    The words are not looked at.
+    This does not check the words.
     """
     _exit(
         _tasks(
@@ -389,16 +394,16 @@ def explain(
     )
 
 
-@app.command()
+@app.command(cls=Helped)
 def transcribe(
-    file: Annotated[str, typer.Argument(help="A recording; - is standard input.")],
+    file: Annotated[str, typer.Argument(help="A recording (-: standard input).")],
     recognizer: Recognizer = None,
     model: Model = None,
     scorer: Scorer = None,
     denoise: Denoise = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the words heard in a recording."""
+    """Show the words in a recording."""
     from membrane.audio.files import read_utterance
 
     membrane = _membrane(recognizer=recognizer, model=model, scorer=scorer, denoise=denoise)
@@ -410,9 +415,9 @@ def transcribe(
         view.line(words)
 
 
-@app.command("list")
+@app.command("list", cls=Helped)
 def list_people(database: Database = None, as_json: AsJson = False) -> None:
-    """Show who is enrolled."""
+    """List the enrolled people."""
     from membrane.settings import load_settings
     from membrane.store.joblib_store import open_store
 
@@ -423,45 +428,50 @@ def list_people(database: Database = None, as_json: AsJson = False) -> None:
     View(as_json=as_json).people(store.gallery().summaries(), encoder=settings.encoder)
 
 
-@app.command()
+@app.command(cls=Helped)
 def devices(as_json: AsJson = False) -> None:
-    """Show the microphones of this machine."""
+    """List the microphones of this machine."""
     from membrane.audio.devices import list_devices
 
     View(as_json=as_json).devices(list_devices())
 
 
-@app.command()
+@app.command(cls=Helped)
 def export(
     name: Annotated[str, typer.Argument(help="A person.")], database: Database = None
 ) -> None:
-    """Show all that is stored of a person."""
+    """Show all data stored about a person."""
     from membrane.login.administer import exported
 
     View(as_json=True).json(exported(_membrane(database=database), name))
 
 
-@app.command()
+@app.command(cls=Helped)
 def protect(
     key: Annotated[
         Literal["keyring", "environment", "passphrase"] | None,
         typer.Option(
-            help="The system's keyring (the default), MEMBRANE_KEY, or a passphrase; "
-            "by default --rekey keeps to what it was."
+            help="Where the key is: the system keyring (default), MEMBRANE_KEY or a passphrase. "
+            "--rekey keeps the present place by default."
         ),
     ] = None,
-    rekey: Annotated[bool, typer.Option("--rekey", help="Take a new key.")] = False,
+    rekey: Annotated[bool, typer.Option("--rekey", help="Change the key.")] = False,
     renew: Annotated[
-        bool, typer.Option("--renew", help="Revoke copies: turn all voiceprints anew.")
+        bool,
+        typer.Option(
+            "--renew", help="Make stolen copies useless: transform all voiceprints again."
+        ),
     ] = False,
-    off: Annotated[bool, typer.Option("--off", help="Decrypt it for good.")] = False,
-    status: Annotated[bool, typer.Option("--status", help="Only show how it is.")] = False,
+    off: Annotated[bool, typer.Option("--off", help="Remove the encryption.")] = False,
+    status: Annotated[
+        bool, typer.Option("--status", help="Show the present state and change nothing.")
+    ] = False,
     database: Database = None,
     as_json: AsJson = False,
 ) -> None:
     """Encrypt the voiceprint database.
 
-    Names, voices and passphrases, and the record of logins.
+    This covers names, voices, passphrases and the record of logins.
     """
     _refuse(
         (rekey + renew + off + status > 1, "choose one of --rekey, --renew, --off and --status")
@@ -477,48 +487,48 @@ def protect(
     _tasks(view, database=database).protect(change, key)
 
 
-@app.command(hidden=True)
+@app.command(hidden=True, cls=Helped)
 def delete(
     name: Annotated[str, typer.Argument(help="A person.")],
     yes: Yes = False,
     database: Database = None,
     quiet: Quiet = False,
 ) -> None:
-    """Erase a person."""
+    """Delete a person."""
     _tasks(View(quiet=quiet), database=database).delete(name, agreed=yes)
 
 
-@app.command(hidden=True)
+@app.command(hidden=True, cls=Helped)
 def clear(yes: Yes = False, database: Database = None, quiet: Quiet = False) -> None:
-    """Erase everybody."""
+    """Delete everybody."""
     _tasks(View(quiet=quiet), database=database).clear(agreed=yes)
 
 
-@app.command(hidden=True)
+@app.command(hidden=True, cls=Helped)
 def unlock(
     name: Annotated[str | None, typer.Argument(help="A person.")] = None,
     anyone: Annotated[
-        bool, typer.Option("--anyone", help="Logins that say a passphrase and no name.")
+        bool, typer.Option("--anyone", help="Logins by passphrase, without a name.")
     ] = False,
     database: Database = None,
     quiet: Quiet = False,
 ) -> None:
-    """Let somebody who failed too often try again at once."""
+    """Let a person who failed too often try again now."""
     _refuse(((name is None) != anyone, "say whom to unlock: either a name or --anyone"))
     _tasks(View(quiet=quiet), database=database).unlock(name)
 
 
-@app.command(hidden=True)
+@app.command(hidden=True, cls=Helped)
 def revert(
     name: Annotated[str, typer.Argument(help="A person.")],
     database: Database = None,
     quiet: Quiet = False,
 ) -> None:
-    """Take back what logins added to a voiceprint (--adapt)."""
+    """Remove what logins added to a voiceprint (--adapt)."""
     _tasks(View(quiet=quiet), database=database).revert(name)
 
 
-@log.command("show")
+@log.command("show", cls=Helped)
 def show_log(database: Database = None, as_json: AsJson = False) -> None:
     """Show every decision, oldest first."""
     membrane = _membrane(database=database)
@@ -526,9 +536,9 @@ def show_log(database: Database = None, as_json: AsJson = False) -> None:
     View(as_json=as_json).log_entries(membrane.guard.log.entries(), names)
 
 
-@log.command("verify")
+@log.command("verify", cls=Helped)
 def verify_log(database: Database = None, as_json: AsJson = False) -> None:
-    """Find lines removed, edited or cut off."""
+    """Find removed, edited or cut lines."""
     from membrane.login.administer import checked_log
 
     check = checked_log(_membrane(database=database))
@@ -537,20 +547,20 @@ def verify_log(database: Database = None, as_json: AsJson = False) -> None:
         raise StoreDamaged("the decision log is not whole: find out who may write beside it")
 
 
-@weights.command("list")
+@weights.command("list", cls=Helped)
 def list_weights(as_json: AsJson = False) -> None:
-    """Show which model files are here."""
+    """List the model files."""
     from membrane.models.registry import statuses
 
     View(as_json=as_json).models(statuses())
 
 
-@weights.command("fetch")
+@weights.command("fetch", cls=Helped)
 def fetch_weights(
-    engine: Annotated[str, typer.Argument(help="An engine, such as deepspeech.")],
+    engine: Annotated[str, typer.Argument(help="The engine, such as deepspeech.")],
     quiet: Quiet = False,
 ) -> None:
-    """Fetch the model files of an engine."""
+    """Download the model files of an engine."""
     from membrane.models.fetching import fetch
 
     view = View(quiet=quiet)
@@ -560,9 +570,9 @@ def fetch_weights(
         view.line(str(path))
 
 
-@weights.command("verify")
+@weights.command("verify", cls=Helped)
 def verify_weights(as_json: AsJson = False) -> None:
-    """Check size and hash of the model files here."""
+    """Check the size and hash of each model file."""
     from membrane.models.registry import require_undamaged, statuses
 
     found = statuses()

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from typer.core import TyperCommand, TyperOption
+from typer.core import TyperOption
 
 from membrane.errors import UsageError
 from membrane.terminal.console import View
+from membrane.terminal.help import Helped
 from membrane.terminal.options import AsJson, Database, Denoise, Encoder, Quiet, Security
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def _is_number(text: str) -> bool:
     return True
 
 
-class Lists(TyperCommand):
+class Lists(Helped):
     """A command whose options of numbers take several at once: ``--snr 20 10 5 0``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -62,66 +63,83 @@ class Lists(TyperCommand):
 
 Folders = Annotated[
     list[Path] | None,
-    typer.Argument(metavar="[FOLDER]...", help="Each holds a folder of recordings per speaker."),
+    typer.Argument(
+        metavar="[FOLDER]...", help="Folders that hold one folder of recordings per speaker."
+    ),
 ]
 Enroll = Annotated[
-    list[int] | None, typer.Option(min=1, help="Utterances that make a voiceprint; 3 if not given.")
+    list[int] | None, typer.Option(min=1, help="Recordings that make a voiceprint (default: 3).")
 ]
-Pairs = Annotated[bool, typer.Option("--pairs", help="Compare every recording with every other.")]
+Pairs = Annotated[
+    bool, typer.Option("--pairs", help="Compare every recording with every other one.")
+]
 TrialList = Annotated[
-    Path | None, typer.Option("--trials", help="A list of trials, as VoxCeleb or Kaldi has them.")
+    Path | None, typer.Option("--trials", help="Trial list, in the format of VoxCeleb or Kaldi.")
 ]
-Root = Annotated[Path | None, typer.Option(help="The folder that a list's names are relative to.")]
+Root = Annotated[
+    Path | None, typer.Option(help="Folder that the names in the trial list start from.")
+]
 AgainstEnrolled = Annotated[
-    bool, typer.Option("--enrolled", help="Compare with the people who are enrolled.")
+    bool, typer.Option("--enrolled", help="Compare with the enrolled people.")
 ]
 Labels = Annotated[
-    Path | None, typer.Option(help="A table of labels (and speakers) of the recordings.")
+    Path | None, typer.Option(help="Table of labels (and speakers) for the recordings.")
 ]
-Only = Annotated[Path | None, typer.Option(help="Use only the speakers and files listed there.")]
-Without = Annotated[Path | None, typer.Option(help="Leave out the speakers and files listed.")]
+Only = Annotated[Path | None, typer.Option(help="Use only the speakers and files in this list.")]
+Without = Annotated[
+    Path | None, typer.Option(help="Leave out the speakers and files in this list.")
+]
 Pieces = Annotated[
     list[float] | None,
-    typer.Option(metavar="S...", help="Join shorter recordings and cut longer ones to about that."),
+    typer.Option(metavar="S...", help="Join or cut recordings to about this many seconds."),
 ]
 Noise = Annotated[
-    str | None, typer.Option(metavar="DIR", help="Add noises of a folder; or pink, or white.")
+    str | None, typer.Option(metavar="DIR", help="Add noise from a folder, or: pink, white.")
 ]
-Babble = Annotated[Path | None, typer.Option(metavar="DIR", help="Add other people's speech.")]
+Babble = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Add other people's speech from a folder.")
+]
 Snr = Annotated[
-    list[float] | None, typer.Option(metavar="DB...", help="How far below the speech; several.")
+    list[float] | None,
+    typer.Option(metavar="DB...", help="Level of the noise below the speech. Takes several."),
 ]
-Reverb = Annotated[Path | None, typer.Option(metavar="DIR", help="Room responses to speak in.")]
+Reverb = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Add the echo of rooms from a folder of responses."),
+]
 Seconds = Annotated[
-    list[float] | None, typer.Option(metavar="S...", help="Cut probes to so much speech; several.")
+    list[float] | None,
+    typer.Option(
+        metavar="S...",
+        help="Cut probes to this much speech. Takes several.",
+        rich_help_panel="Input",
+    ),
 ]
 Codec = Annotated[
     list[str] | None, typer.Option(help="Send probes through a codec, such as telephone.")
 ]
 Normalise = Annotated[
     Literal["none", "centre", "as-norm"] | None,
-    typer.Option(help="What strangers' voices do to a similarity; as calibrated if not given."),
+    typer.Option(help="How to use strangers' voices (default: as calibrated)."),
 ]
 CohortFolder = Annotated[
-    Path | None, typer.Option("--cohort", metavar="DIR", help="Strangers of your own for that.")
+    Path | None, typer.Option("--cohort", metavar="DIR", help="Your own strangers for --normalise.")
 ]
 Jobs = Annotated[
-    int | None, typer.Option(min=1, help="Processes at once; one for each core if not given.")
+    int | None, typer.Option(min=1, help="Number of processes (default: one per core).")
 ]
-Backend = Annotated[
-    str | None, typer.Option(help="A backend of joblib instead of processes: dask, threading.")
-]
-Scheduler = Annotated[str | None, typer.Option(help="Address of a Dask scheduler.")]
+Backend = Annotated[str | None, typer.Option(help="Another backend of joblib: dask or threading.")]
+Scheduler = Annotated[str | None, typer.Option(help="Address of the Dask scheduler.")]
 FailFast = Annotated[
     bool, typer.Option("--fail-fast", help="Stop at the first file that cannot be read.")
 ]
 NoGate = Annotated[
-    bool, typer.Option("--no-gate", help="Score what the quality gate would refuse, too.")
+    bool, typer.Option("--no-gate", help="Also score what the quality check would refuse.")
 ]
 Resamples = Annotated[
-    int, typer.Option(min=20, max=10_000, help="Resamples of the speakers for an interval.")
+    int, typer.Option(min=20, max=10_000, help="Resamples of the speakers for each interval.")
 ]
-AsCsv = Annotated[bool, typer.Option("--csv", help="Answer with comma-separated values.")]
+AsCsv = Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -139,7 +157,7 @@ def evaluate(
     enrolled: AgainstEnrolled = False,
     labels: Labels = None,
     by: Annotated[
-        list[str] | None, typer.Option(help="A label to report each value of apart.")
+        list[str] | None, typer.Option(help="Break the results down by this label.")
     ] = None,
     only: Only = None,
     without: Without = None,
@@ -151,27 +169,38 @@ def evaluate(
     seconds: Seconds = None,
     codec: Codec = None,
     phrases: Annotated[
-        bool, typer.Option("--phrases", help="Measure the check of the words instead.")
+        bool,
+        typer.Option(
+            "--phrases",
+            help="Measure the word check instead of the voice.",
+            rich_help_panel="Input",
+        ),
     ] = False,
     transcripts: Annotated[
-        Path | None, typer.Option(help="What is said in each recording, for --phrases.")
+        Path | None, typer.Option(help="The words of each recording, for --phrases.")
     ] = None,
     digits: Annotated[
         int | None,
-        typer.Option(min=1, max=20, help="Join so many single digits to a phrase, for --phrases."),
+        typer.Option(
+            min=1, max=20, help="Join this many single digits to a phrase, for --phrases."
+        ),
     ] = None,
     recognizer: Annotated[
-        list[str] | None, typer.Option(help="Recognizer of the words, for --phrases; several.")
+        list[str] | None, typer.Option(help="Engine that checks the words. Repeat for more.")
     ] = None,
     plots: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Draw plots, PNG and SVG, into a folder.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Draw plots into this folder, as PNG and SVG."),
     ] = None,
     report: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write one HTML page with everything.")
     ] = None,
     security: Security = None,
     threshold: Annotated[
-        float | None, typer.Option(min=-1, max=1, help="Least cosine, instead of the calibration.")
+        float | None,
+        typer.Option(
+            min=-1, max=1, help="Accept at this cosine or higher, without the calibration."
+        ),
     ] = None,
     normalise: Normalise = None,
     cohort: CohortFolder = None,
@@ -190,7 +219,7 @@ def evaluate(
 ) -> None:
     """Measure error rates of known speakers.
 
-    Options that take several numbers take them at once: --snr 20 10 5 0.
+    An option that takes several numbers takes them at once: --snr 20 10 5 0.
     """
     given = locals()
     _require_use(given)
@@ -215,7 +244,7 @@ def calibrate(
     enrolled: AgainstEnrolled = False,
     labels: Labels = None,
     held_back: Annotated[
-        Path | None, typer.Option(help="Speakers to report on only, listed in a file.")
+        Path | None, typer.Option(help="List of speakers to report on but not to fit on.")
     ] = None,
     only: Only = None,
     without: Without = None,
@@ -229,10 +258,15 @@ def calibrate(
     security: Security = None,
     fmr: Annotated[
         float | None,
-        typer.Option(min=1e-6, max=0.5, help="What the level shall mean here: a rate, as 0.001."),
+        typer.Option(
+            min=1e-6, max=0.5, help="False match rate of the security level, such as 0.001."
+        ),
     ] = None,
     extrapolate: Annotated[
-        bool, typer.Option("--extrapolate", help="Take what cannot be counted from the fit.")
+        bool,
+        typer.Option(
+            "--extrapolate", help="Take rates that your data cannot show from the fitted model."
+        ),
     ] = False,
     normalise: Normalise = None,
     cohort: CohortFolder = None,
@@ -240,7 +274,8 @@ def calibrate(
         bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")
     ] = False,
     output: Annotated[
-        Path | None, typer.Option(help="Write the calibration there instead of the settings.")
+        Path | None,
+        typer.Option(help="Write the calibration to this file instead of the data folder."),
     ] = None,
     denoise: Denoise = None,
     encoder: Encoder = None,
@@ -256,7 +291,7 @@ def calibrate(
 ) -> None:
     """Fit scores and thresholds to your data.
 
-    Shows what changes, and what so many speakers can show.
+    Shows what changes, and what that number of speakers can prove.
     """
     from membrane.evaluation.calibrating import Goal
 

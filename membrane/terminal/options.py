@@ -5,62 +5,71 @@ from typing import Annotated, Literal
 
 import typer
 
-Username = Annotated[str | None, typer.Option("-u", "--username", help="Whose login it is.")]
+Username = Annotated[
+    str | None, typer.Option("-u", "--username", help="Person (default: your login name).")
+]
 WithFile = Annotated[
     list[str] | None,
     typer.Option(
-        "-f", "--with-file", metavar="FILE", help="Judge a recording; - is standard input."
+        "-f", "--with-file", metavar="FILE", help="Judge this recording (-: standard input)."
     ),
 ]
 WithFiles = Annotated[
     list[str] | None,
-    typer.Option("-f", "--with-file", metavar="FILE", help="Enrol from a recording; give several."),
+    typer.Option(
+        "-f", "--with-file", metavar="FILE", help="Recording to enrol from. Repeat for more."
+    ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Answer with one JSON object.")]
-Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Show no notes.")]
-Database = Annotated[Path | None, typer.Option(help="The voiceprint database.")]
-Device = Annotated[str | None, typer.Option(help="Microphone: a number or part of a name.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print only the result.")]
+Database = Annotated[Path | None, typer.Option(help="Voiceprint database to use.")]
+Device = Annotated[str | None, typer.Option(help="Microphone: its number or part of its name.")]
 Seconds = Annotated[
-    float | None, typer.Option(min=0.5, max=60, help="Record so long, instead of until silence.")
+    float | None,
+    typer.Option(min=0.5, max=60, help="Record this many seconds instead of stopping at silence."),
 ]
 SaveTo = Annotated[
-    Path | None, typer.Option("--save-recording", help="Keep what was heard (.wav or .flac).")
+    Path | None, typer.Option("--save-recording", help="Save what you say (.wav or .flac).")
 ]
-Results = Annotated[Path | None, typer.Option(help="Append every decision to a CSV file.")]
+Results = Annotated[Path | None, typer.Option(help="Append every decision to this CSV file.")]
 Security = Annotated[
     Literal["convenient", "balanced", "strict"] | None,
-    typer.Option(help="False match rate of the voice: 1 %, 0.1 % (the default) or 0.01 %."),
+    typer.Option(help="How often strangers may pass: 1 %, 0.1 % (default) or 0.01 %."),
 ]
 MetricName = Annotated[
-    Literal["cosine", "euclidean"] | None, typer.Option(help="How voices are compared.")
+    Literal["cosine", "euclidean"] | None, typer.Option(help="How to compare two voices.")
 ]
 Threshold = Annotated[
-    float | None, typer.Option(help="Least cosine, or greatest distance, that is accepted.")
+    float | None,
+    typer.Option(help="Accept at this cosine or higher (euclidean: this distance or lower)."),
 ]
 Denoise = Annotated[
-    bool | None, typer.Option("--denoise/--no-denoise", help="Take noise out; by default if noisy.")
+    bool | None,
+    typer.Option("--denoise/--no-denoise", help="Remove noise (default: only if it is noisy)."),
 ]
 Encoder = Annotated[
-    str | None, typer.Option(help="Encoder of the voice; the enrolled keep theirs.")
+    str | None,
+    typer.Option(help="Voice encoder for new enrolments; people already enrolled keep theirs."),
 ]
 Recognizer = Annotated[
-    Literal["pocketsphinx", "deepspeech"] | None, typer.Option(help="Recognizer of the words.")
+    Literal["pocketsphinx", "deepspeech"] | None, typer.Option(help="Engine that checks the words.")
 ]
-Model = Annotated[Path | None, typer.Option(help="DeepSpeech: a model of your own.")]
-Scorer = Annotated[Path | None, typer.Option(help="DeepSpeech: a scorer of your own.")]
+Model = Annotated[Path | None, typer.Option(help="Your own DeepSpeech model.")]
+Scorer = Annotated[Path | None, typer.Option(help="Your own DeepSpeech scorer.")]
 PromptKind = Annotated[
-    Literal["digits", "words"] | None, typer.Option("--prompt", help="What is asked for.")
+    Literal["digits", "words"] | None, typer.Option("--prompt", help="What to ask for.")
 ]
 Explain = Annotated[
-    bool, typer.Option("--explain", help="Show why: for the owner of the database only.")
+    bool, typer.Option("--explain", help="Show the reasons. For the database owner only.")
 ]
 ShowScores = Annotated[
-    bool, typer.Option("--show-scores", help="Show how alike the voice is: for the owner.")
+    bool, typer.Option("--show-scores", help="Show the scores. For the database owner only.")
 ]
 Adapt = Annotated[
-    bool, typer.Option("--adapt", help="Let a very sure login renew an ageing voiceprint.")
+    bool, typer.Option("--adapt", help="Let a very clear login refresh an old voiceprint.")
 ]
 KeepUntil = Annotated[
-    str | None, typer.Option(metavar="DATE", help="Warn after that day (YYYY-MM-DD).")
+    str | None,
+    typer.Option(metavar="DATE", help="Warn when the record is older than this day (YYYY-MM-DD)."),
 ]
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]

@@ -10,58 +10,59 @@ import typer
 
 from membrane.errors import EngineUnavailable, UsageError
 from membrane.terminal.console import View
+from membrane.terminal.help import Helped
 from membrane.terminal.options import Quiet
 
 
 def register(app: typer.Typer) -> None:
     """Add the command to the application."""
-    app.command()(train)
+    app.command(cls=Helped)(train)
 
 
 def train(  # noqa: PLR0913, PLR0917 (each is an option)
     folders: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[FOLDER]...", help="Speech: corpora, or a folder per speaker."),
+        typer.Argument(metavar="[FOLDER]...", help="Speech: corpora, or one folder per speaker."),
     ] = None,
-    output: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="The folder that the training writes to.")
-    ] = None,
+    output: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder to write to.")] = None,
     noise: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Noises to speak in, besides synthetic ones.")
+        Path | None, typer.Option(metavar="DIR", help="Noise to add, besides synthetic noise.")
     ] = None,
     rooms: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Room responses, besides simulated ones.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Room responses to add, besides simulated ones."),
     ] = None,
     without: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Leave out the speakers and files listed.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Leave out the speakers and files in this list."),
     ] = None,
     recipe: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The numbers of the training, as TOML.")
+        Path | None, typer.Option(metavar="FILE", help="Numbers of the training, as TOML.")
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Batches to learn from, instead of the recipe's.")
+        int | None, typer.Option(min=1, help="Number of batches, instead of the recipe's.")
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(min=0, help="The seed of all chance, instead of the recipe's.")
+        int | None, typer.Option(min=0, help="Random seed, instead of the recipe's.")
     ] = None,
     initial: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="A checkpoint whose network is trained further."),
+        typer.Option(metavar="FILE", help="Checkpoint to start from."),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where the training in --output ended.")
+        bool, typer.Option("--resume", help="Continue the training in --output.")
     ] = False,
     workers: Annotated[
-        int, typer.Option(min=0, max=64, help="Processes that make batches of sound.")
+        int, typer.Option(min=0, max=64, help="Number of processes that prepare batches.")
     ] = 1,
     tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="Write curves for TensorBoard, too.")
+        bool, typer.Option("--tensorboard", help="Also write curves for TensorBoard.")
     ] = False,
     export: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the best network as ONNX.")
     ] = None,
     weights: Annotated[
-        Literal["float32", "float16", "int8"], typer.Option(help="Precision of that file.")
+        Literal["float32", "float16", "int8"], typer.Option(help="Precision of the ONNX file.")
     ] = "float32",
     quiet: Quiet = False,
 ) -> None:
