@@ -391,14 +391,13 @@ def test_a_voiceprint_of_this_encoder_is_left_alone(by, enrol, utterance_of):
 def test_whoever_was_changed_meanwhile_is_not_made_anew(by, enrol, utterance_of, monkeypatch):
     enrol("ada")
     membrane = by(TURNED)
-    membrane.examine(utterance_of("ada", "enrol"))
-    original = membrane.examine
+    original = Examiner.examine
 
-    def meanwhile(utterance, **options):
+    def meanwhile(examiner, utterance, **options):
         gone(by(), "ada")
-        return original(utterance, **options)
+        return original(examiner, utterance, **options)
 
-    monkeypatch.setattr(membrane, "examine", meanwhile)
+    monkeypatch.setattr(Examiner, "examine", meanwhile)
     with pytest.raises(EncoderMismatch, match="meanwhile: try again"):
         membrane.reencode("ada", [utterance_of("ada", "enrol")])
     assert membrane.store.get("ada").encoder == GONE

@@ -260,7 +260,7 @@ def test_room_that_is_not_quiet_is_listened_to_again(talk):
     rooms = [RoomNotQuiet("somebody spoke: be quiet")] * 2 + [HEARD]
     with talk(FakeMembrane(), rooms=rooms) as talking:
         text = talking.shown.getvalue()
-    assert text.count("Please be quiet") == 3
+    assert text.count("Please stay quiet") == 3
     assert text.count("Somebody spoke: be quiet.") == 2
 
 
