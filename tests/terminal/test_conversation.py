@@ -405,7 +405,7 @@ def test_person_enrols_and_logs_in(microphone, speak, membrane_home, tmp_path):
     code = login.finish()
     decision = json.loads(answers.read_text())
     assert (code, decision["accepted"]) == (0, True), decision["reason"]
-    assert "Please be quiet" not in login.text
+    assert "Please stay quiet" not in login.text
     assert soundfile.info(heard).samplerate == SAMPLE_RATE
     assert heard.with_stem("heard-2").exists()
 

@@ -1,0 +1,51 @@
+"""What the docstrings of the package promise to tell."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "membrane"
+SECTIONS = ("Parameters", "Attributes", "Other Parameters")
+ENTRY = re.compile(r"[\w*]+(, [\w*]+)*( : .*)?$")
+
+
+def _docstrings():
+    for path in sorted(PACKAGE.rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+                text = ast.get_docstring(node)
+                if text:
+                    where = path.relative_to(PACKAGE.parent).as_posix()
+                    yield f"{where}:{getattr(node, 'name', '')}", text
+
+
+def _undescribed(text):
+    """Return the entries of a docstring that are listed without a word about them."""
+    lines = text.splitlines()
+    inside, found = False, []
+    for place, line in enumerate(lines):
+        following = lines[place + 1] if place + 1 < len(lines) else ""
+        if following and set(following) == {"-"}:
+            inside = line in SECTIONS
+        elif inside and ENTRY.match(line) and not following.startswith("    "):
+            found.append(line)
+    return found
+
+
+def test_a_parameter_that_is_listed_is_described():
+    found = {where: entries for where, text in _docstrings() if (entries := _undescribed(text))}
+    assert found == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "entries"),
+    [
+        ("One.\n\nParameters\n----------\na : int\nb : str\n    Told.", ["a : int"]),
+        ("One.\n\nParameters\n----------\na : int\n    Told.\n\nRaises\n------\nb", []),
+    ],
+)
+def test_an_entry_without_a_description_is_found(text, entries):
+    assert _undescribed(text) == entries
