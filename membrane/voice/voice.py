@@ -48,14 +48,13 @@ class Alike:
         probes : sequence of Embedding
         normalisation : Normalisation
         """
-        # In single precision the product of one pair rounds otherwise than that of many.
-        wide: Any = voiceprints.astype(np.float64)
-        heard: Any = np.stack([one.vector for one in probes]).astype(np.float64)
-        normalised: Any = normalisation.matrix(wide, heard)
+        alike = [similarities(voiceprints, one.vector) for one in probes]
+        stretches = [(one.partials @ voiceprints.T).min(axis=0) for one in probes]
+        normalised = normalisation.matrix(voiceprints, np.stack([one.vector for one in probes]))
         return cls(
-            np.stack([similarities(wide, one) for one in heard], axis=1),
-            normalised,
-            np.stack([(wide @ one.partials.T).min(axis=1) for one in probes], axis=1),
+            np.stack(alike, axis=1).astype(np.float64),
+            normalised.astype(np.float64),
+            np.stack(stretches, axis=1).astype(np.float64),
         )
 
 

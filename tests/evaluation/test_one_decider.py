@@ -72,7 +72,8 @@ def test_a_voice_has_the_score_and_the_decision_of_a_login(stored, membrane, rec
     places = [order[pair] for pair in zip(scored.enrolled, scored.probes, strict=True)]
     expected = [logins(membrane, trials)[place] for place in places]
     assert len(expected) == 18
-    np.testing.assert_allclose(scored.scores, [one.score for one in expected], atol=1e-6)
+    # In single precision the product of one row may round otherwise than that of many.
+    np.testing.assert_allclose(scored.scores, [one.score for one in expected], rtol=0, atol=1e-5)
     np.testing.assert_allclose(scored.similarities, [one.similarity for one in expected], atol=1e-6)
     assert scored.accepted.tolist() == [one.accepted for one in expected]
     assert set(scored.accepted.tolist()) == {True, False}
