@@ -34,7 +34,6 @@ class Augmentation:
 
     Parameters
     ----------
-    recipe : AugmentationRecipe
     material : Material
         The noises and rooms, and the speakers that a babble is made of.
 
@@ -63,7 +62,7 @@ class Augmentation:
         Parameters
         ----------
         samples : np.ndarray, shape (n,), float32, 16 kHz
-        chance : np.random.Generator
+            Clean speech.
         speaker : str
             Who speaks, and is therefore in no babble.
 
@@ -170,7 +169,6 @@ def stretch(samples: Samples | HalfSamples, length: int, chance: np.random.Gener
         At least one.
     length : int
         Samples.
-    chance : np.random.Generator
 
     Returns
     -------
@@ -188,6 +186,7 @@ def at_speed(samples: Samples, factor: float) -> Samples:
     Parameters
     ----------
     samples : np.ndarray, shape (n,), float32
+        The signal.
     factor : float
         Of the speed; 1.1 makes it a tenth faster.
 

@@ -67,11 +67,6 @@ class Batch(NamedTuple, Generic[Array]):
 class Batches:
     """All batches of a training; each depends on the material, the recipe and its step alone.
 
-    Parameters
-    ----------
-    material : Material
-    recipe : Recipe
-
     Raises
     ------
     UsageError
@@ -98,6 +93,7 @@ class Batches:
         step : int
             From 0.
         rows : slice
+            Rows to return (default: all).
         """
         speakers = self._speakers(step)
         places = range(2 * self.recipe.speakers)[rows]

@@ -69,9 +69,10 @@ class Exported:
 
     Parameters
     ----------
-    path : Path
     size : int, bytes
+        Size of the file.
     sha256 : str
+        Hash of the file, in hexadecimal.
     difference : float
         Largest between torch and ONNX Runtime, of any number of a vector.
     likeness : float
@@ -96,8 +97,6 @@ def export(
 
     Parameters
     ----------
-    network : Network
-    path : Path
     weights : {"float32", "float16", "int8"}
         How they are stored; they are computed with as 32-bit floats.
     metadata : mapping of str to str, optional
@@ -141,6 +140,7 @@ def as_stored(array: np.ndarray, weights: Weights) -> np.ndarray:
     Parameters
     ----------
     array : np.ndarray, float32
+        One tensor of weights.
     weights : {"float32", "float16", "int8"}
         For ``int8``, each slice of the first axis has its own scale.
     """
@@ -168,7 +168,9 @@ def build(state: State, weights: Weights, metadata: Mapping[str, str]) -> bytes:
     state : mapping of str to np.ndarray
         The network's, as numpy arrays.
     weights : {"float32", "float16", "int8"}
+        Precision in which the weights are stored.
     metadata : mapping of str to str
+        What the file says about itself.
 
     Raises
     ------

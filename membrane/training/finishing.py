@@ -35,6 +35,7 @@ def shares_of(count: int) -> tuple[float, ...]:
     Parameters
     ----------
     count : int
+        Number of shares.
 
     Returns
     -------
@@ -73,6 +74,7 @@ class Vectors(NamedTuple):
     vectors : np.ndarray, shape (n, 256), float32, unit length
         Of partials.
     speakers : np.ndarray, shape (n,), int64
+        Number of the speaker of each vector.
     """
 
     vectors: np.ndarray
@@ -90,6 +92,7 @@ def heard_by(
     network : Network
         On any device; its projection changes nothing yet.
     batches : iterable of Batch
+        What the network listens to.
     starts : sequence of int
         First frames of the partials.
     """
@@ -108,7 +111,6 @@ def whitening(heard: Vectors, *, power: float, shrinkage: float) -> tuple[np.nda
 
     Parameters
     ----------
-    heard : Vectors
     power : float
         Directions are scaled by the variance within speakers to the power of minus this.
     shrinkage : float

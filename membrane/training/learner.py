@@ -46,6 +46,7 @@ class Stage:
     rated : sequence of (float, list of nn.Parameter)
         The rate of each group of parameters at its peak; the first is the one that is told.
     steps : int
+        Number of steps in the stage.
     warmup_share : float
         Of the steps in which the rate rises.
     """
@@ -76,6 +77,7 @@ class Stage:
         limited : sequence of torch.Tensor
             The parameters whose gradients are cut to a norm of `limit`, together.
         limit : float
+            Largest norm of their gradients.
         """
         nn.utils.clip_grad_norm_(limited, limit)
         self.optimiser.step()
@@ -87,12 +89,8 @@ class Learner:
 
     Parameters
     ----------
-    recipe : Recipe
-    network : Network
     objective : Objective
         What is to become small; it has parameters of its own.
-    device : torch.device
-    processes : Processes
     """
 
     def __init__(

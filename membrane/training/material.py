@@ -64,6 +64,7 @@ class Speaker:
     speaker : str
         ``corpus/name``.
     corpus : str
+        Name of the corpus.
     utterances : tuple of Spoken
         At least one.
     """
@@ -87,6 +88,7 @@ class Material:
     voices : tuple of Speaker
         By corpus, then by speaker.
     noises : tuple of np.ndarray, shape (n,), float16, 16 kHz
+        Recordings of noise.
     rooms : tuple of np.ndarray, shape (n,), float32, 16 kHz
         Impulse responses; the direct sound is the first sample, and 1.
     notes : tuple of str
@@ -133,7 +135,6 @@ def gather(
 
     Parameters
     ----------
-    sources : Sources
     workers : int, optional
         Processes that decode; by default one for each core.
     progress : callable, optional
@@ -172,8 +173,6 @@ def split(material: Material, seed: int, share: float) -> tuple[Material, Materi
 
     Parameters
     ----------
-    material : Material
-    seed : int
     share : float
         Of the speakers of each corpus, and of the noises, that go to the second part; at least one
         where there are two or more. Rooms go to both.

@@ -66,7 +66,9 @@ class Voiced(NamedTuple):
     Parameters
     ----------
     pooled : torch.Tensor, shape (b, 256), unit length
+        The voice of each utterance.
     partials : torch.Tensor, shape (p, b, 256), unit length
+        The voice of each of its p partials.
     cleaned : torch.Tensor, shape (b, t, 40)
         The masked mel power.
     """
@@ -82,7 +84,9 @@ def sounding(lengths: Tensor, frames: int) -> Tensor:
     Parameters
     ----------
     lengths : torch.Tensor, shape (b,), int64
+        Frames of each utterance that are sound.
     frames : int
+        Frames of the batch.
 
     Returns
     -------
@@ -150,6 +154,7 @@ class Front(nn.Module):
         Parameters
         ----------
         views : torch.Tensor, shape (b, t, 120)
+            What `views_of` returns.
 
         Returns
         -------
@@ -212,7 +217,9 @@ class Network(nn.Module):
         Parameters
         ----------
         mels : torch.Tensor, shape (b, t, 40)
+            Power.
         lengths : torch.Tensor, shape (b,), int64
+            Frames that are sound.
 
         Returns
         -------
@@ -286,12 +293,7 @@ def from_resemblyzer(recipe: NetworkRecipe = NetworkRecipe()) -> Network:  # noq
 
 
 class TorchSession:
-    """A network behind the one method of an ONNX Runtime session that an encoder calls.
-
-    Parameters
-    ----------
-    network : Network
-    """
+    """A network behind the one method of an ONNX Runtime session that an encoder calls."""
 
     def __init__(self, network: Network) -> None:
         self.network = network

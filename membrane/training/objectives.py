@@ -76,7 +76,6 @@ class Objective(nn.Module):
 
     Parameters
     ----------
-    recipe : ObjectiveRecipe
     targets : Targets
         The teacher's vectors of the material that the batches are made of.
     """
@@ -107,6 +106,7 @@ class Objective(nn.Module):
         Parameters
         ----------
         batch : Batch of torch.Tensor
+            All its rows.
         voiced : Voiced
             What the network makes of it.
         starts : sequence of int
@@ -145,6 +145,7 @@ class Objective(nn.Module):
         Parameters
         ----------
         speakers, utterances : torch.Tensor, shape (b,), int64
+            Numbers of the speaker and of the utterance of each row.
 
         Returns
         -------
@@ -179,7 +180,9 @@ def distillation(voiced: Voiced, targets: Tensor, sound: Tensor) -> Tensor:
     Parameters
     ----------
     voiced : Voiced
+        What the network makes of the batch.
     targets : torch.Tensor, shape (b, 256), unit length
+        Where each utterance's vector should be.
     sound : torch.Tensor, shape (p, b), bool
         The partials that count.
     """
@@ -194,6 +197,7 @@ def contrastive(vectors: Tensor, speakers: Tensor, scale: float) -> Tensor:
     Parameters
     ----------
     vectors : torch.Tensor, shape (2 k, 256), unit length
+        The voice of each utterance.
     speakers : torch.Tensor, shape (2 k,), int64
         Each twice.
     scale : float
@@ -221,6 +225,7 @@ def ge2e(vectors: Tensor, speakers: Tensor, scale: Tensor) -> Tensor:
     Parameters
     ----------
     vectors : torch.Tensor, shape (b, 256), unit length
+        The voice of each utterance.
     speakers : torch.Tensor, shape (b,), int64
         Any number of utterances each; a single one has no others to be near to, so that others
         are only kept away from it.

@@ -114,7 +114,6 @@ class Table:
 
     Parameters
     ----------
-    path : Path
     columns : sequence of str
         After the first, which is the step.
     after : int

@@ -98,8 +98,6 @@ class AugmentationRecipe:
         Of speakers who are heard faster or slower, and so become another speaker.
     speeds : (float, float)
         The two factors.
-    noises : NoiseKinds
-    codecs : Codecs
     """
 
     clean_share: float = _share(0.3)
@@ -230,10 +228,6 @@ class Recipe:
         0 leaves directions as they are; at 1/2 voices of one person differ alike in all of them.
     whitening_shrinkage : float
         The mean variance of a direction counts so many times beside its own.
-    seed : int
-    augmentation : AugmentationRecipe
-    objectives : ObjectiveRecipe
-    network : NetworkRecipe
     """
 
     steps: int = _number(1900, 1)

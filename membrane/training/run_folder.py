@@ -37,10 +37,6 @@ INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
 class RunFolder:
     """Where a training writes.
 
-    Parameters
-    ----------
-    path : Path
-
     Attributes
     ----------
     last : Path
@@ -132,7 +128,6 @@ def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
 
     Parameters
     ----------
-    path : Path
     state : mapping
         Tensors, numbers, text, and lists and dictionaries of those.
 

@@ -35,7 +35,6 @@ class Plan:
     ----------
     output : Path
         The folder of the run.
-    sources : Sources
     recipe : Path or None
         None for the numbers of ``Recipe()``.
     steps, seed : int or None
@@ -47,9 +46,11 @@ class Plan:
     workers : int
         Processes that make batches.
     tensorboard : bool
+        Also write curves for TensorBoard.
     export : Path or None
         Where the best network goes.
     weights : {"float32", "float16", "int8"}
+        Precision of the exported weights.
     """
 
     output: Path
@@ -80,11 +81,6 @@ class Plan:
 
 def train_and_export(plan: Plan, view: View) -> None:
     """Train, show what came of it, and export the best network.
-
-    Parameters
-    ----------
-    plan : Plan
-    view : View
 
     Raises
     ------

@@ -29,7 +29,6 @@ def coloured(length: int, chance: np.random.Generator) -> Samples:
     ----------
     length : int
         Samples.
-    chance : np.random.Generator
 
     Returns
     -------
@@ -55,7 +54,6 @@ def tonal(length: int, chance: np.random.Generator) -> Samples:
     ----------
     length : int
         Samples.
-    chance : np.random.Generator
 
     Returns
     -------
@@ -72,7 +70,6 @@ def bursts(length: int, chance: np.random.Generator) -> Samples:
     ----------
     length : int
         Samples.
-    chance : np.random.Generator
 
     Returns
     -------
@@ -94,9 +91,9 @@ def uneven(hertz: np.ndarray, spread_db: float, chance: np.random.Generator) -> 
     Parameters
     ----------
     hertz : np.ndarray, shape (n,), Hz
+        Frequencies to return a gain for.
     spread_db : float, dB
         Standard deviation of the gain at each of ten frequencies, on a logarithmic scale.
-    chance : np.random.Generator
 
     Returns
     -------
@@ -184,10 +181,6 @@ def simulated_response(chance: np.random.Generator) -> Samples:
     The late echo is noise that decays exponentially (Moorer, About this reverberation business,
     1979), of the band that walls send back.
 
-    Parameters
-    ----------
-    chance : np.random.Generator
-
     Returns
     -------
     np.ndarray, shape (n,), float32, 16 kHz
@@ -233,6 +226,7 @@ def in_room(samples: Samples, response: Samples) -> Samples:
     Parameters
     ----------
     samples : np.ndarray, shape (n,), float32, 16 kHz
+        The signal.
     response : np.ndarray, shape (m,), float32, 16 kHz
         The direct sound first.
 

@@ -47,7 +47,9 @@ class Targets:
         Parameters
         ----------
         matrix : np.ndarray, shape (256, 256)
+            The projection.
         offset : np.ndarray, shape (256,)
+            What is added after it.
         """
 
         def moved(vectors: Vector) -> Vector:
@@ -70,7 +72,6 @@ def targets_of(
 
     Parameters
     ----------
-    voices : sequence of Speaker
     speeds : sequence of float
         At which they are heard; at each, they are other speakers, counted after those before.
     workers : int, optional

@@ -49,11 +49,8 @@ class Trainer:
 
     Parameters
     ----------
-    learner : Learner
-    batches : Batches
     validation : Validation or None
         None in all processes but the first.
-    folder : RunFolder
     view : View
         Quiet in all processes but the first.
     workers : int

@@ -91,6 +91,7 @@ class CorpusProbes:
     Parameters
     ----------
     corpus : str
+        Name of the corpus.
     speakers : np.ndarray, shape (p,), int
         Who says each piece.
     conditions : mapping of str to list of Spectrum
@@ -112,7 +113,6 @@ def probes_of(material: Material, seed: int) -> list[CorpusProbes]:
     ----------
     material : Material
         Speakers and noises that nothing is learnt from.
-    seed : int
     """
     corpora = sorted({voice.corpus for voice in material.voices})
     return [found for corpus in corpora if (found := _corpus_probes(corpus, material, seed))]
@@ -251,6 +251,7 @@ class Validation:
     Parameters
     ----------
     corpora : sequence of CorpusProbes
+        The probes of each corpus.
 
     Raises
     ------
@@ -352,9 +353,11 @@ class Best:
     Parameters
     ----------
     step : int
+        The step it was measured at.
     ratio : float
         Over the teacher's, as `Validation.ratio`.
     worse_since : int
+        Validations since then, all of them worse.
     asked_at : int
         The step of the last one.
     """

@@ -49,6 +49,7 @@ class Calibration:
     Parameters
     ----------
     encoder : str
+        Name of the encoder.
     normalisation : {"none", "centre", "as-norm"}
         What the similarities went through before.
     line : Line
@@ -187,6 +188,7 @@ def load_calibration(
     Parameters
     ----------
     encoder : str
+        Name of the encoder.
     normalisation : {"", "none", "centre", "as-norm"}
         Empty for the one that the file puts first.
     path : Path, optional

@@ -44,6 +44,7 @@ class LogisticCalibrator:
     Parameters
     ----------
     measures : sequence of {"speech", "snr", "enrolled"}
+        Circumstances that the line depends on.
     prior : float, in (0, 1)
         Probability of an honest comparison that the fit is made best for.
 
@@ -71,6 +72,7 @@ class LogisticCalibrator:
         Parameters
         ----------
         similarities : np.ndarray, shape (t,)
+            Similarity of each comparison.
         same : np.ndarray, shape (t,), bool
             Whether both recordings are of one person.
         circumstances : Circumstances
@@ -258,7 +260,6 @@ def cross_validated_llr(  # noqa: PLR0913, PLR0917 - the columns of a table of c
         Speakers in one numbering.
     folds : int
         Groups that the speakers are dealt into.
-    seed : int
 
     Returns
     -------
@@ -300,6 +301,7 @@ class Choice(NamedTuple):
     Parameters
     ----------
     measures : tuple of str
+        The set to use.
     costs : tuple of (tuple of str, float)
         Every set that was tried, and its cross-validated Cllr in bits.
     """

@@ -46,6 +46,7 @@ class Judge:
     encoder : str
         Name of the encoder that made the vectors.
     level : {"convenient", "balanced", "strict"}
+        The security level.
     cosine : float or None
         A least similarity of one's own; then nothing is normalised or calibrated.
     normalise : {"", "none", "centre", "as-norm"}
@@ -177,6 +178,7 @@ class Judge:
         Parameters
         ----------
         scores : np.ndarray, shape (t,)
+            What `scores` returns.
         stretches : np.ndarray, shape (t,)
             Raw cosine of the least similar stretch of each probe.
         """

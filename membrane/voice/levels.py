@@ -38,6 +38,7 @@ class Threshold:
     Parameters
     ----------
     llr : float
+        Accept at this ratio or higher.
     fmr : float
         False match rate that it aims at.
     support : {"counted", "extrapolated"}
@@ -80,7 +81,9 @@ def threshold_at(fmr: float, impostor_llrs: Floats) -> float:
     Parameters
     ----------
     fmr : float, in [0, 1]
+        Largest share of strangers' comparisons that may reach it.
     impostor_llrs : np.ndarray, shape (n,)
+        Ratios of strangers' comparisons.
 
     Raises
     ------
@@ -129,6 +132,7 @@ def fit_tail(impostor_llrs: Floats) -> Tail:
     Parameters
     ----------
     impostor_llrs : np.ndarray, shape (n,)
+        Ratios of strangers' comparisons.
 
     Raises
     ------
@@ -159,7 +163,9 @@ def extrapolated_threshold(fmr: float, impostor_llrs: Floats) -> float:
     Parameters
     ----------
     fmr : float, in (0, 1]
+        The false match rate.
     impostor_llrs : np.ndarray, shape (n,)
+        Ratios of strangers' comparisons.
 
     Raises
     ------

@@ -173,7 +173,9 @@ class Normalisation(Protocol):
         Parameters
         ----------
         gallery : np.ndarray, shape (p, dimension), float32, rows of unit length
+            One voice in each row.
         probe : np.ndarray, shape (dimension,), float32, unit length
+            The voice to compare them with.
 
         Returns
         -------
@@ -195,7 +197,9 @@ class Normalisation(Protocol):
         Parameters
         ----------
         enrolled : np.ndarray, shape (m, dimension), float32, rows of unit length
+            One voice in each row.
         probes : np.ndarray, shape (n, dimension), float32, rows of unit length
+            One voice in each row.
 
         Returns
         -------
@@ -214,6 +218,7 @@ def normalisation_named(name: str, encoder: str, *, cohort: Cohort | None = None
     Parameters
     ----------
     name : {"none", "centre", "as-norm"}
+        Kind of normalisation.
     encoder : str
         Name of the encoder that makes the vectors.
     cohort : Cohort, optional
@@ -253,12 +258,7 @@ class Raw:
 
 @dataclass(frozen=True, eq=False)
 class Centred:
-    """The cosine after the mean of strangers was taken from both vectors.
-
-    Parameters
-    ----------
-    cohort : Cohort
-    """
+    """The cosine after the mean of strangers was taken from both vectors."""
 
     cohort: Cohort
     name = "centre"

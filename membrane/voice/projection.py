@@ -44,6 +44,7 @@ class Projection:
     Parameters
     ----------
     matrix : np.ndarray, shape (256, 256), float64, orthonormal
+        The rotation or reflection.
     epoch : str
         Its name.
     """
@@ -66,6 +67,7 @@ class Projection:
         key : bytes
             `Seal.mac_key("projection")`.
         epoch : str
+            Name of the projection.
         """
         return cls(_orthonormal(_normals(key, epoch)), epoch)
 
@@ -75,6 +77,7 @@ class Projection:
         Parameters
         ----------
         vectors : np.ndarray, shape (256,) or (n, 256), float32
+            Voices as the encoder makes them.
 
         Returns
         -------
@@ -92,13 +95,7 @@ class Projection:
 
 
 class Projected:
-    """An encoder whose voices come turned, partials and all.
-
-    Parameters
-    ----------
-    encoder : Encoder
-    projection : Projection
-    """
+    """An encoder whose voices come turned, partials and all."""
 
     def __init__(self, encoder: Encoder, projection: Projection) -> None:
         self.encoder = encoder

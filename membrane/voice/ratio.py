@@ -66,6 +66,7 @@ class Influence:
     Parameters
     ----------
     measure : {"speech", "snr", "enrolled"}
+        Name of the measure.
     low, high : float
         The range that was seen, in the measure's unit; values beyond it count as its ends.
     weight : float
@@ -101,6 +102,7 @@ class Line:
     intercept, slope : float
         Where every feature is 0.
     influences : tuple of Influence
+        How each measure changes the line.
     """
 
     intercept: float
@@ -113,6 +115,7 @@ class Line:
         Parameters
         ----------
         similarities : float or np.ndarray, shape (t,)
+            Similarity of each comparison.
         circumstances : Circumstances
             Of each, or the same for all.
 
@@ -149,6 +152,7 @@ def ratio_in_words(llr: float, one: str = "yours", other: str = "a stranger's") 
     Parameters
     ----------
     llr : float
+        The log-likelihood ratio.
     one, other : str
         Whose voice is likelier if it is positive, and whose if it is negative.
     """

@@ -78,6 +78,7 @@ def similarities(gallery: Vector, probe: Vector) -> Vector:
     gallery : np.ndarray, shape (p, dimension), float32, rows of unit length
         May be memory-mapped; it is read once and never copied.
     probe : np.ndarray, shape (dimension,), float32, unit length
+        The voice to compare the gallery with.
 
     Returns
     -------
@@ -116,6 +117,7 @@ def similarity(one: Vector, other: Vector) -> float:
     Parameters
     ----------
     one, other : np.ndarray, shape (dimension,), float32, unit length
+        The two voices.
     """
     return float(similarities(one[np.newaxis], other)[0])
 
@@ -126,6 +128,7 @@ def top(scores: Vector, n: int) -> npt.NDArray[np.intp]:
     Parameters
     ----------
     scores : np.ndarray, shape (p,)
+        Score of each voice.
     n : int
         Where fewer scores exist, all of them are returned.
 

@@ -45,8 +45,7 @@ class Alike:
         Parameters
         ----------
         voiceprints : np.ndarray, shape (n, dimension), float32, rows of unit length
-        probes : sequence of Embedding
-        normalisation : Normalisation
+            One voiceprint in each row.
         """
         # In single precision the product of one pair rounds otherwise than that of many.
         wide: Any = voiceprints.astype(np.float64)
@@ -66,6 +65,7 @@ class VoiceMatch:
     Parameters
     ----------
     metric : {"cosine", "euclidean"}
+        Numbers in which `value` and `threshold` are given.
     similarity : float
         The cosine of the two vectors.
     value : float
@@ -124,7 +124,6 @@ class Voice:
 
     Parameters
     ----------
-    encoder : Encoder
     judge : Judge
         Of the same encoder.
     metric : Metric
@@ -215,10 +214,13 @@ class Voice:
         Parameters
         ----------
         gallery : np.ndarray, shape (p, dimension), float32
+            One voiceprint in each row.
         among : np.ndarray, shape (p,), bool
             Whose voiceprints are this encoder's.
         probe : np.ndarray, shape (dimension,), float32
+            The voice to compare them with.
         count : int
+            Number of rows to return.
         """
         alike = np.where(among, self.judge.ranking.similarities(gallery, probe), INCOMPARABLE)
         return [int(row) for row in top(alike, count) if among[row]]

@@ -89,6 +89,7 @@ class RobustEncoder:
         Parameters
         ----------
         samples : np.ndarray, shape (n,), float32 in [-1, 1], 16 kHz
+            The utterance.
 
         Returns
         -------
@@ -121,6 +122,7 @@ class RobustEncoder:
         Parameters
         ----------
         speech : np.ndarray, shape (n,), float32, 16 kHz
+            The utterance, as `speech_of` trims it.
 
         Returns
         -------

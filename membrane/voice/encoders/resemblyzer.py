@@ -64,6 +64,7 @@ class DVectorEncoder:
         Parameters
         ----------
         samples : np.ndarray, shape (n,), float32 in [-1, 1], 16 kHz
+            The utterance.
 
         Returns
         -------
@@ -93,6 +94,7 @@ class DVectorEncoder:
         Parameters
         ----------
         mels : np.ndarray, shape (n, PARTIAL_FRAMES, CHANNELS), float32
+            What `partials_of` returns.
 
         Returns
         -------

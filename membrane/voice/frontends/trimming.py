@@ -34,6 +34,7 @@ def raise_volume(samples: Samples) -> Samples:
     Parameters
     ----------
     samples : np.ndarray, shape (n,), float32 in [-1, 1]
+        The recording.
     """
     rms = np.sqrt(np.mean(samples**2)) if len(samples) else 0.0
     if rms == 0.0:
@@ -48,6 +49,7 @@ def voiced_frames(samples: Samples) -> np.ndarray:
     Parameters
     ----------
     samples : np.ndarray, shape (n,), float32 in [-1, 1], 16 kHz
+        The recording.
 
     Returns
     -------
@@ -77,6 +79,7 @@ def kept_frames(voiced: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     voiced : np.ndarray, shape (n,), bool
+        Whether each frame is speech.
 
     Returns
     -------
