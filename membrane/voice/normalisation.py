@@ -1,8 +1,8 @@
-"""Similarity in the light of strangers: how alike two voices are beyond what all voices share.
+"""Normalised similarity: how alike two voices are beyond what all voices share.
 
 Conventions
 -----------
-A *cohort* is the voices of strangers, none of whom is ever enrolled or tested. What all of them
+A *cohort* is a set of voices of strangers who are never enrolled or tested. What all of them
 share (the encoder's mean, the channel) says nothing about who is speaking:
 
 ``none``
@@ -54,7 +54,7 @@ BLOCK = 1024
 processor's cache (half the time of reading a gallery twice)."""
 
 LEAST_LENGTH = 1e-3
-"""A vector closer to the mean than this has no direction from it, and is like nobody."""
+"""A vector closer to the mean than this has no direction from it, so it matches no voice."""
 
 LEAST_SPREAD = 1e-6
 """Standard deviation that is divided by at least."""
@@ -76,9 +76,9 @@ class Cohort:
     Parameters
     ----------
     vectors : np.ndarray, shape (n, dimension), float32, rows of unit length
-        One of each stranger.
+        One voice of each stranger.
     mean : np.ndarray, shape (dimension,), float32
-        Mean of the voices; shorter than unit length.
+        Mean of the voices. It is shorter than unit length.
     provenance : mapping
         Where they come from.
     """
@@ -94,7 +94,7 @@ class Cohort:
         Raises
         ------
         UsageError
-            If there are fewer than two, or one of them is no voice.
+            If there are fewer than two voices, or one is not a voice.
         """
         rows = np.asarray(vectors, dtype=np.float32)
         if rows.ndim != 2 or len(rows) < 2:
@@ -118,7 +118,7 @@ def load_cohort(encoder: str) -> Cohort:
     Raises
     ------
     ModelUnavailable
-        If there is none, or it cannot be read.
+        If the cohort is missing or cannot be read.
     """
     return read_cohort(models.shipped_folder() / f"{encoder}.cohort.npz")
 
@@ -227,7 +227,7 @@ def normalisation_named(name: str, encoder: str, *, cohort: Cohort | None = None
     Raises
     ------
     UsageError
-        If there is none of that name.
+        If no normalisation has that name.
     ModelUnavailable
         If the shipped cohort cannot be read.
     """
@@ -270,7 +270,7 @@ class Centred:
         ``a·b - a·m - b·m + m·m``, and ``|a - m|²`` is ``1 - 2 a·m + m·m``: two products with
         each row are all that is needed.
         """
-        for one in (probe, self.cohort.mean):  # of the gallery itself, only if need be
+        for one in (probe, self.cohort.mean):  # the gallery itself comes last, only if needed
             raw_similarities(gallery[:0], one)
         alike = np.empty(len(gallery), probe.dtype)
         for start in range(0, len(gallery), BLOCK):

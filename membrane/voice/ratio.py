@@ -1,4 +1,4 @@
-"""What a similarity is worth: its log-likelihood ratio, under the circumstances.
+"""What a similarity is worth: its log-likelihood ratio in the given circumstances.
 
 Conventions
 -----------
@@ -55,7 +55,7 @@ class Circumstances:
         return np.asarray(values[measure], dtype=np.float64)
 
     def where(self, chosen: npt.NDArray[Any]) -> Circumstances:
-        """Return those of some of the comparisons, by index or flag."""
+        """Return the circumstances of some comparisons, by index or flag."""
         return Circumstances(*(self.of(measure)[chosen] for measure in MEASURES))
 
 
@@ -88,7 +88,7 @@ class Influence:
 
     @property
     def slopes(self) -> tuple[float, float]:
-        """The least and the most that it adds to the slope, within its range."""
+        """The least and the most that it adds to the slope within its range."""
         ends = self.interaction * self.feature(np.array([self.low, self.high]))
         return float(ends.min()), float(ends.max())
 
@@ -100,7 +100,7 @@ class Line:
     Parameters
     ----------
     intercept, slope : float
-        Where every feature is 0.
+        Both where every feature is 0.
     influences : tuple of Influence
         How each measure changes the line.
     """
@@ -154,7 +154,7 @@ def ratio_in_words(llr: float, one: str = "yours", other: str = "a stranger's") 
     llr : float
         The log-likelihood ratio.
     one, other : str
-        Whose voice is likelier if it is positive, and whose if it is negative.
+        Whose voice is likelier if the ratio is positive, and whose if it is negative.
     """
     number = ratio_as_number(abs(llr))
     if number == "1.0":

@@ -2,10 +2,10 @@
 
 Conventions
 -----------
-Everything is decided on the *similarity*, the cosine of two d-vectors: larger is more alike. They
-have unit length, so the Euclidean distance says the same in other numbers, ``d = sqrt(2 - 2 cos)``,
-with smaller more alike: a `Metric` turns a similarity into the number that is shown, and the
-threshold that somebody gives in those numbers into a similarity.
+Every decision uses the *similarity*, the cosine of two d-vectors: larger is more alike. The vectors
+have unit length, so the Euclidean distance says the same in other numbers,
+``d = sqrt(2 - 2 cos)``: smaller is more alike. A `Metric` turns a similarity into the number shown,
+and a threshold given in such numbers into a similarity.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def metric_named(name: str) -> Metric:
     Raises
     ------
     UsageError
-        If there is none.
+        If no metric has that name.
     """
     if name not in METRICS:
         raise UsageError(f"no metric is called {name!r}: choose from {', '.join(METRICS)}")
@@ -123,19 +123,19 @@ def similarity(one: Vector, other: Vector) -> float:
 
 
 def top(scores: Vector, n: int) -> npt.NDArray[np.intp]:
-    """Return the places of the `n` largest scores, the largest first.
+    """Return the indices of the `n` largest scores, the largest first.
 
     Parameters
     ----------
     scores : np.ndarray, shape (p,)
         Score of each voice.
     n : int
-        Where fewer scores exist, all of them are returned.
+        Number of indices. If there are fewer scores, all are returned.
 
     Returns
     -------
     np.ndarray, shape (min(n, p),), int
-        Equal scores keep their order; which of them are among the `n` is not said.
+        Equal scores keep their order. Which of them are among the `n` is undefined.
     """
     if n <= 0:
         return np.zeros(0, dtype=np.intp)

@@ -47,7 +47,7 @@ class Alike:
         voiceprints : np.ndarray, shape (n, dimension), float32, rows of unit length
             One voiceprint in each row.
         """
-        # In single precision the product of one pair rounds otherwise than that of many.
+        # In single precision, the product of one pair rounds differently from that of many.
         wide: Any = voiceprints.astype(np.float64)
         heard: Any = np.stack([one.vector for one in probes]).astype(np.float64)
         normalised: Any = normalisation.matrix(wide, heard)
@@ -69,22 +69,22 @@ class VoiceMatch:
     similarity : float
         The cosine of the two vectors.
     value : float
-        The same in the metric's numbers: the cosine again, or the distance.
+        The same as a number of the metric: the cosine or the distance.
     threshold : float or None
-        In the metric's numbers: the least cosine, or the greatest distance, that is accepted;
-        None where the score decides.
+        Accept at this cosine or higher (euclidean: this distance or lower). None if the score
+        decides.
     accepted : bool
         Whether the whole and every stretch are similar enough.
     stretch : float
-        The cosine of the least similar stretch of the probe: every part must be the person's.
+        The cosine of the least similar stretch of the probe. Every part must be the person's.
     stretch_threshold : float
-        The least that it may be.
+        Accept if `stretch` is this or higher.
     score : float or None
         Calibrated log-likelihood ratio (natural logarithm): how much likelier the similarity is
-        between two recordings of one person than of two. None where a threshold of one's own
+        between two recordings of one person than of two. None if a threshold on the cosine
         decides.
     score_threshold : float or None
-        The least score that is accepted.
+        Accept at this score or higher.
     """
 
     metric: str
@@ -99,12 +99,12 @@ class VoiceMatch:
 
     @property
     def mixed(self) -> bool:
-        """Whether the whole is similar enough, and yet a stretch of it is another voice's."""
+        """Whether the whole is similar enough but one stretch is another voice."""
         return self._whole and self.stretch < self.stretch_threshold
 
     @property
     def worth(self) -> float:
-        """The score, or the similarity where a threshold of one's own decides."""
+        """The score, or the similarity if a threshold on the cosine decides."""
         return self.similarity if self.score is None else self.score
 
     @property
@@ -140,12 +140,12 @@ class Voice:
         return self.encoder.name
 
     def embed(self, sounds: Sequence[Any]) -> Embedding:
-        """Return the voice of an utterance; of two kinds of its sound, half and half.
+        """Return the voice of an utterance. Two versions of its sound count half each.
 
-        Each is what the encoder hears: the sound as it was recorded, or speech at the level of
-        `membrane.audio.preparation.at_voice_level`. A denoised probe differs from a voiceprint of
-        sounds that were not: in pink noise at 20 dB the equal error rate is 6.8 %, with both in
-        the voiceprint 6.3 % (``benchmarks/denoising.py --part choose``).
+        Each version is what the encoder hears: the sound as it was recorded, or speech at the level
+        of `membrane.audio.preparation.at_voice_level`. A denoised probe differs from a voiceprint
+        of sounds without denoising: in pink noise at 20 dB the equal error rate is 6.8 %. With both
+        in the voiceprint it is 6.3 % (``benchmarks/denoising.py --part choose``).
 
         Raises
         ------
@@ -172,7 +172,7 @@ class Voice:
         return alike.similarities.item(), scores.item()
 
     def decide(self, alike: Alike, circumstances: Circumstances) -> tuple[Floats, Flags]:
-        """Return what comparisons are worth, and which of them are one person's.
+        """Return the scores of comparisons, and which of them are one person.
 
         Parameters
         ----------
@@ -189,7 +189,7 @@ class Voice:
     ) -> VoiceMatch:
         """Compare a voiceprint with a whole probe, and with every stretch of it.
 
-        Otherwise somebody could say the words and play any recording of the person after them.
+        Otherwise an attacker could say the words and then play any recording of the person.
         """
         alike = Alike.of(voiceprint[np.newaxis], [probe], self.judge.normalisation)
         similarity = alike.similarities.item()
@@ -209,14 +209,14 @@ class Voice:
         )
 
     def closest(self, gallery: Vector, among: Flags, probe: Vector, count: int) -> list[int]:
-        """Return the rows of those of some people who are most alike, the most alike first.
+        """Return the rows of the most similar people, the most similar first.
 
         Parameters
         ----------
         gallery : np.ndarray, shape (p, dimension), float32
             One voiceprint in each row.
         among : np.ndarray, shape (p,), bool
-            Whose voiceprints are this encoder's.
+            Rows whose voiceprints come from this encoder.
         probe : np.ndarray, shape (dimension,), float32
             The voice to compare them with.
         count : int

@@ -1,4 +1,4 @@
-"""Membrane's own d-vector: 256 numbers that stay much the same when it is noisy around the speaker.
+"""Membrane's own d-vector: 256 numbers that stay much the same in noise.
 
 Resemblyzer's network, trained further by `membrane.training` behind a front that takes noise out of
 the mel spectrogram, and with a say in how much each partial counts. It hears sound as it is: what a
