@@ -15,13 +15,13 @@ from membrane.training.recipe import AugmentationRecipe
 from membrane.training.synthesis import bursts, coloured, in_room, simulated_response, tonal, uneven
 
 INAUDIBLE = 1e-10
-"""Power (-100 dBFS) below which nothing is heard, and nothing can be scaled to a ratio."""
+"""Power (-100 dBFS) below which sound is inaudible and cannot be scaled to a ratio."""
 
 LOUD = 0.1
-"""Of the root mean square, above which samples count as speech when noise is added."""
+"""Samples above this share of the root mean square count as speech when noise is added."""
 
 CODED_PEAK = 0.5
-"""Of full scale, at which a signal goes into a codec: as people speak into a telephone."""
+"""Peak, as a share of full scale, of a signal before a codec: as people speak into a telephone."""
 
 NOISE_SPEEDS = (0.6, 1.7)
 

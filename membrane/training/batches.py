@@ -27,13 +27,13 @@ from membrane.training.recipe import Recipe
 from membrane.voice.frontends.mels import STEP, mel_spectrogram
 
 MOST_JOINED = 6
-"""Utterances that a stretch is made of at most."""
+"""Most utterances in a stretch."""
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-"""What numpy's libraries read at their start."""
+"""Variables that numpy's libraries read when they start."""
 
 ALIGNED = 64
-"""Bytes; every array on a shelf begins at a multiple of it."""
+"""Every array on a shelf starts at a multiple of this many bytes."""
 
 Spectrogram = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.int64]

@@ -54,7 +54,7 @@ def blended(learnt: Network, teacher: Network, share: float) -> Network:
     Parameters
     ----------
     learnt, teacher : Network
-        Of the same recipe.
+        Two networks of the same recipe.
     share : float
         Share of the teacher, from 0 to 1.
     """

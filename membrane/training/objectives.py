@@ -250,7 +250,7 @@ def margin_softmax(cosines: Tensor, speakers: Tensor, *, scale: float, margin: f
     Parameters
     ----------
     cosines : torch.Tensor, shape (b, s)
-        Of vectors to the prototypes of all speakers.
+        Cosines of vectors to the prototypes of all speakers.
     speakers : torch.Tensor, shape (b,), int64
         Speaker whose prototype each vector should be near.
     scale : float

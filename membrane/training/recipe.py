@@ -17,7 +17,7 @@ from membrane.evaluation.corpora.labels import printable, read_text
 PRECISIONS = ("bfloat16", "float32")
 
 LARGEST = float(2**53)
-"""What counts and seeds may reach: the largest that a TOML reader may keep as a float, exactly."""
+"""Limit of counts and seeds: the largest that a TOML reader may keep exactly as a float."""
 
 Pair = tuple[float, float]
 Kind = TypeVar("Kind")

@@ -36,10 +36,10 @@ DAMAGED = (
     OverflowError,
     RecursionError,
 )
-"""What reading a damaged file, and numbers where text should be, raise."""
+"""Errors from reading a damaged file, or one with numbers where text should be."""
 
 MOST = 1e6
-"""No number of a fit is beyond it; with greater ones ratios overflow."""
+"""Largest number in a fit. Ratios overflow with greater ones."""
 
 
 @dataclass(frozen=True)

@@ -19,20 +19,20 @@ from membrane.voice.ratio import LIMITS, MEASURES, Circumstances, Flags, Floats,
 Indices = npt.NDArray[np.int32]
 
 RIDGE = 1e-7
-"""Penalty on the squared weights of standardised features; it keeps them finite where the
-classes do not overlap, and is far too small to be felt where they do."""
+"""Penalty on the squared weights of standardised features. It keeps them finite if the classes do
+not overlap, and is far too small to matter if they do."""
 
 RANGE_PERCENT = (1, 99)
-"""Percentiles of a measure between which it may have an influence: no outlier widens it."""
+"""Percentiles of a measure that bound its influence, so that outliers do not widen its range."""
 
 CHOICES: tuple[tuple[str, ...], ...] = ((), MEASURES[:1], MEASURES[:2], MEASURES)
-"""Sets of measures that are tried, each with one more."""
+"""Sets of measures to try. Each has one measure more."""
 
 WORTHWHILE = 0.01
-"""Share of the cost that another measure must save to be taken."""
+"""Share of the cost that another measure must save to be used."""
 
 LEAST_SPEAKERS = 4
-"""For cross-validation: where two are tested, two remain to be told apart."""
+"""Least number for cross-validation: with two under test, two remain to tell apart."""
 
 
 class LogisticCalibrator:

@@ -30,7 +30,7 @@ RATIO = "log-likelihood ratio"
 SIMILARITY = "similarity"
 
 COHORT = "cohort_sha256"
-"""In a calibration's provenance: the cohort's file that it was fitted with."""
+"""Key in a calibration's provenance: the hash of the cohort file it was fitted with."""
 
 STRETCH = "stretch"
 """Name of the threshold that every stretch of a probe must reach."""

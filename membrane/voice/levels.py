@@ -22,13 +22,13 @@ LEVELS = {"convenient": 0.01, "balanced": 0.001, "strict": 0.0001}
 COUNTED, EXTRAPOLATED = "counted", "extrapolated"
 
 TAIL = 0.01
-"""Share of strangers' comparisons, the most alike ones, that a tail is fitted to."""
+"""Share of strangers' comparisons, the most similar ones, that a tail is fitted to."""
 
 LARGEST_TAIL = 0.1
 """Largest share of the tail, used for few comparisons. More would not be a tail any more."""
 
 LEAST_EXCESSES = 30
-"""Comparisons that a tail is fitted to at least: its mean is then known to about 18 %."""
+"""Fewest comparisons to fit a tail to: its mean is then known to about 18 %."""
 
 
 @dataclass(frozen=True)

@@ -47,26 +47,26 @@ Wide = npt.NDArray[np.float64]
 NORMALISATIONS = ("none", "centre", "as-norm")
 
 CLOSEST = 50
-"""Voices of the cohort that AS-norm looks at."""
+"""Number of voices of the cohort that AS-norm uses."""
 
 BLOCK = 1024
-"""Rows that are multiplied at once: a megabyte, so that the second product finds them in the
+"""Rows to multiply at once: a megabyte, so that the second product finds them in the
 processor's cache (half the time of reading a gallery twice)."""
 
 LEAST_LENGTH = 1e-3
 """A vector closer to the mean than this has no direction from it, so it matches no voice."""
 
 LEAST_SPREAD = 1e-6
-"""Standard deviation that is divided by at least."""
+"""Least standard deviation to divide by."""
 
 LONGEST_REASON = 200
-"""Characters of what a damaged file says of itself that a message repeats."""
+"""Most characters of a damaged file that a message repeats."""
 
 DAMAGED = (
     *(OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, zlib.error, struct.error),
     *(RuntimeError, SyntaxError, TokenError, OverflowError, MemoryError),
 )
-"""What reading a damaged archive of arrays raises."""
+"""Errors from reading a damaged archive of arrays."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,11 +20,11 @@ Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
 MEASURES = ("speech", "snr", "enrolled")
-"""What may change the worth of a similarity: net speech and noise of the probe, net speech of the
-enrolment."""
+"""Measures that may change what a similarity is worth: net speech and noise of the probe, and net
+speech of the enrolment."""
 
 LIMITS = {"speech": (0.1, 600.0), "snr": (0.0, 40.0), "enrolled": (0.1, 3600.0)}
-"""Range (seconds, dB, seconds) that each measure is clipped to, if not to a smaller one."""
+"""Widest range (seconds, dB, seconds) that each measure is clipped to."""
 
 
 @dataclass(frozen=True, eq=False)

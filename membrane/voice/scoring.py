@@ -1,4 +1,4 @@
-"""How alike two voices are, and one voice and a whole gallery.
+"""How alike two voices are, or one voice and a whole gallery.
 
 Conventions
 -----------
@@ -54,7 +54,7 @@ METRICS = {
     "cosine": Metric("cosine", float, float),
     "euclidean": Metric("euclidean", cosine_to_distance, distance_to_cosine),
 }
-"""Every metric by name; the first is the default."""
+"""Every metric by name. The first is the default."""
 
 
 def metric_named(name: str) -> Metric:

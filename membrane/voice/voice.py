@@ -15,7 +15,7 @@ from membrane.voice.ratio import Circumstances, Flags, Floats
 from membrane.voice.scoring import Metric, similarities, top
 
 INCOMPARABLE = np.float32(-2)
-"""Stands for the similarity of voiceprints that are not looked at: below every cosine."""
+"""Similarity of voiceprints to ignore: below every cosine."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +125,7 @@ class Voice:
     Parameters
     ----------
     judge : Judge
-        Of the same encoder.
+        Judge of the same encoder.
     metric : Metric
         The numbers that similarities are shown in.
     """

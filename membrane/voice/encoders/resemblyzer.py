@@ -1,4 +1,4 @@
-"""The d-vector: 256 numbers that are much the same whenever the same person speaks.
+"""The d-vector: 256 numbers that stay much the same whenever the same person speaks.
 
 The network of the Resemblyzer 0.1.4 package (Wan et al., "Generalized end-to-end loss for speaker
 verification", ICASSP 2018) on ONNX Runtime, behind a front end of our own that needs neither torch
