@@ -1,1 +1,1 @@
-"""Training an encoder: speech and noise in, a network that knows voices in any noise out."""
+"""Training an encoder: from speech and noise to a network that knows voices in any noise."""

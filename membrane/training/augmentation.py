@@ -1,4 +1,4 @@
-"""Augmentation: speech as it may reach a microphone, and as it would without noise."""
+"""Augmentation: speech as a microphone may hear it, and the same speech without noise."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from membrane.training.recipe import AugmentationRecipe
 from membrane.training.synthesis import bursts, coloured, in_room, simulated_response, tonal, uneven
 
 INAUDIBLE = 1e-10
-"""Power (-100 dBFS) below which nothing is heard, and nothing can be scaled to a ratio."""
+"""Power (-100 dBFS) below which sound is inaudible and cannot be scaled to a ratio."""
 
 LOUD = 0.1
-"""Of the root mean square, above which samples count as speech when noise is added."""
+"""Samples above this share of the root mean square count as speech when noise is added."""
 
 CODED_PEAK = 0.5
-"""Of full scale, at which a signal goes into a codec: as people speak into a telephone."""
+"""Peak, as a share of full scale, of a signal before a codec: as people speak into a telephone."""
 
 NOISE_SPEEDS = (0.6, 1.7)
 
@@ -34,21 +34,20 @@ class Augmentation:
 
     Parameters
     ----------
-    recipe : AugmentationRecipe
     material : Material
-        The noises and rooms, and the speakers that a babble is made of.
+        The noises, the rooms, and the speakers who make up a babble.
 
     Raises
     ------
     UsageError
-        If a codec is to be used that the libsndfile of this computer lacks.
+        If this computer's libsndfile lacks a codec of the recipe.
     """
 
     def __init__(self, recipe: AugmentationRecipe, material: Material) -> None:
         self.recipe = recipe
         self.noises = material.noises
         self.rooms = material.rooms
-        # Words of a second, repeated, are no babble that anybody hears.
+        # Words that repeat every second do not sound like babble.
         self.talkers = [it for it in material.voices if not it.brief] or material.voices
         self._codecs, self._codec_shares = _shares(asdict(recipe.codecs))
         self._kinds, self._kind_shares = _shares(asdict(recipe.noises))
@@ -58,19 +57,19 @@ class Augmentation:
     def __call__(
         self, samples: Samples, chance: np.random.Generator, speaker: str = ""
     ) -> tuple[Samples, Samples]:
-        """Return speech as it is heard, and as it is wanted: in the same room, without noise.
+        """Return speech as it is heard, and as it is wanted: the same room without noise.
 
         Parameters
         ----------
         samples : np.ndarray, shape (n,), float32, 16 kHz
-        chance : np.random.Generator
+            Clean speech.
         speaker : str
-            Who speaks, and is therefore in no babble.
+            Who speaks. The babble leaves this speaker out.
 
         Returns
         -------
         heard, wanted : np.ndarray, shape (n,), float32, 16 kHz
-            The same array where nothing separates them.
+            Both are the same array if nothing was added.
         """
         recipe = self.recipe
         clean = chance.random() < recipe.clean_share
@@ -86,7 +85,7 @@ class Augmentation:
         return _levelled(heard, wanted, chance.uniform(*recipe.level_dbfs))
 
     def noise(self, length: int, chance: np.random.Generator, speaker: str = "") -> Samples:
-        """Return noise of one of the recipe's kinds, of mean power 1."""
+        """Return one kind of noise from the recipe, at mean power 1."""
         kind = chance.choice(self._kinds, p=self._kind_shares)
         if kind == "babble":
             return self.babble(length, chance, speaker)
@@ -95,9 +94,9 @@ class Augmentation:
         return {"tonal": tonal, "bursts": bursts}.get(kind, coloured)(length, chance)
 
     def babble(self, length: int, chance: np.random.Generator, speaker: str = "") -> Samples:
-        """Return people who talk at once, of mean power 1, one speaker not among them.
+        """Return several people who talk at once, without one speaker, at mean power 1.
 
-        Where there is nobody else, it is coloured noise.
+        If there are no other speakers, return coloured noise.
         """
         others = [talker for talker in self.talkers if talker.speaker != speaker]
         if not others:
@@ -130,7 +129,7 @@ class Augmentation:
 
     def _in_noise(self, speech: Samples, chance: np.random.Generator, speaker: str) -> Samples:
         snr_db = chance.uniform(*self.recipe.snr_db)
-        # Of what is loud, so that pauses do not make speech seem weak.
+        # Measure only what is loud: pauses would make speech seem weak.
         loudness = _power(speech[np.abs(speech) > LOUD * np.sqrt(_power(speech))])
         ratios = [snr_db]
         if chance.random() < self.recipe.second_noise_share:
@@ -143,7 +142,7 @@ class Augmentation:
     def _through_channel(
         self, heard: Samples, wanted: Samples, chance: np.random.Generator
     ) -> tuple[Samples, Samples]:
-        """Return both as a narrow band, a codec or an overdriven microphone leaves them."""
+        """Return both after a narrow band, a codec or an overdriven microphone."""
         recipe = self.recipe
         draw = chance.random()
         if draw < recipe.band_share:
@@ -162,15 +161,14 @@ class Augmentation:
 
 
 def stretch(samples: Samples | HalfSamples, length: int, chance: np.random.Generator) -> Samples:
-    """Return a stretch from a random place, going on at the beginning after the end.
+    """Return a stretch from a random place. After the end it continues at the beginning.
 
     Parameters
     ----------
     samples : np.ndarray, shape (n,), float16 or float32
-        At least one.
+        At least one sample.
     length : int
         Samples.
-    chance : np.random.Generator
 
     Returns
     -------
@@ -183,13 +181,14 @@ def stretch(samples: Samples | HalfSamples, length: int, chance: np.random.Gener
 
 
 def at_speed(samples: Samples, factor: float) -> Samples:
-    """Return a signal played faster, and so higher, or slower.
+    """Return a signal played faster (and higher) or slower (and lower).
 
     Parameters
     ----------
     samples : np.ndarray, shape (n,), float32
+        The signal.
     factor : float
-        Of the speed; 1.1 makes it a tenth faster.
+        Factor of the speed: 1.1 is 10 % faster.
 
     Returns
     -------
@@ -200,7 +199,7 @@ def at_speed(samples: Samples, factor: float) -> Samples:
 
 
 def _coloured_speech(samples: Samples, spread_db: float, chance: np.random.Generator) -> Samples:
-    """Return a signal as a microphone of another timbre hears it."""
+    """Return a signal as a microphone with a different timbre hears it."""
     gain = uneven(np.fft.rfftfreq(len(samples), 1 / SAMPLE_RATE), spread_db, chance)
     return np.asarray(np.fft.irfft(np.fft.rfft(samples) * gain, len(samples)), np.float32)
 
@@ -208,7 +207,7 @@ def _coloured_speech(samples: Samples, spread_db: float, chance: np.random.Gener
 def _filtered(
     heard: Samples, wanted: Samples, chance: np.random.Generator
 ) -> tuple[Samples, Samples]:
-    """Return a band of both, of any width between a telephone's and nearly all."""
+    """Return both cut to a random band, from a telephone's width to nearly everything."""
     from scipy.signal import butter, sosfilt
 
     order = int(chance.integers(1, 5))
@@ -220,13 +219,13 @@ def _filtered(
 def _on_both(
     heard: Samples, wanted: Samples, change: Callable[[Samples], Samples]
 ) -> tuple[Samples, Samples]:
-    """Return both changed, and once only where they are the same."""
+    """Return both changed. If they are the same array, change it once."""
     changed = np.asarray(change(heard), np.float32)
     return changed, changed if heard is wanted else np.asarray(change(wanted), np.float32)
 
 
 def _levelled(heard: Samples, wanted: Samples, level_dbfs: float) -> tuple[Samples, Samples]:
-    """Return both amplified by what brings the first to a level."""
+    """Amplify both by the gain that brings the first to a level."""
     loudness = _power(heard)
     gain = np.float32(10 ** (level_dbfs / 20) / np.sqrt(loudness)) if loudness else np.float32(1)
     return _on_both(heard, wanted, lambda samples: samples * gain)
@@ -237,7 +236,7 @@ def _power(samples: Samples) -> float:
 
 
 def _shares(weights: Mapping[str, float]) -> tuple[list[str], np.ndarray]:
-    """Return the names of some weight, and their shares."""
+    """Return the names whose weight is not 0, and their shares."""
     names = [name for name, weight in weights.items() if weight]
     chosen = np.array([weights[name] for name in names])
     return names, chosen / chosen.sum()

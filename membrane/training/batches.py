@@ -1,4 +1,4 @@
-"""Batches: what the network hears at each step, which the recipe's seed and the step decide."""
+"""Batches: what the network hears at each step. The recipe's seed and the step decide it."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from membrane.training.recipe import Recipe
 from membrane.voice.frontends.mels import STEP, mel_spectrogram
 
 MOST_JOINED = 6
-"""Utterances that a stretch is made of at most."""
+"""Most utterances in a stretch."""
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-"""What numpy's libraries read at their start."""
+"""Variables that numpy's libraries read when they start."""
 
 ALIGNED = 64
-"""Bytes; every array on a shelf begins at a multiple of it."""
+"""Every array on a shelf starts at a multiple of this many bytes."""
 
 Spectrogram = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.int64]
@@ -42,19 +42,19 @@ ALL = slice(None)
 
 
 class Batch(NamedTuple, Generic[Array]):
-    """What is learnt from in one step: rows 2k and 2k + 1 are two stretches of one speaker.
+    """The data of one step. Rows 2k and 2k + 1 are two stretches of one speaker.
 
     Parameters
     ----------
     heard, wanted : np.ndarray or torch.Tensor, shape (rows, frames, 40), float32
-        Mel power spectrograms of the stretch as it is heard, and without its noise; 0 after the
-        end.
+        Mel power spectrograms of the stretch as it is heard, and without its noise. They are 0
+        after the end.
     lengths : np.ndarray or torch.Tensor, shape (rows,), int64
         Frames that are sound.
     speakers : np.ndarray, shape (rows,), int64
-        Places in `Material.voices`; that many and more for voices at another speed.
+        Indices into `Material.voices`. Voices at another speed have numbers after those.
     utterances : np.ndarray, shape (rows,), int64
-        Places in `Voice.utterances`, of the one that each stretch begins with.
+        Index of the utterance that each stretch begins with.
     """
 
     heard: Array
@@ -65,12 +65,7 @@ class Batch(NamedTuple, Generic[Array]):
 
 
 class Batches:
-    """All batches of a training; each depends on the material, the recipe and its step alone.
-
-    Parameters
-    ----------
-    material : Material
-    recipe : Recipe
+    """All batches of a training. Each depends only on the material, the recipe and its step.
 
     Raises
     ------
@@ -96,8 +91,9 @@ class Batches:
         Parameters
         ----------
         step : int
-            From 0.
+            The first step is 0.
         rows : slice
+            Rows to return (default: all).
         """
         speakers = self._speakers(step)
         places = range(2 * self.recipe.speakers)[rows]
@@ -113,18 +109,18 @@ class Batches:
     def iterate(
         self, first: int, last: int, *, workers: int = 1, rows: slice = ALL
     ) -> Generator[Batch[np.ndarray]]:
-        """Yield the batches of steps, made ahead by other processes.
+        """Yield the batches of several steps, which other processes make ahead.
 
-        Whoever stops early, is interrupted or killed leaves no process behind.
+        Stopping early, an interrupt or a kill leaves no process behind.
 
         Parameters
         ----------
         first, last : int
             The steps ``range(first, last)``.
         workers : int
-            Processes; with 0 each batch is made when it is asked for.
+            Number of processes. With 0, each batch is made on request.
         rows : slice
-            Of each batch.
+            Rows to make of each batch.
 
         Raises
         ------
@@ -142,12 +138,12 @@ class Batches:
                 ends = [running.enter_context(_process(shelf, steps, rows)) for steps in shares]
                 for end in ends:
                     _received(end)
-            # They have the file open: nothing of it is left, however this process ends.
+            # The workers have the file open, so it disappears however this process ends.
             for step in range(first, last):
                 yield _received(ends[(step - first) % workers])
 
     def _speakers(self, step: int) -> Numbers:
-        """Return the speakers of a batch, each once; at another speed they are others."""
+        """Return the speakers of a batch, each once. A changed speed makes another speaker."""
         recipe = self.recipe.augmentation
         chance = np.random.default_rng([self.recipe.seed, step])
         count = len(self.material.voices)
@@ -156,8 +152,8 @@ class Batches:
         return np.asarray(drawn + count * changed * chance.integers(1, 3, len(drawn)), np.int64)
 
     def _row(self, step: int, row: int, speaker: int) -> tuple[Spectrogram, Spectrogram, int]:
-        """Return what is heard, what is wanted, and the utterance that it begins with."""
-        # A last 0 would change nothing: the seed of a row would be that of its batch.
+        """Return what is heard, what is wanted, and the number of the first utterance."""
+        # A trailing 0 changes nothing: the row would get the seed of its batch.
         chance = np.random.default_rng([self.recipe.seed, step, row + 1])
         version, place = divmod(speaker, len(self.material.voices))
         voice = self.material.voices[place]
@@ -171,7 +167,7 @@ class Batches:
     def _stretch(
         self, voice: Speaker, factor: float, chance: np.random.Generator
     ) -> tuple[Samples, int]:
-        """Return speech of one person, as long as a row if there is enough, and where it begins."""
+        """Return up to one row of speech of one person, and the number of its first utterance."""
         length = (self.recipe.frames - 1) * STEP
         source = math.ceil(length * factor)
         whole, first = self._joined(voice, source, chance)
@@ -182,7 +178,7 @@ class Batches:
     def _joined(
         self, voice: Speaker, length: int, chance: np.random.Generator
     ) -> tuple[HalfSamples, int]:
-        """Return an utterance, followed by others until that is long enough, and which it is."""
+        """Return utterances joined until they are long enough, and the number of the first."""
         raw = chance.random() < self.recipe.raw_share
         spoken = [one.whole if raw else one.speech for one in voice.utterances]
         first = int(chance.integers(len(spoken)))
@@ -202,7 +198,7 @@ class Batches:
 
 @contextmanager
 def _process(shelf: Path, steps: range, rows: slice) -> Iterator[Connection]:
-    """Yield the end of a pipe at whose other end a process makes batches."""
+    """Start a process that makes batches, and yield the pipe to it."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_make, args=(shelf, steps, rows, theirs), daemon=True)
@@ -219,7 +215,7 @@ def _process(shelf: Path, steps: range, rows: slice) -> Iterator[Connection]:
 
 @contextmanager
 def _quiet_start() -> Iterator[None]:
-    """Let processes that start now compute in one thread each, and leave Ctrl-C to this one."""
+    """Make new processes use one thread each and ignore Ctrl-C."""
     before = {name: os.environ[name] for name in THREADS if name in os.environ}
     os.environ.update(dict.fromkeys(THREADS, "1"))
     try:
@@ -232,10 +228,10 @@ def _quiet_start() -> Iterator[None]:
 
 
 def _make(shelf: Path, steps: range, rows: slice, end: Connection) -> None:
-    """Make batches until all are made, or nobody takes them any more."""
+    """Make batches until all are made or the reader is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     batches = unshelved(shelf)
-    # A pipe holds less than a batch: this waits until the one before was taken.
+    # A pipe holds less than a batch, so this waits until the previous batch is taken.
     with suppress(BrokenPipeError, ConnectionResetError):
         end.send(None)
         for step in steps:
@@ -260,9 +256,9 @@ def shelve(value: Any, path: Path) -> None:
     Parameters
     ----------
     value : object
-        That pickles; its arrays are written as they lie in memory.
+        Anything that pickles. Its arrays are written as they lie in memory.
     path : Path
-        Overwritten; where nobody else can write, as reading it runs what it says.
+        File to overwrite. Only this user may be able to write to it: reading it runs its content.
     """
     buffers: list[pickle.PickleBuffer] = []
     whole = pickle.dumps(value, protocol=5, buffer_callback=buffers.append)
@@ -278,7 +274,7 @@ def shelve(value: Any, path: Path) -> None:
 
 
 def unshelved(path: Path) -> Any:
-    """Return a value that this program has shelved; its arrays cannot be written to."""
+    """Return a value that `shelve` wrote. Its arrays are read-only."""
     with path.open("rb") as file:
         view = memoryview(mmap(file.fileno(), 0, access=ACCESS_READ))
     length = int.from_bytes(view[-8:], "little")

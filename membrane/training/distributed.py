@@ -1,8 +1,8 @@
 """Several processes that train one network, each on its rows of the same batch.
 
-Every process computes the whole objective: what the others' rows came to is gathered, and the
+Every process computes the whole objective. It gathers the results of the others' rows, and the
 gradient of each row goes back to the process that computed it. So an objective that compares rows
-with each other sees all of them, however many processes there are, and needs not know of it.
+sees all of them, and need not know how many processes there are.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Processes:
     Parameters
     ----------
     rank, count : int
-        Which this is, and how many there are.
+        Number of this process, and number of processes.
     """
 
     rank: int = 0
@@ -34,16 +34,16 @@ class Processes:
 
     @property
     def first(self) -> bool:
-        """Whether this is the one that writes and shows what goes on."""
+        """Whether this is the process that writes files and shows progress."""
         return self.rank == 0
 
     def rows(self, total: int) -> slice:
-        """Return which rows of a batch are this process's, in the order of the processes.
+        """Return the rows of a batch that belong to this process, in the order of the processes.
 
         Raises
         ------
         UsageError
-            If they cannot be shared equally.
+            If the rows cannot be shared equally.
         """
         if total % self.count:
             raise UsageError(
@@ -54,21 +54,21 @@ class Processes:
         return slice(self.rank * share, (self.rank + 1) * share)
 
     def gathered(self, rows: Tensor, axis: int = 0) -> Tensor:
-        """Return the rows of all processes; the gradient of one's own comes back to each.
+        """Return the rows of all processes. Each process gets the gradient of its own rows.
 
         Parameters
         ----------
         rows : torch.Tensor
-            Of the same shape in every process.
+            Rows of the same shape in every process.
         axis : int
-            Along which they are joined.
+            Axis along which the rows are joined.
         """
         if self.count == 1:
             return rows
         return cast(Tensor, _Gather.apply(rows, axis, self))  # type: ignore[no-untyped-call]
 
     def add_gradients(self, parameters: Iterable[Tensor]) -> None:
-        """Give each process the sum of the gradients of all."""
+        """Give each process the sum of all gradients."""
         if self.count == 1:
             return
         gradients = [one.grad for one in parameters if one.grad is not None]
@@ -80,7 +80,7 @@ class Processes:
             gradient.copy_(part.view_as(gradient))
 
     def agreed(self, value: Any) -> Any:
-        """Return what the first process says, in all of them."""
+        """Return the first process's value in every process."""
         if self.count == 1:
             return value
         values = [value]
@@ -90,7 +90,7 @@ class Processes:
 
 
 class _Gather(torch.autograd.Function):
-    """Joined rows of all processes, whose gradient is the same in each of them."""
+    """The joined rows of all processes. Their gradient is the same in each process."""
 
     @staticmethod
     def forward(context: Any, rows: Tensor, axis: int, processes: Processes) -> Tensor:
@@ -119,12 +119,12 @@ def _others_answer() -> Iterator[None]:
 
 @contextmanager
 def joined() -> Iterator[Processes]:
-    """Join the processes that ``torchrun`` started; be the only one without it.
+    """Join the processes that ``torchrun`` started, or run alone without it.
 
     Raises
     ------
     EngineUnavailable
-        If the others cannot be reached.
+        If the other processes cannot be reached.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield Processes()

@@ -1,7 +1,7 @@
-"""The trained network as an ONNX file, which runs without torch and is checked before it is kept.
+"""The trained network as an ONNX file, which runs without torch and is checked before it is saved.
 
-The graph is written node by node rather than traced, so that the same weights always give the same
-bytes, and so that it holds nothing but what `membrane.training.network` computes.
+The graph is written node by node rather than traced. So the same weights always give the same
+bytes, and the graph holds only what `membrane.training.network` computes.
 
 Conventions
 -----------
@@ -50,13 +50,13 @@ IR_VERSION = 8
 """As old as the operators allow, for old runtimes."""
 
 TOLERANCE = 1e-4
-"""What numbers of a vector may differ by between torch and ONNX Runtime."""
+"""Largest difference between torch and ONNX Runtime in any number of a vector."""
 
 LENGTHS_S = (0.3, 1.6, 2.9, 7.0, 27.0)
-"""Of the utterances that both are compared on: within a partial, several, more than at once."""
+"""Lengths of the utterances to compare both on: within a partial, several, more than at once."""
 
 SMALLEST_REDUCED = 4096
-"""Numbers in a tensor that is worth storing in fewer bits."""
+"""Least count of numbers in a tensor that is worth storing in fewer bits."""
 
 INT8_MOST = 127
 
@@ -69,11 +69,12 @@ class Exported:
 
     Parameters
     ----------
-    path : Path
     size : int, bytes
+        Size of the file.
     sha256 : str
+        Hash of the file, in hexadecimal.
     difference : float
-        Largest between torch and ONNX Runtime, of any number of a vector.
+        Largest difference between torch and ONNX Runtime in any number of a vector.
     likeness : float
         Least cosine between vectors with the stored weights and with the trained ones.
     """
@@ -92,24 +93,22 @@ def export(
     weights: Weights = "float32",
     metadata: Mapping[str, str] | None = None,
 ) -> Exported:
-    """Write a network as an ONNX file, if it computes there what it computes here.
+    """Write a network as an ONNX file if the file computes the same as the network.
 
     Parameters
     ----------
-    network : Network
-    path : Path
     weights : {"float32", "float16", "int8"}
-        How they are stored; they are computed with as 32-bit floats.
+        Precision of the stored weights. Computing always uses 32-bit floats.
     metadata : mapping of str to str, optional
-        What the file says of itself: the recipe, the steps, the licence.
+        Metadata of the file: the recipe, the steps, the licence.
 
     Raises
     ------
     EngineUnavailable
         If the package onnx is not installed.
     OutputUnwritable
-        If the file cannot be written, ONNX Runtime computes something else, or the network finds no
-        voice in anything.
+        If the file cannot be written, ONNX Runtime computes something else, or the network never
+        finds a voice.
     """
     trained = copy.deepcopy(network).cpu().float().eval()
     stored = copy.deepcopy(trained)
@@ -141,6 +140,7 @@ def as_stored(array: np.ndarray, weights: Weights) -> np.ndarray:
     Parameters
     ----------
     array : np.ndarray, float32
+        One tensor of weights.
     weights : {"float32", "float16", "int8"}
         For ``int8``, each slice of the first axis has its own scale.
     """
@@ -153,7 +153,7 @@ def as_stored(array: np.ndarray, weights: Weights) -> np.ndarray:
 
 
 def _int8(array: np.ndarray, *, axis: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return whole numbers and the scales of the slices along an axis, whose product is near."""
+    """Return whole numbers and a scale for each slice along an axis. Their product is near."""
     others = tuple(one for one in range(array.ndim) if one != axis)
     most = np.abs(array).max(others, keepdims=True)
     scale = np.maximum(most / INT8_MOST, np.finfo(np.float32).tiny).astype(np.float32)
@@ -166,9 +166,11 @@ def build(state: State, weights: Weights, metadata: Mapping[str, str]) -> bytes:
     Parameters
     ----------
     state : mapping of str to np.ndarray
-        The network's, as numpy arrays.
+        State of the network as numpy arrays.
     weights : {"float32", "float16", "int8"}
+        Precision in which the weights are stored.
     metadata : mapping of str to str
+        Metadata of the file.
 
     Raises
     ------
@@ -224,7 +226,7 @@ INDICES = {"first": [0], "direction": [1], "zero": 0, "one": 1, "channels": [CHA
 
 
 def _storage(tensors: Mapping[str, np.ndarray], weights: Weights) -> tuple[list[Any], list[Any]]:
-    """Return the nodes that restore the tensors, and what the file holds in their place."""
+    """Return the nodes that restore the tensors, and the tensors that the file stores instead."""
     nodes, held = [], {}
     for name, array in tensors.items():
         if weights == "float32" or array.size < SMALLEST_REDUCED:
@@ -236,7 +238,7 @@ def _storage(tensors: Mapping[str, np.ndarray], weights: Weights) -> tuple[list[
             axis = array.ndim - 2 if array.shape[0] == 1 else 0  # LSTM: (direction, gates, inputs)
             whole, scale = _int8(array, axis=axis)
             held |= {f"{name}.stored": whole, f"{name}.scale": scale}
-            # ONNX Runtime would compute DequantizeLinear anew at every call, but this only once.
+            # ONNX Runtime would run DequantizeLinear at every call, but this only once.
             nodes += [
                 _node("Cast", f"{name}.stored", f"{name}.whole", to=1),
                 _node("Mul", f"{name}.whole {name}.scale", name),
@@ -252,7 +254,7 @@ def _node(operator: str, inputs: str, output: str, **attributes: Any) -> Any:
 
 
 def _nodes(state: State) -> list[Any]:
-    """Return the whole way from the inputs to the outputs."""
+    """Return all nodes from the inputs to the outputs."""
     front, side = "front.exit.weight" in state, "side.weight" in state
     return [
         *(_views() if front or side else ()),
@@ -389,17 +391,17 @@ def _no_attention() -> list[Any]:
 
 
 def difference_of(content: bytes, network: Network) -> float:
-    """Return by how much the vectors of a file and those of a network differ at most.
+    """Return the largest difference between the vectors of a file and those of a network.
 
-    Both go the whole way of the encoder, on synthesised utterances of `LENGTHS_S`; the weights of
-    their partials are compared, too.
+    Both run in the whole encoder, on synthesised utterances of `LENGTHS_S`. The weights of their
+    partials are compared too.
 
     Parameters
     ----------
     content : bytes
-        Of the ONNX file.
+        Content of the ONNX file.
     network : Network
-        With the weights as they are stored.
+        A network with the weights as stored.
 
     Raises
     ------
@@ -415,7 +417,7 @@ def difference_of(content: bytes, network: Network) -> float:
             for speech in _utterances()
             for mine, theirs in zip(exported.run(speech), expected.run(speech), strict=True)
         ]
-    return float(np.max(apart))  # not-a-number, where one is
+    return float(np.max(apart))  # not-a-number if one of them is
 
 
 def _likeness(one: Network, other: Network, path: Path) -> float:

@@ -1,10 +1,10 @@
-"""What is tried on the best network at the end: the teacher is blended in, and it is whitened.
+"""The last steps on the best network: blend in the teacher, and whiten the vectors.
 
 Blending
 --------
-Fine-tuning gains where it was trained and forgets a little elsewhere. On the straight line between
-the weights before and after, much of the gain is kept and most of the loss is not (Wortsman et
-al., "Robust fine-tuning of zero-shot models", CVPR 2022).
+Fine-tuning gains where it was trained and forgets a little elsewhere. Weights on the straight line
+between before and after keep much of the gain and avoid most of the loss (Wortsman et al., "Robust
+fine-tuning of zero-shot models", CVPR 2022).
 
 Whitening
 ---------
@@ -30,11 +30,12 @@ from membrane.training.objectives import mostly_sound, on_device
 
 
 def shares_of(count: int) -> tuple[float, ...]:
-    """Return so many shares of the teacher, equally far apart, besides none at all.
+    """Return 0 and `count` equally spaced shares of the teacher.
 
     Parameters
     ----------
     count : int
+        Number of shares besides 0.
 
     Returns
     -------
@@ -46,16 +47,16 @@ def shares_of(count: int) -> tuple[float, ...]:
 
 @torch.no_grad()
 def blended(learnt: Network, teacher: Network, share: float) -> Network:
-    """Return a network whose old layers lie between two others'.
+    """Return a network whose old layers lie between those of two others.
 
-    The front and all else that the teacher has not stay as they were learnt.
+    The front and all other parts that the teacher lacks stay as learnt.
 
     Parameters
     ----------
     learnt, teacher : Network
-        Of the same recipe.
+        Two networks of the same recipe.
     share : float
-        Of the teacher, from 0 to 1.
+        Share of the teacher, from 0 to 1.
     """
     between = copy.deepcopy(learnt)
     known = dict(teacher.named_parameters())
@@ -73,6 +74,7 @@ class Vectors(NamedTuple):
     vectors : np.ndarray, shape (n, 256), float32, unit length
         Of partials.
     speakers : np.ndarray, shape (n,), int64
+        Number of the speaker of each vector.
     """
 
     vectors: np.ndarray
@@ -88,8 +90,9 @@ def heard_by(
     Parameters
     ----------
     network : Network
-        On any device; its projection changes nothing yet.
+        A network on any device, whose projection changes nothing yet.
     batches : iterable of Batch
+        What the network listens to.
     starts : sequence of int
         First frames of the partials.
     """
@@ -108,19 +111,17 @@ def whitening(heard: Vectors, *, power: float, shrinkage: float) -> tuple[np.nda
 
     Parameters
     ----------
-    heard : Vectors
     power : float
-        Directions are scaled by the variance within speakers to the power of minus this.
+        Each direction is scaled by its variance within speakers to the power of minus this.
     shrinkage : float
-        How many times the mean variance is added to each, which tames those that were seen too
-        seldom (Ledoit and Wolf, "A well-conditioned estimator for large-dimensional covariance
-        matrices", 2004).
+        How many times the mean variance is added to each. This tames rarely seen directions (Ledoit
+        and Wolf, "A well-conditioned estimator for large-dimensional covariance matrices", 2004).
 
     Returns
     -------
     matrix : np.ndarray, shape (256, 256)
     offset : np.ndarray, shape (256,)
-        The projection of a vector v is ``matrix @ v + offset``; the mean of all goes to 0.
+        The projection of a vector v is ``matrix @ v + offset``. The mean of all vectors goes to 0.
     """
     vectors = heard.vectors.astype(np.float64)
     names, who, counts = np.unique(heard.speakers, return_inverse=True, return_counts=True)
@@ -134,7 +135,7 @@ def whitening(heard: Vectors, *, power: float, shrinkage: float) -> tuple[np.nda
 
 
 def whitened(network: Network, heard: Vectors, *, power: float, shrinkage: float) -> Network:
-    """Return the network with the projection that suits what it hears."""
+    """Return the network with a projection fitted to what it hears."""
     matrix, offset = whitening(heard, power=power, shrinkage=shrinkage)
     projected = copy.deepcopy(network)
     layer = projected.projection

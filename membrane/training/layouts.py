@@ -1,4 +1,4 @@
-"""Layouts of corpora: who speaks in each file, as the folders of known corpora tell it."""
+"""Layouts of corpora: who speaks in each file, according to the folders of known corpora."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from membrane.evaluation.corpora.labels import counted, printable, read_text
 from membrane.evaluation.corpora.recordings import Recording, duplicate_notes, without_listed
 
 COMMON_VOICE_TABLES = ("validated.tsv", "train.tsv")
-"""The first that is there is taken: ``validated`` holds all clips that listeners confirmed."""
+"""The first existing one is used: ``validated`` holds all clips that listeners confirmed."""
 
 NO_SPEECH = "_background_noise_"
 """The folder of Speech Commands that holds noises."""
@@ -41,28 +41,28 @@ def find_speech(
     Known are: LibriSpeech (``speaker-chapter-utterance`` is the file's name), VoxCeleb
     (``id10001/video/utterance``), Common Voice (``clips`` beside ``validated.tsv`` or
     ``train.tsv``), Speech Commands (``word/speaker_nohash_number``), each with any folders around;
-    a folder for each speaker, also within ``train``, ``wav48`` and the like; files alone, each of
-    a speaker of its own.
+    a folder for each speaker, also within ``train``, ``wav48`` and the like; single files, each
+    with its own speaker.
 
     Parameters
     ----------
     folders : sequence of Path
         A corpus each.
     without : Path or None
-        A list of what is left out: ``speaker``, ``corpus/speaker``, ``corpus/file.flac`` or a
+        A list of what to leave out: ``speaker``, ``corpus/speaker``, ``corpus/file.flac`` or a
         folder, one a line.
     notes : list of str
-        Gets a sentence on whatever is left out or doubtful.
+        Receives a sentence on each thing that is left out or doubtful.
 
     Returns
     -------
     tuple of Recording
-        With speakers called ``corpus/speaker``.
+        Recordings, with speakers named ``corpus/speaker``.
 
     Raises
     ------
     NoSuchFile
-        If a folder or the list is not there.
+        If a folder or the list is missing.
     UsageError
         If a folder holds no recording, or no recording is left.
     """
@@ -92,7 +92,7 @@ def find_speech(
 
 
 def _corpus(sound: SoundFile) -> str:
-    """Return what a corpus is called, also where it is the only one."""
+    """Return the name of a corpus, even if it is the only one."""
     return printable(sound.corpus or _root(sound).resolve().name or "speech")
 
 
@@ -131,7 +131,7 @@ def _speech_commands(parts: Parts) -> str | None:
 
 
 def _subset_levels(sounds: Sequence[SoundFile]) -> int:
-    """Return how many folders of subsets lie around those of the speakers."""
+    """Return how many levels of subset folders enclose the speakers' folders."""
     level = 0
     while all(
         len(sound.parts) > level + 2 and SUBSET.fullmatch(sound.parts[level]) for sound in sounds

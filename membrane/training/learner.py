@@ -1,6 +1,6 @@
-"""What learns: a network, its moving average, and the stages in which it becomes better.
+"""The learner: a network, its moving average, and the stages in which it learns.
 
-First the front alone learns to take out noise, which needs no LSTM and a tenth of the time; then
+First the front alone learns to take out noise, which needs no LSTM and a tenth of the time. Then
 everything learns together. In each stage the learning rate rises and falls once (Smith and Topin,
 "Super-convergence: very fast training of neural networks using large learning rates", 2019).
 
@@ -30,7 +30,7 @@ from membrane.voice.frontends.mels import STEP
 from membrane.voice.frontends.partials import partial_starts
 
 OLD_LAYERS = ("lstm", "linear")
-"""Parts of the network that come from the teacher; all others are new."""
+"""Parts of the network that come from the teacher. All others are new."""
 
 AVERAGE_DELAY = 20
 """Steps after which the moving average looks back over half of the training."""
@@ -44,10 +44,11 @@ class Stage:
     Parameters
     ----------
     rated : sequence of (float, list of nn.Parameter)
-        The rate of each group of parameters at its peak; the first is the one that is told.
+        The peak rate of each group of parameters. Reports show the first.
     steps : int
+        Number of steps in the stage.
     warmup_share : float
-        Of the steps in which the rate rises.
+        Share of the steps in which the rate rises.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class Stage:
         steps: int,
         warmup_share: float,
     ) -> None:
-        if warmup_share * steps == 1:  # it would take no step, which `OneCycleLR` divides by
+        if warmup_share * steps == 1:  # it would take no step, and `OneCycleLR` divides by that
             warmup_share = math.nextafter(warmup_share, 1)
         groups = [(rate, some) for rate, some in rated if some]
         self.optimiser = torch.optim.Adam([{"params": some, "lr": rate} for rate, some in groups])
@@ -69,13 +70,14 @@ class Stage:
         )
 
     def step(self, *, limited: Sequence[Tensor], limit: float) -> None:
-        """Change the parameters by their gradients.
+        """Update the parameters from their gradients.
 
         Parameters
         ----------
         limited : sequence of torch.Tensor
             The parameters whose gradients are cut to a norm of `limit`, together.
         limit : float
+            Largest norm of their gradients.
         """
         nn.utils.clip_grad_norm_(limited, limit)
         self.optimiser.step()
@@ -83,16 +85,12 @@ class Stage:
 
 
 class Learner:
-    """A network and what makes it better, on one device.
+    """A network and its optimisers, on one device.
 
     Parameters
     ----------
-    recipe : Recipe
-    network : Network
     objective : Objective
-        What is to become small; it has parameters of its own.
-    device : torch.device
-    processes : Processes
+        The loss to minimise. It has its own parameters.
     """
 
     def __init__(
@@ -134,7 +132,7 @@ class Learner:
 
     @property
     def _stage(self) -> Stage:
-        """What learns at this step."""
+        """The stage of this step."""
         front = self.front_stage if self.step < self.recipe.alone else None
         return front or self.whole_stage
 
@@ -159,7 +157,7 @@ class Learner:
         Raises
         ------
         UsageError
-            If the loss is no number any more: the network is then as it was before.
+            If the loss is not a number any more. The network stays as it was.
         """
         self.network.train()
         stage = self._stage
@@ -182,7 +180,7 @@ class Learner:
         return {"loss": total.item(), **{name: part.item() for name, part in parts.items()}}
 
     def _cleaning(self, own: Batch[np.ndarray]) -> Loss:
-        """Return how well the front alone takes out noise; nothing else is computed."""
+        """Return the loss of the front alone, without computing anything else."""
         rows, gathered = on_device(own, self.device), self.processes.gathered
         with self._precision():
             _, cleaned = self.network.listen(rows.heard, rows.lengths)
@@ -191,7 +189,7 @@ class Learner:
         return Loss(distance, {"mask": distance})
 
     def _heard(self, own: Batch[np.ndarray]) -> tuple[Batch[Tensor], Voiced]:
-        """Return the whole batch and what the network makes of it, here and elsewhere."""
+        """Return the whole batch and the network's output for it, from all processes."""
         rows, gathered = on_device(own, self.device), self.processes.gathered
         with self._precision():
             voiced = self.network(rows.heard, rows.lengths, self.starts)
@@ -212,7 +210,7 @@ class Learner:
             slow.lerp_(fast, 1 - decay)
 
     def state(self) -> dict[str, Any]:
-        """Return all that `restore` needs to go on from here."""
+        """Return everything that `restore` needs to continue from here."""
         return {
             "step": self.step,
             "network": self.network.state_dict(),
@@ -229,7 +227,7 @@ class Learner:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Become what another learner of the same recipe and speakers was."""
+        """Take over the state of another learner of the same recipe and speakers."""
         self.step = state["step"]
         for name in ("network", "average", "objective"):
             getattr(self, name).load_state_dict(state[name])

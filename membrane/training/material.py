@@ -1,4 +1,4 @@
-"""Material: the speech, noises and rooms that a training learns from, decoded once and kept."""
+"""Material: the speech, noises and rooms to learn from, decoded once and cached."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from membrane.training.synthesis import measured_response
 from membrane.voice.frontends.trimming import raise_volume, trim_silences
 
 SHORTEST_S = 0.25
-"""Seconds of speech below which an utterance is left out: less than a syllable or two."""
+"""Shorter utterances, in seconds of speech, are left out: less than a syllable or two."""
 
 SHORT_S = 1.0
 """Seconds of speech in half of a speaker's utterances below which they are single words."""
@@ -64,6 +64,7 @@ class Speaker:
     speaker : str
         ``corpus/name``.
     corpus : str
+        Name of the corpus.
     utterances : tuple of Spoken
         At least one.
     """
@@ -80,17 +81,18 @@ class Speaker:
 
 @dataclass(frozen=True, eq=False)
 class Material:
-    """What is learnt from; about 200 MB an hour of speech.
+    """Data to learn from, about 200 MB per hour of speech.
 
     Parameters
     ----------
     voices : tuple of Speaker
         By corpus, then by speaker.
     noises : tuple of np.ndarray, shape (n,), float16, 16 kHz
+        Recordings of noise.
     rooms : tuple of np.ndarray, shape (n,), float32, 16 kHz
         Impulse responses; the direct sound is the first sample, and 1.
     notes : tuple of str
-        What was left out and why, a sentence each.
+        One sentence on each thing that was left out, and why.
     """
 
     voices: tuple[Speaker, ...]
@@ -115,7 +117,7 @@ class Sources:
     noises, rooms : tuple of Path
         Folders of noises, and of the impulse responses of rooms.
     without : Path or None
-        A list of speakers and files that are left out, for measuring with them.
+        A list of speakers and files to leave out, so that they can be used to measure.
     """
 
     speech: tuple[Path, ...]
@@ -127,13 +129,12 @@ class Sources:
 def gather(
     sources: Sources, *, workers: int | None = None, progress: Progress | None = None
 ) -> Material:
-    """Find all sound, decode it in parallel and keep it, so that another start is quick.
+    """Find all sound, decode it in parallel and cache it, so that the next start is quick.
 
     What was decoded before an error or Ctrl-C is kept.
 
     Parameters
     ----------
-    sources : Sources
     workers : int, optional
         Processes that decode; by default one for each core.
     progress : callable, optional
@@ -150,7 +151,7 @@ def gather(
     """
     notes: list[str] = []
     recordings = find_speech(sources.speech, without=sources.without, notes=notes)
-    # The short work comes first: whoever mistyped a folder learns of it at once.
+    # The short work comes first, so a mistyped folder shows at once.
     noises = _heard(_paths(sources.noises, sources.without, notes), "noise", notes)
     rooms = _heard(_paths(sources.rooms, sources.without, notes), "room response", notes)
     voices = _voices(_spoken(recordings, workers, progress, notes))
@@ -168,15 +169,13 @@ def gather(
 
 
 def split(material: Material, seed: int, share: float) -> tuple[Material, Material]:
-    """Part the material by speakers and by noises, so that nothing of one is in the other.
+    """Split the material by speakers and by noises, so that the parts share none.
 
     Parameters
     ----------
-    material : Material
-    seed : int
     share : float
-        Of the speakers of each corpus, and of the noises, that go to the second part; at least one
-        where there are two or more. Rooms go to both.
+        Share of the speakers of each corpus, and of the noises, for the second part: at least one
+        if there are two or more. Rooms go to both.
 
     Returns
     -------
@@ -199,7 +198,7 @@ def split(material: Material, seed: int, share: float) -> tuple[Material, Materi
 
 
 def _drawn(places: Sequence[int], share: float, chance: np.random.Generator) -> set[int]:
-    """Return a share of some places: one at least, if one remains."""
+    """Return a random share of some indices: at least one, if one remains."""
     count = max(1, round(share * len(places))) if share else 0
     return set(chance.permutation(places)[: min(count, len(places) - 1)].tolist())
 
@@ -217,7 +216,7 @@ def _paths(folders: Sequence[Path], without: Path | None, notes: list[str]) -> l
 
 
 def _heard(paths: Sequence[Path], what: str, notes: list[str]) -> list[Samples]:
-    """Return the sound of the files in which there is any."""
+    """Return the sound of each file that has any."""
     problems: list[str] = []
     found = []
     for path in paths:
@@ -298,7 +297,7 @@ def _voices(spoken: Mapping[Recording, Spoken]) -> tuple[Speaker, ...]:
 
 
 def _keys(recordings: Iterable[Recording], problems: list[str]) -> dict[Recording, str]:
-    """Return under which name each recording is kept: a hash of all that decides the result."""
+    """Return the cache key of each recording: a hash of all that decides the result."""
     way = [source_hash(__name__), registry()["silero-vad"].sha256]
     keys: dict[Recording, str] = {}
     for recording in recordings:
@@ -311,7 +310,7 @@ def _keys(recordings: Iterable[Recording], problems: list[str]) -> dict[Recordin
 
 
 def _decoded(key: str, recording: Recording) -> tuple[str, Spoken | str]:
-    """Return an utterance, or why there is none."""
+    """Return an utterance, or the reason why there is none."""
     try:
         prepared = prepare(recording.read(), denoising="never")
     except (NoSuchFile, UnusableRecording) as error:

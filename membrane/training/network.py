@@ -1,11 +1,11 @@
-"""The network that is trained: Resemblyzer's, behind a front that takes noise out.
+"""The network to train: Resemblyzer's, behind a front that takes noise out.
 
-The front sees the logarithm of the mel spectrogram, in which loud and soft sounds are of like size,
-and answers with a mask: the share of each frame and channel that is speech. Resemblyzer's layers
+The front sees the logarithm of the mel spectrogram, in which loud and soft sounds have similar
+size. Its output is a mask: the share of each frame and channel that is speech. Resemblyzer's layers
 (Wan et al., "Generalized end-to-end loss for speaker verification", ICASSP 2018) hear the masked
-spectrogram and, as a second input, that logarithm. A freshly made network is Resemblyzer's: the
-mask is nearly 1 everywhere and the second input nothing, so that training starts from all it knows.
-After it, a projection of the vectors makes little of what differs between utterances of one person.
+spectrogram and, as a second input, that logarithm. A new network equals Resemblyzer's: the mask is
+nearly 1 everywhere and the second input 0, so training starts from all it knows. At the end, a
+projection of the vectors shrinks what differs between utterances of one person.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ LOG_SCALE = 0.3
 """Brings logarithms of speech, which spread by some three nepers, to about unit size."""
 
 FLOOR_SHARPNESS = 2.0
-"""Of the soft minimum; the greater, the closer it is to the lowest frame, and the more it is at
-the mercy of a single one."""
+"""Sharpness of the soft minimum. A greater value is closer to the lowest frame, and depends more on
+a single one."""
 
 VIEWS = 3
-"""In how many ways the front sees each channel of a frame; see `views_of`."""
+"""Number of ways in which the front sees each channel of a frame (see `views_of`)."""
 
 WIDTH = 128
 """Channels of the front: an eighth of the LSTM's multiplications."""
 
 KERNEL = 5
-"""Frames that a convolution sees at once."""
+"""Number of frames that a convolution sees at once."""
 
 DILATIONS = (1, 2, 4, 8)
 """Frames between those, block by block: together they see 0.65 s."""
@@ -54,10 +54,10 @@ OPEN = 4.0
 """Initial offset of the mask, before the sigmoid: 0.98 of everything passes."""
 
 SIDE_SCALE = 0.01
-"""Of the second input: the size of the mel powers beside it, so that both learn at one rate."""
+"""Scale of the second input: that of the mel powers beside it, so that both learn at one rate."""
 
 LEAST_LENGTH = 1e-6
-"""What the length of a vector is at least taken for, so that none becomes not-a-number."""
+"""Least length that a vector is divided by, so that none becomes not-a-number."""
 
 
 class Voiced(NamedTuple):
@@ -66,7 +66,9 @@ class Voiced(NamedTuple):
     Parameters
     ----------
     pooled : torch.Tensor, shape (b, 256), unit length
+        The voice of each utterance.
     partials : torch.Tensor, shape (p, b, 256), unit length
+        The voice of each of its p partials.
     cleaned : torch.Tensor, shape (b, t, 40)
         The masked mel power.
     """
@@ -77,12 +79,14 @@ class Voiced(NamedTuple):
 
 
 def sounding(lengths: Tensor, frames: int) -> Tensor:
-    """Return 1 where a frame is sound and 0 where it only fills up the batch.
+    """Return 1 where a frame is sound and 0 where it is padding.
 
     Parameters
     ----------
     lengths : torch.Tensor, shape (b,), int64
+        Frames of each utterance that are sound.
     frames : int
+        Number of frames in the batch.
 
     Returns
     -------
@@ -104,8 +108,8 @@ def views_of(mels: Tensor, lengths: Tensor) -> Tensor:
     Returns
     -------
     torch.Tensor, shape (b, t, 120)
-        The logarithm over each channel's mean, over its floor (a soft minimum: what a steady noise
-        fills it up to) and over the frame's mean. Zero where there is no sound.
+        The logarithm relative to each channel's mean, to its floor (a soft minimum: the level of a
+        steady noise) and to the frame's mean. Zero where there is no sound.
     """
     sound = sounding(lengths, mels.shape[1])
     count = sound.sum(1, keepdim=True)
@@ -150,6 +154,7 @@ class Front(nn.Module):
         Parameters
         ----------
         views : torch.Tensor, shape (b, t, 120)
+            What `views_of` returns.
 
         Returns
         -------
@@ -167,7 +172,7 @@ class Network(nn.Module):
     Parameters
     ----------
     recipe : NetworkRecipe
-        Which of its parts there are.
+        The parts that the network has.
     """
 
     def __init__(self, recipe: NetworkRecipe = NetworkRecipe()) -> None:  # noqa: B008 (frozen)
@@ -181,7 +186,7 @@ class Network(nn.Module):
 
     @property
     def projects(self) -> bool:
-        """Whether vectors are projected already, by more than nothing."""
+        """Whether the projection changes the vectors."""
         if self.projection is None:
             return False
         same = torch.eye(DIMENSION, device=self.projection.weight.device)
@@ -212,7 +217,9 @@ class Network(nn.Module):
         Parameters
         ----------
         mels : torch.Tensor, shape (b, t, 40)
+            Power.
         lengths : torch.Tensor, shape (b,), int64
+            Frames that are sound.
 
         Returns
         -------
@@ -244,7 +251,7 @@ class Network(nn.Module):
         last = hidden[-1].float()
         vectors = functional.normalize(functional.relu(self.linear(last)), eps=LEAST_LENGTH)
         if self.projection is not None:
-            # Where no voice was found there is nothing to project, not even the offset.
+            # Without a voice there is nothing to project, not even the offset.
             found = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
             vectors = functional.normalize(self.projection(vectors) * found, eps=LEAST_LENGTH)
         if self.attention is None:
@@ -253,7 +260,7 @@ class Network(nn.Module):
 
 
 def _silent(inputs: int, outputs: int) -> nn.Linear:
-    """Return a layer that says nothing until it has learnt something."""
+    """Return a layer whose output is 0 until it has learnt something."""
     layer = nn.Linear(inputs, outputs)
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
@@ -261,21 +268,21 @@ def _silent(inputs: int, outputs: int) -> nn.Linear:
 
 
 def _passing(size: int) -> nn.Linear:
-    """Return a layer that changes nothing; it is computed at the end and learns no gradients."""
+    """Return a layer that changes nothing. It is computed at the end, without gradients."""
     layer = _silent(size, size).requires_grad_(False)
     nn.init.eye_(layer.weight)
     return layer
 
 
 def from_resemblyzer(recipe: NetworkRecipe = NetworkRecipe()) -> Network:  # noqa: B008 (frozen)
-    """Return a network that knows what the shipped weights of Resemblyzer know, and no more.
+    """Return a network that computes what the shipped weights of Resemblyzer compute.
 
     Raises
     ------
     EngineUnavailable
         If the package onnx, which reads them, is not installed.
     ModelUnavailable
-        If the weights are missing or not the registered ones.
+        If the weights are missing or differ from the registered ones.
     """
     network = Network(recipe)
     tensors = read_tensors(models.path_of("resemblyzer"))
@@ -286,12 +293,7 @@ def from_resemblyzer(recipe: NetworkRecipe = NetworkRecipe()) -> Network:  # noq
 
 
 class TorchSession:
-    """A network behind the one method of an ONNX Runtime session that an encoder calls.
-
-    Parameters
-    ----------
-    network : Network
-    """
+    """A network with the one method of an ONNX Runtime session that an encoder calls."""
 
     def __init__(self, network: Network) -> None:
         self.network = network
@@ -308,12 +310,12 @@ class TorchSession:
 
 
 def encoder_of(network: Network) -> RobustEncoder:
-    """Return the encoder that the network would be once it is exported.
+    """Return the encoder that the exported network would be.
 
     Parameters
     ----------
     network : Network
-        Evaluated as it is: call ``network.eval()`` where that makes a difference.
+        Used as it is: call ``network.eval()`` first if that makes a difference.
     """
     encoder = RobustEncoder()
     encoder.session = TorchSession(network)

@@ -1,10 +1,10 @@
-"""What training makes small: how far voices in noise are from where they should be.
+"""The losses of training: how far voices in noise are from where they should be.
 
 Conventions
 -----------
-Vectors have unit length, so their inner product is their cosine. Speakers are numbers that are
-equal where the speaker is, in any order, so that rows which several processes computed can be
-judged together. Every loss is a mean over what it counts, a tensor with a gradient.
+Vectors have unit length, so their inner product is their cosine. Speakers are numbers, in any
+order, that are equal for the same speaker. So rows from several processes can be judged together.
+Every loss is a mean over what it counts, a tensor with a gradient.
 
 Losses
 ------
@@ -38,7 +38,7 @@ from membrane.training.teacher import Targets
 from membrane.voice.frontends.partials import PARTIAL_FRAMES
 
 LEAST_SOUND = 0.5
-"""Share of a partial that must be sound for it to be held against the teacher's vector."""
+"""Share of a partial that must be sound before it is compared with the teacher's vector."""
 
 GE2E_SCALE = 10.0
 """Initial scale of the cosines: w of section 2.1 of Wan et al."""
@@ -48,7 +48,7 @@ LOUDNESS = 0.3
 loudness", 1955), so that soft sounds count beside loud ones."""
 
 STEEPEST = 1e-6
-"""How near a cosine may come to 1 or -1, where the gradient of its angle has no end."""
+"""How near a cosine may come to 1 or -1, where the gradient of its angle is infinite."""
 
 
 def on_device(batch: Batch[np.ndarray], device: torch.device) -> Batch[Tensor]:
@@ -57,7 +57,7 @@ def on_device(batch: Batch[np.ndarray], device: torch.device) -> Batch[Tensor]:
 
 
 class Loss(NamedTuple):
-    """What is made small.
+    """The loss of a batch.
 
     Parameters
     ----------
@@ -72,11 +72,10 @@ class Loss(NamedTuple):
 
 
 class Objective(nn.Module):
-    """The weighted sum of all losses that weigh anything.
+    """The weighted sum of all losses whose weight is not 0.
 
     Parameters
     ----------
-    recipe : ObjectiveRecipe
     targets : Targets
         The teacher's vectors of the material that the batches are made of.
     """
@@ -84,7 +83,7 @@ class Objective(nn.Module):
     def __init__(self, recipe: ObjectiveRecipe, targets: Targets) -> None:
         super().__init__()
         self.recipe = recipe
-        # The targets are material: they stay out of checkpoints.
+        # The targets come from the material, so they stay out of checkpoints.
         counts = [len(matrix) for matrix in targets.utterances]
         utterances = torch.from_numpy(np.concatenate(targets.utterances))
         self.firsts = nn.Buffer(torch.tensor([0, *np.cumsum(counts)[:-1]]), persistent=False)
@@ -97,7 +96,7 @@ class Objective(nn.Module):
 
     @property
     def weights(self) -> dict[str, float]:
-        """The weight of each part of the loss, by its name; those that weigh nothing are out."""
+        """The weight of each part of the loss by its name, without those of weight 0."""
         names = ("distillation", "contrastive", "ge2e", "margin", "mask")
         return {name: weight for name in names if (weight := getattr(self.recipe, name))}
 
@@ -107,6 +106,7 @@ class Objective(nn.Module):
         Parameters
         ----------
         batch : Batch of torch.Tensor
+            The whole batch.
         voiced : Voiced
             What the network makes of it.
         starts : sequence of int
@@ -140,11 +140,12 @@ class Objective(nn.Module):
         return Loss(torch.stack([weights[name] * parts[name] for name in parts]).sum(), parts)
 
     def targets(self, speakers: Tensor, utterances: Tensor) -> Tensor:
-        """Return where rows should be: between the utterance's own vector and its speaker's mean.
+        """Return the target of each row: between the utterance's own vector and its speaker's mean.
 
         Parameters
         ----------
         speakers, utterances : torch.Tensor, shape (b,), int64
+            Numbers of the speaker and of the utterance of each row.
 
         Returns
         -------
@@ -156,7 +157,7 @@ class Objective(nn.Module):
 
 
 def mostly_sound(lengths: Tensor, starts: Sequence[int]) -> Tensor:
-    """Return which partials are sound for `LEAST_SOUND` of them at least.
+    """Return which partials are sound for at least `LEAST_SOUND` of their frames.
 
     Parameters
     ----------
@@ -179,7 +180,9 @@ def distillation(voiced: Voiced, targets: Tensor, sound: Tensor) -> Tensor:
     Parameters
     ----------
     voiced : Voiced
+        What the network makes of the batch.
     targets : torch.Tensor, shape (b, 256), unit length
+        Where each utterance's vector should be.
     sound : torch.Tensor, shape (p, b), bool
         The partials that count.
     """
@@ -194,10 +197,11 @@ def contrastive(vectors: Tensor, speakers: Tensor, scale: float) -> Tensor:
     Parameters
     ----------
     vectors : torch.Tensor, shape (2 k, 256), unit length
+        The voice of each utterance.
     speakers : torch.Tensor, shape (2 k,), int64
-        Each twice.
+        Each speaker occurs twice.
     scale : float
-        Of the cosines: one over the temperature.
+        Scale of the cosines: one over the temperature.
 
     Raises
     ------
@@ -216,14 +220,15 @@ def contrastive(vectors: Tensor, speakers: Tensor, scale: float) -> Tensor:
 def ge2e(vectors: Tensor, speakers: Tensor, scale: Tensor) -> Tensor:
     """Return the softmax form of the generalised end-to-end loss (equations 5, 6 and 8).
 
-    The paper also learns an offset of the cosines, which the softmax takes out again.
+    The paper also learns an offset of the cosines, but the softmax cancels it.
 
     Parameters
     ----------
     vectors : torch.Tensor, shape (b, 256), unit length
+        The voice of each utterance.
     speakers : torch.Tensor, shape (b,), int64
-        Any number of utterances each; a single one has no others to be near to, so that others
-        are only kept away from it.
+        Any number of utterances each. A single one has no others to be near to; the loss only keeps
+        others away from it.
     scale : torch.Tensor, shape (), positive
         Learnt.
     """
@@ -231,7 +236,7 @@ def ge2e(vectors: Tensor, speakers: Tensor, scale: Tensor) -> Tensor:
     own = functional.one_hot(who, len(names)).to(vectors.dtype)
     sums = own.T @ vectors
     cosines = vectors @ functional.normalize(sums, dim=1).T
-    # A vector is left out of the mean that it is compared with; else being itself would suffice.
+    # Leave a vector out of the mean it is compared with, or it would match itself.
     without = (vectors * functional.normalize(sums[who] - vectors, dim=1)).sum(1, keepdim=True)
     logits = scale * torch.where(own.bool(), without, cosines)
     losses = functional.cross_entropy(logits, who, reduction="none")
@@ -245,14 +250,14 @@ def margin_softmax(cosines: Tensor, speakers: Tensor, *, scale: float, margin: f
     Parameters
     ----------
     cosines : torch.Tensor, shape (b, s)
-        Of vectors to the prototypes of all speakers.
+        Cosines of vectors to the prototypes of all speakers.
     speakers : torch.Tensor, shape (b,), int64
-        Whose prototype each should be near.
+        Speaker whose prototype each vector should be near.
     scale : float
-        Of the cosines: s of the paper.
+        Scale of the cosines: s of the paper.
     margin : float, radians
-        By how much nearer: m of the paper. Where the angle and the margin are over half a turn
-        together, the cosine falls on as a straight line, as in the authors' code.
+        How much nearer: m of the paper. If the angle and the margin together exceed half a turn,
+        the cosine continues to fall as a straight line, as in the authors' code.
     """
     cosine = cosines.gather(1, speakers[:, None]).clamp(STEEPEST - 1, 1 - STEEPEST)
     sine = torch.sqrt(1 - cosine**2)
@@ -263,14 +268,14 @@ def margin_softmax(cosines: Tensor, speakers: Tensor, *, scale: float, margin: f
 
 
 def mask_distance(cleaned: Tensor, wanted: Tensor, lengths: Tensor) -> Tensor:
-    """Return how far loudness is from that of the speech alone, relative to the mean of that.
+    """Return how far the loudness is from that of the speech alone, relative to its mean.
 
     Parameters
     ----------
     cleaned, wanted : torch.Tensor, shape (b, t, 40)
         Mel power.
     lengths : torch.Tensor, shape (b,), int64
-        Frames that are sound; the others do not count.
+        Frames that are sound. The others do not count.
     """
     sound = sounding(lengths, wanted.shape[1])
     heard, clean = ((power + LEAST_POWER) ** LOUDNESS * sound for power in (cleaned, wanted))

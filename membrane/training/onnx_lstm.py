@@ -1,4 +1,4 @@
-"""LSTM layers in ONNX: PyTorch's weights in the order that its LSTM operator has them, and back."""
+"""LSTM layers in ONNX: PyTorch's weights in the order of ONNX's LSTM operator, and back."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def lstm_weights(state: State) -> dict[str, np.ndarray]:
     Parameters
     ----------
     state : mapping of str to np.ndarray
-        Of a network with a `torch.nn.LSTM` called ``lstm``.
+        State of a network with a `torch.nn.LSTM` named ``lstm``.
 
     Returns
     -------
@@ -87,7 +87,7 @@ def lstm_weights(state: State) -> dict[str, np.ndarray]:
 
 
 def torch_lstm(tensors: State) -> dict[str, np.ndarray]:
-    """Return what `lstm_weights` was made of."""
+    """Return the state that `lstm_weights` was made from."""
     state = {}
     for layer in range(LAYERS):
         state[f"lstm.weight_ih_l{layer}"] = torch_gates(tensors[f"W{layer}"][0])
@@ -101,8 +101,8 @@ def torch_lstm(tensors: State) -> dict[str, np.ndarray]:
 def lstm_nodes() -> list[Any]:
     """Return the nodes from ``frames0``, shape (frames, n, inputs), to ``last``, shape (n, HIDDEN).
 
-    Every layer but the last passes on its whole sequence. They need the constants ``direction`` =
-    [1] and ``first`` = [0] besides the weights.
+    Every layer but the last passes on its whole sequence. The nodes need the weights and the
+    constants ``direction`` = [1] and ``first`` = [0].
     """
     from onnx import helper
 

@@ -1,4 +1,4 @@
-"""What is told of a training: how far it is, and tables of figures that grow with it."""
+"""Reports of a training: its progress on the screen, and tables of its losses and error rates."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ from membrane.terminal.console import View
 from membrane.training.run_folder import unwritable_explained, write
 
 LINE_EVERY = 100
-"""Steps between two lines where there is no terminal."""
+"""Steps between two lines without a terminal."""
 
 ESTIMATE_S = 600.0
-"""Seconds of the past that the time left is estimated from: a validation is one slow step."""
+"""The time left is estimated from this many past seconds, as a validation is one slow step."""
 
 
 @contextmanager
 def following(view: View, *, first: int, last: int) -> Iterator[Bar | Lines]:
-    """Show the progress of a training: a bar on a terminal, else a line now and then.
+    """Show the progress of a training: a bar on a terminal, or else a line now and then.
 
     Parameters
     ----------
     view : View
         Shows nothing if it is quiet.
     first, last : int
-        Steps that are done already, and all that are to be done.
+        Number of steps already done, and number of steps in all.
     """
     if view.quiet or not view.notes.is_terminal:
         yield Lines(view, first, last)
@@ -110,16 +110,14 @@ STEP = "step"
 
 
 class Table:
-    """A CSV file with a row for some of the steps.
+    """A CSV file with a row for some steps.
 
     Parameters
     ----------
-    path : Path
     columns : sequence of str
-        After the first, which is the step.
+        Columns after the first, which is the step.
     after : int
-        The step that training goes on from: rows of later ones, which a process that was killed
-        has left, are dropped.
+        Step to continue from. Later rows, which a killed process may have left, are dropped.
 
     Raises
     ------
@@ -133,7 +131,7 @@ class Table:
         write(path, csv_text([self.columns, *kept]).encode())
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
-        """Add a row; what has no value is left empty.
+        """Add a row. Columns without a value stay empty.
 
         Raises
         ------
@@ -148,7 +146,7 @@ class Table:
 
 
 def _rows(path: Path) -> list[list[str]]:
-    """Return the whole rows of a table; a process may have been killed within the last."""
+    """Return the complete rows of a table. A killed process may have cut the last one short."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
@@ -163,9 +161,9 @@ class TensorBoard:
     Parameters
     ----------
     folder : Path
-        Of the run.
+        Folder of the run.
     after : int
-        As of `Table`.
+        As in `Table`.
 
     Raises
     ------
@@ -192,6 +190,6 @@ class TensorBoard:
                 self._writer.add_scalar(name, value, step)
 
     def close(self) -> None:
-        """Write what is still to be written."""
+        """Write what is still buffered."""
         with unwritable_explained(self._folder):
             self._writer.close()

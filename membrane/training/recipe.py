@@ -1,4 +1,4 @@
-"""The recipe of a training: every number that decides what comes out, in one TOML file."""
+"""The recipe of a training: every number that decides the result, in one TOML file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from membrane.evaluation.corpora.labels import printable, read_text
 PRECISIONS = ("bfloat16", "float32")
 
 LARGEST = float(2**53)
-"""What counts and seeds may reach: the largest that a TOML reader may keep as a float, exactly."""
+"""Limit of counts and seeds: the largest that a TOML reader may keep exactly as a float."""
 
 Pair = tuple[float, float]
 Kind = TypeVar("Kind")
@@ -39,14 +39,14 @@ def _share(default: float) -> Any:
 
 @dataclass(frozen=True)
 class NoiseKinds:
-    """How often each kind of noise is taken; only their ratios count.
+    """How often each kind of noise is used. Only the ratios count.
 
     Parameters
     ----------
     babble : float
         Other training speakers who talk at once.
     files : float
-        Noises of the folders that were given; coloured noise where there are none.
+        Noises from the given folders, or coloured noise without any.
     coloured, tonal, bursts : float
         As `membrane.training.synthesis` makes them.
     """
@@ -60,7 +60,7 @@ class NoiseKinds:
 
 @dataclass(frozen=True)
 class Codecs:
-    """How often each codec of `membrane.evaluation.codecs` is taken; only their ratios count."""
+    """How often each codec of `membrane.evaluation.codecs` is used. Only the ratios count."""
 
     telephone: float = _share(0.4)
     gsm: float = _share(0.2)
@@ -75,31 +75,29 @@ class AugmentationRecipe:
     Parameters
     ----------
     clean_share : float
-        Of stretches that are coloured and levelled only; all other shares are of the rest.
+        Share of stretches that are only coloured and levelled. The other shares are of the rest.
     colour_share : float
-        Of all stretches whose timbre is changed, as another microphone would.
+        Share of all stretches whose timbre changes, as with another microphone.
     colour_db : (float, float), dB
         Range of the standard deviation of that change over frequency.
     room_share, room_files_share : float
-        Of stretches heard in a room, and of those the ones in a measured room, if one was given.
+        Share of stretches heard in a room, and the share of those in a measured room, if given.
     noise_share, second_noise_share : float
-        Of stretches in noise, and of those the ones in two noises.
+        Share of stretches in noise, and the share of those in two noises.
     snr_db : (float, float), dB
         Range of the power of speech over that of the first noise.
     second_noise_db : float, dB
-        By how much the second is weaker.
+        How much weaker the second noise is.
     voices : (float, float)
         Range of the number of people in a babble.
     band_share, codec_share, clipping_share : float
-        Of stretches that only a band of is heard, that are coded, or clipped; never two of these.
+        Shares of stretches that are cut to a band, coded or clipped; never two of these.
     level_dbfs : (float, float), dB relative to full scale
         Range of the level at which the network hears the whole.
     speed_share : float
-        Of speakers who are heard faster or slower, and so become another speaker.
+        Share of speakers who are played faster or slower. They count as other speakers.
     speeds : (float, float)
         The two factors.
-    noises : NoiseKinds
-    codecs : Codecs
     """
 
     clean_share: float = _share(0.3)
@@ -124,7 +122,7 @@ class AugmentationRecipe:
 
 @dataclass(frozen=True)
 class ObjectiveRecipe:
-    """What is made small: a weighted sum, each term as `membrane.training.objectives` has it.
+    """The loss: a weighted sum of the terms of `membrane.training.objectives`.
 
     Parameters
     ----------
@@ -156,7 +154,7 @@ class ObjectiveRecipe:
 
 @dataclass(frozen=True)
 class NetworkRecipe:
-    """Which parts stand around the network that is trained further.
+    """Parts that are added to the pretrained network.
 
     Parameters
     ----------
@@ -165,7 +163,7 @@ class NetworkRecipe:
     side : bool
         The logarithm of the spectrogram as a second input; needs the front.
     attention : bool
-        Partials weigh as much as the network trusts them, or all the same.
+        Weigh partials by how much the network trusts them instead of equally.
     projection : bool
         Vectors are projected at the end, as `membrane.training.whitening` finds best.
     """
@@ -178,7 +176,7 @@ class NetworkRecipe:
 
 @dataclass(frozen=True)
 class Recipe:
-    """All numbers of a training; together with the data they decide its result.
+    """All numbers of a training. Together with the data they decide its result.
 
     The defaults are those of the shipped encoder (``benchmarks/accuracy/NOTES.md``), but for the
     share of validation speakers: of few speakers an eighth would be too few.
@@ -186,54 +184,50 @@ class Recipe:
     Parameters
     ----------
     steps : int
-        Batches that are learnt from.
+        Number of batches to learn from.
     front_steps : int
-        The first of them, but never more than half, in which only the front learns, by the mask
-        alone; none where there is no front.
+        Number of first steps, at most half, in which only the front learns, from the mask alone.
+        Without a front there are none.
     front_rate : float
-        Its learning rate then, at its peak.
+        Peak learning rate of these steps.
     speakers : int
-        In a batch, of two utterances each.
+        Speakers in a batch, with two utterances each.
     frames : int
-        Of 10 ms in a row of a batch.
+        Frames of 10 ms in a row of a batch.
     learning_rate : float
-        At its peak, of the layers that come from the teacher.
+        Peak learning rate of the layers that come from the teacher.
     new_layers_factor : float
-        By how much faster the other layers learn.
+        How much faster the other layers learn.
     prototypes_factor : float
-        By how much faster what belongs to an objective learns.
+        How much faster the parameters of an objective learn.
     warmup_share : float
-        Of the steps in which the learning rate rises; then it falls (one cycle).
+        Share of steps in which the learning rate rises; then it falls (one cycle).
     gradient_limit : float
-        Norm that gradients are cut to.
+        Largest norm of the gradients.
     average_decay : float
-        Of the moving average of the weights, which is what is kept.
+        Decay of the moving average of the weights. The average is what is kept.
     precision : {"bfloat16", "float32"}
-        In which the network is computed while it learns.
+        Precision in which the network computes while it learns.
     short_share : float
-        How often a speaker of single words is drawn, one of sentences being drawn once.
+        How often a speaker of single words is drawn for each time that one of sentences is.
     raw_share : float
-        Of stretches whose silences are heard, too.
+        Share of stretches that keep their silences.
     join_share : float
-        Of stretches that are too short and go on with another utterance of the speaker.
+        Share of too short stretches that continue with another utterance of the speaker.
     validation_share : float
-        Of the speakers of each corpus, and of the noises, that nothing is learnt from.
+        Share of the speakers of each corpus, and of the noises, kept for validation.
     validate_every : int
         Steps between two validations.
     patience : int
-        Validations without a lower error after which the training ends early.
+        End early after this many validations without a lower error.
     blends : int
-        Shares of the teacher's weights that are tried on the best network at the end.
+        Number of shares of the teacher's weights to try on the best network at the end.
     whitening_batches : int
-        Batches that the projection is computed from.
+        Number of batches that the projection is computed from.
     whitening_power : float
         0 leaves directions as they are; at 1/2 voices of one person differ alike in all of them.
     whitening_shrinkage : float
-        The mean variance of a direction counts so many times beside its own.
-    seed : int
-    augmentation : AugmentationRecipe
-    objectives : ObjectiveRecipe
-    network : NetworkRecipe
+        How many times the mean variance is added to the variance of each direction.
     """
 
     steps: int = _number(1900, 1)
@@ -265,16 +259,16 @@ class Recipe:
 
     @property
     def alone(self) -> int:
-        """In how many of the first steps the front learns alone."""
+        """Number of first steps in which only the front learns."""
         return min(self.front_steps, self.steps // 2) if self.network.front else 0
 
     def check(self) -> Recipe:
-        """Return the recipe, if one can train by it.
+        """Return the recipe if it is usable.
 
         Raises
         ------
         UsageError
-            If a value is of the wrong kind or out of its limits, or two contradict each other.
+            If a value has the wrong type or is out of range, or two values contradict each other.
         """
         _check_values(self)
         sound, vector = self.augmentation, self.objectives
@@ -307,7 +301,7 @@ class Recipe:
 
 
 def read_recipe(path: Path) -> Recipe:
-    """Read a recipe; what the file does not say is as in ``Recipe()``.
+    """Read a recipe. Missing values are those of ``Recipe()``.
 
     Parameters
     ----------
@@ -319,7 +313,7 @@ def read_recipe(path: Path) -> Recipe:
     NoSuchFile
         If it is not there or cannot be read.
     UsageError
-        If it is no TOML, says what no recipe knows, or says something of the wrong kind.
+        If it is not TOML, has an unknown name, or has a value of the wrong type.
     """
     text = read_text(path)
     try:
@@ -331,7 +325,7 @@ def read_recipe(path: Path) -> Recipe:
 
 
 def _filled(defaults: Kind, table: Mapping[str, Any], path: str) -> Kind:
-    """Return a dataclass with the values of a table, checked, in place of some defaults."""
+    """Return a dataclass with the checked values of a table in place of its defaults."""
     values = {each.name: getattr(defaults, each.name) for each in fields(cast(Any, defaults))}
     for name, value in table.items():
         if name not in values:
@@ -370,7 +364,7 @@ def _check_values(values: Any, path: str = "") -> None:
 
 
 def _check_number(value: Any, default: Any, name: str, limits: Pair) -> None:
-    """Refuse what is not as many numbers of a kind as the default, within the limits."""
+    """Refuse a value that differs from the default in type or length, or is out of range."""
     least, most = (f"{limit:g}" for limit in limits)
     allowed = f"from {least}" if limits[1] == LARGEST else f"from {least} to {most}"
     if isinstance(default, tuple):

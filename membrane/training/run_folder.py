@@ -1,6 +1,6 @@
-"""The folder of a run: its recipe, its logs and its checkpoints, and what may go on in it.
+"""The folder of a run: its recipe, its logs and its checkpoints, and which run may continue in it.
 
-A checkpoint is all that a training is at one step, so that it goes on as if nothing had happened.
+A checkpoint is the whole state of a training at one step, so that it can continue unchanged.
 Its file is `MAGIC`, the SHA-256 of the rest, and the rest: what `torch.save` writes of plain values
 and tensors. It is read without running anything that it says (``weights_only``).
 """
@@ -35,18 +35,14 @@ INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
 
 
 class RunFolder:
-    """Where a training writes.
-
-    Parameters
-    ----------
-    path : Path
+    """The folder that a training writes to.
 
     Attributes
     ----------
     last : Path
-        The checkpoint that a training goes on from.
+        The checkpoint to continue from.
     best : Path
-        The averaged weights that did best in validation.
+        The averaged weights with the best validation.
     log, validations : Path
         The losses, and the error rates.
     """
@@ -57,7 +53,7 @@ class RunFolder:
         self.log, self.validations = path / "log.csv", path / "validation.csv"
 
     def require_free(self) -> None:
-        """Refuse a folder that holds a training, and make one that is not there.
+        """Refuse a folder that holds a training, and create a missing one.
 
         Raises
         ------
@@ -90,7 +86,7 @@ class RunFolder:
             If it is damaged, or of another recipe.
         """
         state = load_checkpoint(self.last)
-        # Not the texts: two may say the same in other lines.
+        # Do not compare the texts: two may say the same in different lines.
         if tomllib.loads(state.get(RECIPE, "")) != tomllib.loads(recipe.as_toml()):
             raise UsageError(
                 f"{self.last} was made by another recipe than this: give that in "
@@ -101,7 +97,7 @@ class RunFolder:
 
 @contextmanager
 def unwritable_explained(path: Path) -> Iterator[None]:
-    """Turn what a full disk or missing permissions raise into one line.
+    """Turn the errors of a full disk or missing permissions into one line.
 
     Raises
     ------
@@ -128,11 +124,10 @@ def write(path: Path, *parts: bytes) -> None:
 
 
 def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
-    """Write a checkpoint, or leave the one before as it was; an interrupt waits for it.
+    """Write a checkpoint, or leave the previous one as it was. An interrupt waits for it.
 
     Parameters
     ----------
-    path : Path
     state : mapping
         Tensors, numbers, text, and lists and dictionaries of those.
 
@@ -148,14 +143,14 @@ def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint; its tensors are on the CPU.
+    """Read a checkpoint. Its tensors are on the CPU.
 
     Raises
     ------
     NoSuchFile
         If it is not there or cannot be read.
     UsageError
-        If it is no checkpoint, or not the one that was written.
+        If it is not a checkpoint, or its content has changed.
     """
     try:
         file = io.BytesIO(path.read_bytes())
@@ -177,9 +172,9 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """Answer Ctrl-C, or the wish that the process ends, only after this block.
+    """Delay Ctrl-C and requests to terminate until after this block.
 
-    In a thread other than the main one, where Python answers no signal, nothing is changed.
+    This does nothing outside the main thread, where Python handles no signals.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -1,4 +1,4 @@
-"""What is asked for by `train`: from folders of sound to a network that runs without torch."""
+"""What `train` does: from folders of sound to a network that runs without torch."""
 
 from __future__ import annotations
 
@@ -29,27 +29,28 @@ from membrane.training.validation import Validation, probes_of
 
 @dataclass(frozen=True)
 class Plan:
-    """What a training is to be.
+    """The options of a training.
 
     Parameters
     ----------
     output : Path
         The folder of the run.
-    sources : Sources
     recipe : Path or None
         None for the numbers of ``Recipe()``.
     steps, seed : int or None
-        Instead of the recipe's.
+        Values to use instead of the recipe's.
     initial : Path or None
-        A checkpoint whose network is trained further; by default it begins as Resemblyzer's.
+        A checkpoint to train further. By default, training starts from Resemblyzer.
     resume : bool
-        Go on with what `output` holds.
+        Continue the training in `output`.
     workers : int
         Processes that make batches.
     tensorboard : bool
+        Also write curves for TensorBoard.
     export : Path or None
-        Where the best network goes.
+        File to write the best network to.
     weights : {"float32", "float16", "int8"}
+        Precision of the exported weights.
     """
 
     output: Path
@@ -66,7 +67,7 @@ class Plan:
 
     @property
     def chosen(self) -> Recipe:
-        """The recipe with what was given instead of its numbers.
+        """The recipe with the given values in place of its own.
 
         Raises
         ------
@@ -79,19 +80,14 @@ class Plan:
 
 
 def train_and_export(plan: Plan, view: View) -> None:
-    """Train, show what came of it, and export the best network.
-
-    Parameters
-    ----------
-    plan : Plan
-    view : View
+    """Train, show the result, and export the best network.
 
     Raises
     ------
     MembraneError
-        If something that is needed is missing, damaged or cannot be written.
+        If a needed file is missing, damaged or cannot be written.
     Declined
-        If it was interrupted: what was learnt is kept.
+        If it was interrupted. What was learnt is kept.
     """
     with joined() as processes:
         if processes.first:
@@ -117,7 +113,7 @@ def _train_and_export(plan: Plan, processes: Processes, view: View) -> None:
     if processes.first:
         folder.keep(recipe)
     finished = False
-    with suppress(KeyboardInterrupt):  # told of below, or the interrupt behind is all one hears
+    with suppress(KeyboardInterrupt):  # reported below, or only the interrupt would show
         trainer.run()
         trainer.finish(from_resemblyzer(recipe.network))
         finished = True
@@ -138,7 +134,7 @@ def _train_and_export(plan: Plan, processes: Processes, view: View) -> None:
 def _trainer(
     plan: Plan, recipe: Recipe, processes: Processes, view: View, state: dict[str, Any] | None
 ) -> Trainer:
-    """Return a training that is ready to begin, or to go on from a checkpoint."""
+    """Return a training that is ready to start or to continue from a checkpoint."""
     # The workers keep their cores; ``OMP_NUM_THREADS`` says it, too, and has the last word.
     given = os.environ.get("OMP_NUM_THREADS", "")
     cores = (os.cpu_count() or 1) // processes.count - plan.workers

@@ -1,4 +1,4 @@
-"""Sound that is computed: noises, each different from the last, and rooms to speak in."""
+"""Synthetic sound: noises that all differ, and rooms to speak in."""
 
 from __future__ import annotations
 
@@ -23,13 +23,12 @@ LOWEST_NOTE_HZ = 110.0
 
 
 def coloured(length: int, chance: np.random.Generator) -> Samples:
-    """Return noise of a random colour, now and then uneven in frequency or in time.
+    """Return noise of a random colour, sometimes uneven in frequency or in time.
 
     Parameters
     ----------
     length : int
         Samples.
-    chance : np.random.Generator
 
     Returns
     -------
@@ -49,13 +48,12 @@ def coloured(length: int, chance: np.random.Generator) -> Samples:
 
 
 def tonal(length: int, chance: np.random.Generator) -> Samples:
-    """Return a hum of many harmonics, or notes that fade, as of music.
+    """Return a hum of many harmonics, or fading notes like music.
 
     Parameters
     ----------
     length : int
         Samples.
-    chance : np.random.Generator
 
     Returns
     -------
@@ -66,13 +64,12 @@ def tonal(length: int, chance: np.random.Generator) -> Samples:
 
 
 def bursts(length: int, chance: np.random.Generator) -> Samples:
-    """Return short noises that come at once and fade, as of doors, steps and dishes.
+    """Return short noises that start suddenly and fade, like doors, steps and dishes.
 
     Parameters
     ----------
     length : int
         Samples.
-    chance : np.random.Generator
 
     Returns
     -------
@@ -94,9 +91,9 @@ def uneven(hertz: np.ndarray, spread_db: float, chance: np.random.Generator) -> 
     Parameters
     ----------
     hertz : np.ndarray, shape (n,), Hz
+        Frequencies to return a gain for.
     spread_db : float, dB
         Standard deviation of the gain at each of ten frequencies, on a logarithmic scale.
-    chance : np.random.Generator
 
     Returns
     -------
@@ -108,7 +105,7 @@ def uneven(hertz: np.ndarray, spread_db: float, chance: np.random.Generator) -> 
 
 
 def _swell(length: int, chance: np.random.Generator) -> np.ndarray:
-    """Return a gain that wanders, between one place in two seconds and eight a second."""
+    """Return a gain that wanders from point to point, at 0.5 to 8 points a second."""
     places = max(4, int(length / SAMPLE_RATE * chance.uniform(0.5, 8.0)))
     at = np.linspace(0, places - 1, length)
     return np.exp(np.interp(at, np.arange(places), chance.normal(0, 0.9, places)))
@@ -138,7 +135,7 @@ def _harmonics(
 ) -> np.ndarray:
     """Return the sum of a tone's harmonics, each of random phase.
 
-    Powers of one rotation are harmonics without a sine each.
+    Powers of one rotation give the harmonics without computing a sine for each.
     """
     heard = weights[: int(LOUDEST_PARTIAL_HZ / hertz)]
     phases = np.exp(2j * np.pi * chance.random(len(heard)))
@@ -182,11 +179,7 @@ def simulated_response(chance: np.random.Generator) -> Samples:
     """Return the impulse response of a room that does not exist.
 
     The late echo is noise that decays exponentially (Moorer, About this reverberation business,
-    1979), of the band that walls send back.
-
-    Parameters
-    ----------
-    chance : np.random.Generator
+    1979), in the band that walls reflect.
 
     Returns
     -------
@@ -211,7 +204,7 @@ def simulated_response(chance: np.random.Generator) -> Samples:
 
 
 def measured_response(samples: Samples) -> Samples:
-    """Return a recorded impulse response from its direct sound on.
+    """Return a recorded impulse response, starting at its direct sound.
 
     Parameters
     ----------
@@ -221,18 +214,19 @@ def measured_response(samples: Samples) -> Samples:
     Returns
     -------
     np.ndarray, shape (m,), float32, 16 kHz
-        One second of it, the direct sound being its first sample, and 1.
+        One second of it. The direct sound is the first sample, and 1.
     """
     peak = int(np.argmax(np.abs(samples)))
     return np.asarray(samples[peak : peak + SAMPLE_RATE] / samples[peak], np.float32)
 
 
 def in_room(samples: Samples, response: Samples) -> Samples:
-    """Return a signal as it is heard in a room, as loud as before.
+    """Return a signal as it sounds in a room, at the same loudness.
 
     Parameters
     ----------
     samples : np.ndarray, shape (n,), float32, 16 kHz
+        The signal.
     response : np.ndarray, shape (m,), float32, 16 kHz
         The direct sound first.
 
@@ -250,7 +244,7 @@ def in_room(samples: Samples, response: Samples) -> Samples:
 
 
 def _between(samples: Samples, lowest: float, highest: float) -> Samples:
-    """Return what first-order filters leave between two frequencies, in Hz."""
+    """Return the band between two frequencies, in Hz, after first-order filters."""
     hertz = np.fft.rfftfreq(len(samples), 1 / SAMPLE_RATE).astype(np.float32)
     # The magnitude of first-order filters (Butterworth); noise has no phase to keep.
     gain = 1 / np.sqrt(1 + (hertz / np.float32(highest)) ** 2)

@@ -1,4 +1,4 @@
-"""The teacher: Resemblyzer's vectors of clean speech, which the network learns to find in noise."""
+"""The teacher: Resemblyzer's vectors of clean speech. The network learns to find them in noise."""
 
 from __future__ import annotations
 
@@ -42,12 +42,14 @@ class Targets:
     speakers: Vector
 
     def projected(self, matrix: np.ndarray, offset: np.ndarray) -> Targets:
-        """Return where a network is to go whose vectors are projected.
+        """Return the targets for a network that projects its vectors.
 
         Parameters
         ----------
         matrix : np.ndarray, shape (256, 256)
+            The projection.
         offset : np.ndarray, shape (256,)
+            What is added after it.
         """
 
         def moved(vectors: Vector) -> Vector:
@@ -66,13 +68,12 @@ def targets_of(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Targets:
-    """Return the teacher's vectors of all utterances, computed in parallel and kept.
+    """Return the teacher's vectors of all utterances, computed in parallel and cached.
 
     Parameters
     ----------
-    voices : sequence of Speaker
     speeds : sequence of float
-        At which they are heard; at each, they are other speakers, counted after those before.
+        Speeds to play them at. Each speed makes new speakers, numbered after the previous ones.
     workers : int, optional
         Processes; by default one for each core.
     progress : callable, optional
@@ -85,7 +86,7 @@ def targets_of(
     ModelUnavailable
         If the teacher's weights are missing or not the registered ones.
     """
-    path_of(DVectorEncoder.name)  # a missing file is told of here rather than by every worker
+    path_of(DVectorEncoder.name)  # report a missing file here, not in every worker
     versions = [(voice, speed) for speed in speeds for voice in voices]
     utterances = results_of(
         _taught,

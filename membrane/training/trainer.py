@@ -1,4 +1,4 @@
-"""The training: batch after batch, looked at now and then, and kept so that it can go on."""
+"""The training loop: learn from batches, validate now and then, write checkpoints."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ LOG_EVERY = 10
 """Steps between two rows of the log."""
 
 TEACHER_SHARE = "teacher_share"
-"""What a checkpoint calls the teacher's share of its weights; it is there once it was chosen."""
+"""Key of the teacher's share of the weights in a checkpoint, once that is chosen."""
 
 KEEP_EVERY_S = 60.0
 """Seconds of work that may be lost when the machine goes down."""
@@ -49,19 +49,16 @@ class Trainer:
 
     Parameters
     ----------
-    learner : Learner
-    batches : Batches
     validation : Validation or None
         None in all processes but the first.
-    folder : RunFolder
     view : View
         Quiet in all processes but the first.
     workers : int
         Processes that make batches.
     speakers : list of str
-        Who is learnt from.
+        Speakers to learn from.
     charts : TensorBoard or None
-        Besides the tables.
+        Curves to write besides the tables.
     """
 
     learner: Learner
@@ -92,14 +89,14 @@ class Trainer:
     def run(self) -> None:
         """Train until the last step, or until validation has not improved for too long.
 
-        A checkpoint is written whenever this ends, by Ctrl-C too.
+        However this ends, also by Ctrl-C, it writes a checkpoint.
 
         Raises
         ------
         OutputUnwritable
             If the run's folder cannot be written.
         UsageError
-            If the loss is no number any more.
+            If the loss is not a number any more.
         """
         try:
             if self.validation is not None:
@@ -115,12 +112,12 @@ class Trainer:
                 self.charts.close()
 
     def finish(self, teacher: Network) -> None:
-        """Blend and whiten the best network, as far as validation likes it.
+        """Blend and whiten the best network if validation improves.
 
         Parameters
         ----------
         teacher : Network
-            Of the same recipe; its old layers are what theirs were before all training.
+            A network of the same recipe with the old layers as they were before training.
 
         Raises
         ------
@@ -135,7 +132,7 @@ class Trainer:
         network.load_state_dict(kept["average"])
         network, share = self._blended(network, teacher.to(self.learner.device))
         self._keep_best(self._whitened(network), kept["step"], **{TEACHER_SHARE: share})
-        self._keep()  # whoever resumes is shown the rates of what is finished
+        self._keep()  # a resumed run shows the final rates
 
     def _blended(self, learnt: Network, teacher: Network) -> tuple[Network, float]:
         best, share = learnt, 0.0
@@ -157,7 +154,7 @@ class Trainer:
         return projected if self._better(projected, "Whitened") else network
 
     def _better(self, network: Network, name: str) -> bool:
-        """Return whether validation likes a network more than all before."""
+        """Return whether a network has the best validation so far."""
         assert self.validation is not None, "only the first process finishes"
         errors = self.validation.errors(partial(network_voices, network))
         ratio = self.validation.ratio(errors, self.teachers)
@@ -168,7 +165,7 @@ class Trainer:
         return True
 
     def _begin(self, validation: Validation) -> None:
-        """Open the tables and measure the teacher once: its rates stand at step 0."""
+        """Open the tables and measure the teacher once, as step 0."""
         after = self.learner.step
         losses = ["loss", *self.learner.objective.weights]
         self._log = Table(self.folder.log, [*losses, "rate", "seconds"], after=after)
@@ -205,13 +202,13 @@ class Trainer:
                     kept_at = time.monotonic()
 
     def _due(self) -> bool:
-        """Return whether this step is still to be validated."""
+        """Return whether this step still needs a validation."""
         recipe, step = self.learner.recipe, self.learner.step
         at_end = step % recipe.validate_every == 0 or step == recipe.steps
         return at_end and self.best.asked_at < step
 
     def _finished(self) -> bool:
-        """Return, in all processes alike, whether there is nothing more to learn."""
+        """Return whether training is done, the same in all processes."""
         done = self.learner.step >= self.learner.recipe.steps
         worse = self.best.worse_since >= self.learner.recipe.patience
         if worse and not done:
@@ -222,7 +219,7 @@ class Trainer:
         return bool(self.learner.processes.agreed(done or worse))
 
     def _note(self, losses: Losses, seconds: float) -> None:
-        """Add to the log, if it is time to."""
+        """Add to the log if it is time."""
         step = self.learner.step
         if self.validation is None or step % LOG_EVERY:
             return
@@ -249,7 +246,7 @@ class Trainer:
         self._keep()
 
     def _measured(self, validation: Validation, voices: Voices) -> tuple[Errors, float, float]:
-        """Return error rates, their mean and their ratio to the teacher's, and table them."""
+        """Tabulate and return error rates, their mean and their ratio to the teacher's."""
         began = time.monotonic()
         errors = validation.errors(voices)
         self.teachers = self.teachers or errors
@@ -272,11 +269,11 @@ class Trainer:
         )
 
     def _keep_best(self, network: Network, step: int, **more: float) -> None:
-        """Write a network that has never been better."""
+        """Write a network that is the best so far."""
         self._save(self.folder.best, step=step, average=network.state_dict(), **more)
 
     def _save(self, path: Path, **state: Any) -> None:
-        """Write a checkpoint, unless another process does."""
+        """Write a checkpoint in the first process only."""
         if self.learner.processes.first:
             recipe = self.learner.recipe.as_toml()
             save_checkpoint(path, {RECIPE: recipe, SPEAKERS: self.speakers, **state})

@@ -1,10 +1,10 @@
-"""Validation: how often voices that nothing was learnt from are confused.
+"""Validation: how often unseen voices are confused.
 
-Probes are what validation speakers say, disturbed in ways that the seed, the speaker and the piece
-decide alone, so that two runs, and two networks, are asked the very same questions. Each piece of
-a speaker is enrolled once, as it was recorded, and compared with every other piece of the corpus in
-every condition. A network is worth the geometric mean over corpora and conditions of its equal
-error rate (EER) over the teacher's.
+Probes are speech of validation speakers. Only the seed, the speaker and the piece decide how each
+is disturbed, so two runs or two networks get exactly the same questions. Each piece of a speaker is
+enrolled once, as it was recorded, and compared with every other piece of the corpus in every
+condition. The score of a network is the geometric mean, over corpora and conditions, of its equal
+error rate (EER) divided by the teacher's.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ from membrane.voice.frontends.partials import PARTIAL_FRAMES, partial_starts
 from membrane.voice.frontends.trimming import raise_volume, trim_silences
 
 PIECE = 4 * SAMPLE_RATE
-"""Samples of a piece; recordings of twice that and more are cut into such."""
+"""Samples of a piece. Recordings at least twice as long are cut into pieces."""
 
 LEAST = 8 * SAMPLE_RATE // 5
-"""Samples that shorter recordings of a speaker are joined to: one partial of the network."""
+"""Samples up to which shorter recordings of a speaker are joined: one partial of the network."""
 
 MOST_PIECES = 4
-"""Of a speaker: each is enrolled once and compared with all the others."""
+"""Most pieces of a speaker. Each is enrolled once and compared with all the others."""
 
 MOST_SPEAKERS = 100
-"""Of a corpus, so that a validation of a large one takes no longer than an hour of learning."""
+"""Most speakers of a corpus, so that validating a large one takes at most an hour of learning."""
 
 SHORT = 2 * SAMPLE_RATE
 LEAST_SPEECH = SAMPLE_RATE // 4
-"""Samples of speech below which the silences are heard, too, rather than next to nothing."""
+"""With fewer samples of speech than this, the silences stay in."""
 
 BABBLERS = 5
 """As many as in `membrane.evaluation.disturbances`."""
@@ -59,7 +59,7 @@ CLEAN = "clean"
 
 @dataclass(frozen=True, eq=False)
 class Spectrum:
-    """A trimmed utterance as the network is given it.
+    """A trimmed utterance as input of the network.
 
     Parameters
     ----------
@@ -91,10 +91,11 @@ class CorpusProbes:
     Parameters
     ----------
     corpus : str
+        Name of the corpus.
     speakers : np.ndarray, shape (p,), int
         Who says each piece.
     conditions : mapping of str to list of Spectrum
-        The p pieces in each condition; the clean ones are what is enrolled, too.
+        The p pieces in each condition. The clean ones are also the enrolled ones.
     """
 
     corpus: str
@@ -106,13 +107,12 @@ Disturb = Callable[[Samples, np.random.Generator], Samples]
 
 
 def probes_of(material: Material, seed: int) -> list[CorpusProbes]:
-    """Return the probes of each corpus that has two speakers with two pieces at least.
+    """Return the probes of each corpus that has at least two speakers with two pieces.
 
     Parameters
     ----------
     material : Material
-        Speakers and noises that nothing is learnt from.
-    seed : int
+        Speakers and noises kept out of training.
     """
     corpora = sorted({voice.corpus for voice in material.voices})
     return [found for corpus in corpora if (found := _corpus_probes(corpus, material, seed))]
@@ -154,7 +154,7 @@ def _pieces(voice: Speaker) -> list[Samples]:
 
 
 def _joined(recordings: Sequence[Samples]) -> Iterator[Samples]:
-    """Join what is shorter than `LEAST` with what follows; leave out what then remains."""
+    """Join recordings shorter than `LEAST` with the next ones, and drop a short rest."""
     waiting: list[Samples] = []
     for recording in recordings:
         waiting.append(recording)
@@ -170,7 +170,7 @@ def _cut(recording: Samples) -> list[Samples]:
 
 
 def _heard(samples: Samples, most: int | None = None) -> Spectrum:
-    """Return what the network is given of a recording, of so many samples of speech at most."""
+    """Return the input of the network for a recording, with at most this many samples of speech."""
     audible = raise_volume(samples)
     speech = trim_silences(audible)
     return Spectrum.of((speech if len(speech) > LEAST_SPEECH else audible)[:most])
@@ -236,26 +236,27 @@ Errors = dict[tuple[str, str], float]
 """The EER in per cent by corpus and condition."""
 
 UNSURE = 0.3
-"""Per cent added to both rates of a ratio: below, a rate is a matter of single trials."""
+"""Per cent added to both rates of a ratio. A lower rate depends on single trials."""
 
 LEAST_SPEAKERS = 5
-"""A corpus of fewer is shown, but judges nothing."""
+"""A corpus with fewer speakers is shown, but does not count."""
 
 BATCH = 32
-"""Spectra that go through the network at once."""
+"""Number of spectra that go through the network at once."""
 
 
 class Validation:
-    """Questions about speakers who are not learnt from.
+    """Measures networks on speakers who are kept out of training.
 
     Parameters
     ----------
     corpora : sequence of CorpusProbes
+        The probes of each corpus.
 
     Raises
     ------
     UsageError
-        If there are none.
+        If there are no corpora.
     """
 
     def __init__(self, corpora: Sequence[CorpusProbes]) -> None:
@@ -267,7 +268,7 @@ class Validation:
         self.corpora = corpora
 
     def errors(self, voices: Voices) -> Errors:
-        """Return the equal error rates of something that knows voices."""
+        """Return the equal error rates of a network or the teacher."""
         return {
             (one.corpus, condition): error
             for one in self.corpora
@@ -275,7 +276,7 @@ class Validation:
         }
 
     def mean(self, errors: Errors) -> float:
-        """Return the mean EER, in per cent, of the corpora that judge."""
+        """Return the mean EER, in per cent, of the corpora that count."""
         return float(np.mean([errors[key] for key in self._judged(errors)]))
 
     def ratio(self, errors: Errors, teachers: Errors) -> float:
@@ -287,7 +288,7 @@ class Validation:
         return math.exp(sum(ratios) / len(ratios))
 
     def _judged(self, errors: Errors) -> list[tuple[str, str]]:
-        """Return the rates of the corpora that have speakers enough to judge by; or all."""
+        """Return the keys of the corpora with enough speakers to count, or all keys without any."""
         able = [it.corpus for it in self.corpora if len(set(it.speakers)) >= LEAST_SPEAKERS]
         return [key for key in errors if not able or key[0] in able]
 
@@ -303,7 +304,7 @@ def _errors(probes: CorpusProbes, voices: Voices) -> Iterator[tuple[str, float]]
 
 
 def teacher_voices(spectra: Sequence[Spectrum]) -> Vectors:
-    """Return Resemblyzer's vectors; zeros where it finds no voice.
+    """Return Resemblyzer's vectors, or zeros where it finds no voice.
 
     Raises
     ------
@@ -320,9 +321,9 @@ def teacher_voices(spectra: Sequence[Spectrum]) -> Vectors:
 
 @torch.no_grad()
 def network_voices(network: Network, spectra: Sequence[Spectrum]) -> Vectors:
-    """Return the vectors of a network that is being trained, on whatever device it is.
+    """Return the vectors of a network in training, on its own device.
 
-    Only what has the same length is computed at once.
+    Only spectra of the same length are computed at once.
     """
     device = next(network.eval().parameters()).device
     vectors = np.zeros((len(spectra), DIMENSION), np.float32)
@@ -352,11 +353,13 @@ class Best:
     Parameters
     ----------
     step : int
+        The step it was measured at.
     ratio : float
-        Over the teacher's, as `Validation.ratio`.
+        Its ratio to the teacher's error, from `Validation.ratio`.
     worse_since : int
+        Validations since then, all of them worse.
     asked_at : int
-        The step of the last one.
+        Step of the last validation.
     """
 
     step: int = 0
@@ -365,7 +368,7 @@ class Best:
     asked_at: int = 0
 
     def improved(self, step: int, ratio: float) -> bool:
-        """Take a validation, and return whether it is the best."""
+        """Record a validation, and return whether it is the best."""
         self.asked_at, better = step, ratio < self.ratio
         self.worse_since = 0 if better else self.worse_since + 1
         if better:

@@ -36,10 +36,10 @@ DAMAGED = (
     OverflowError,
     RecursionError,
 )
-"""What reading a damaged file, and numbers where text should be, raise."""
+"""Errors from reading a damaged file, or one with numbers where text should be."""
 
 MOST = 1e6
-"""No number of a fit is beyond it; with greater ones ratios overflow."""
+"""Largest number in a fit. Ratios overflow with greater ones."""
 
 
 @dataclass(frozen=True)
@@ -49,16 +49,17 @@ class Calibration:
     Parameters
     ----------
     encoder : str
+        Name of the encoder.
     normalisation : {"none", "centre", "as-norm"}
-        What the similarities went through before.
+        Normalisation of the similarities.
     line : Line
         From similarity to log-likelihood ratio.
     thresholds : mapping of str to Threshold
-        By security level; a level that the data did not support is missing.
+        By security level. A level without enough data is missing.
     gains : tuple of (seconds, float)
         Median log-likelihood ratio of honest comparisons by net speech, as it was measured.
     provenance : mapping
-        What it was fitted on: text, numbers and lists of them.
+        Data it was fitted on: text, numbers and lists of them.
     """
 
     encoder: str
@@ -92,9 +93,9 @@ class Calibration:
         return tomli_w.dumps({self.encoder: {self.normalisation: self._plain()}})
 
     def save(self, path: Path) -> None:
-        """Write the calibration to a file, as the first of its encoder; others in it are kept.
+        """Write the calibration to a file, as the first of its encoder. Others in it are kept.
 
-        The file as it was before becomes ``<name>.previous``.
+        The previous file becomes ``<name>.previous``.
 
         Raises
         ------
@@ -105,11 +106,11 @@ class Calibration:
         tables, place = _tables(path), path.resolve()
         kept = tables.get(self.encoder)
         others = kept if isinstance(kept, Mapping) else {}
-        # Named twice: the first place is this one's, and so is the value.
+        # The name occurs twice: this calibration takes the first place and the value.
         mine = {self.normalisation: None, **others, self.normalisation: self._plain()}
         try:
-            json.dumps(tables)  # a calibration is text and numbers, without a date among them
-            # Names of files may hold halves of characters, which no text file can.
+            json.dumps(tables)  # a calibration holds text and numbers, but no dates
+            # File names may hold half characters, which a text file cannot.
             text = tomli_w.dumps({**tables, self.encoder: mine}).encode("utf-8", "replace")
             place.parent.mkdir(parents=True, exist_ok=True)
             if place.exists():
@@ -155,19 +156,19 @@ class Calibration:
 
 
 def require_place(path: Path) -> None:
-    """Refuse a file that no calibration can be written to, as far as can be told before.
+    """Refuse a path that a calibration clearly cannot be written to.
 
     Raises
     ------
     OutputUnwritable
-        If it is a folder, a device or a pipe, which must not be replaced, or in no such place.
+        If it is a folder, a device or a pipe, which must not be replaced, or its folder is missing.
     """
     if path.exists() and not path.is_file():
         raise OutputUnwritable(
             f"the calibration {path} cannot be written (it is no ordinary file): "
             "choose another place"
         )
-    if path.exists() and not os.access(path, os.R_OK):  # it must be kept as the one before
+    if path.exists() and not os.access(path, os.R_OK):  # its content must be kept
         raise OutputUnwritable(
             f"the calibration {path} cannot be replaced, because it cannot be read: "
             "choose another place"
@@ -187,10 +188,11 @@ def load_calibration(
     Parameters
     ----------
     encoder : str
+        Name of the encoder.
     normalisation : {"", "none", "centre", "as-norm"}
         Empty for the one that the file puts first.
     path : Path, optional
-        The user's own file; where it does not exist or lacks the encoder, the shipped one is read.
+        The user's own file. If it is missing or lacks the encoder, the shipped one is read.
 
     Raises
     ------
@@ -245,7 +247,7 @@ def _read(path: Path, encoder: str, normalisation: str) -> Calibration | None:
 
 
 def _require_sound(calibration: Calibration) -> None:
-    """Raise ValueError where a number would make decisions meaningless."""
+    """Raise ValueError if a number would make decisions meaningless."""
     line = calibration.line
     for influence in line.influences:
         lowest, highest = LIMITS[influence.measure]
@@ -260,7 +262,7 @@ def _require_sound(calibration: Calibration) -> None:
 
 
 def _tables(path: Path) -> dict[str, Any]:
-    """Return what a calibration file holds; nothing if it does not exist or is damaged."""
+    """Return the content of a calibration file, or nothing if it is missing or damaged."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError, RecursionError):

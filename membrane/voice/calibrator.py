@@ -1,6 +1,6 @@
-"""Fitting a calibration: how similar honest comparisons are, and how similar strangers'.
+"""Fitting a calibration: how similar honest comparisons are, and how similar strangers are.
 
-Which circumstances it should know of is judged on speakers it was not fitted on.
+Speakers outside the fit decide which circumstances the calibration uses.
 """
 
 from __future__ import annotations
@@ -19,39 +19,40 @@ from membrane.voice.ratio import LIMITS, MEASURES, Circumstances, Flags, Floats,
 Indices = npt.NDArray[np.int32]
 
 RIDGE = 1e-7
-"""Penalty on the squared weights of standardised features; it keeps them finite where the
-classes do not overlap, and is far too small to be felt where they do."""
+"""Penalty on the squared weights of standardised features. It keeps them finite if the classes do
+not overlap, and is far too small to matter if they do."""
 
 RANGE_PERCENT = (1, 99)
-"""Percentiles of a measure between which it may have an influence: no outlier widens it."""
+"""Percentiles of a measure that bound its influence, so that outliers do not widen its range."""
 
 CHOICES: tuple[tuple[str, ...], ...] = ((), MEASURES[:1], MEASURES[:2], MEASURES)
-"""Sets of measures that are tried, each with one more."""
+"""Sets of measures to try. Each has one measure more."""
 
 WORTHWHILE = 0.01
-"""Share of the cost that another measure must save to be taken."""
+"""Share of the cost that another measure must save to be used."""
 
 LEAST_SPEAKERS = 4
-"""For cross-validation: where two are tested, two remain to be told apart."""
+"""Least number for cross-validation: with two under test, two remain to tell apart."""
 
 
 class LogisticCalibrator:
     """Weighted logistic regression from similarity to log-likelihood ratio.
 
-    Minimises the cross-entropy of both classes, weighted so that they count as a prior says
-    whatever their numbers; each measure enters alone and times the similarity.
+    The fit minimises the cross-entropy of both classes. The prior, not their sizes, sets their
+    weights. Each measure enters alone and times the similarity.
 
     Parameters
     ----------
     measures : sequence of {"speech", "snr", "enrolled"}
+        Circumstances that the line depends on.
     prior : float, in (0, 1)
-        Probability of an honest comparison that the fit is made best for.
+        Probability of an honest comparison for which the fit is best.
 
     Attributes
     ----------
     line_ : Line
-        Strictly increasing in the similarity under all circumstances: an interaction that would
-        turn the line around within the range of its measure is left out.
+        It strictly increases with the similarity in all circumstances. An interaction that would
+        reverse the line within the range of its measure is left out.
 
     References
     ----------
@@ -71,6 +72,7 @@ class LogisticCalibrator:
         Parameters
         ----------
         similarities : np.ndarray, shape (t,)
+            Similarity of each comparison.
         same : np.ndarray, shape (t,), bool
             Whether both recordings are of one person.
         circumstances : Circumstances
@@ -96,7 +98,7 @@ class LogisticCalibrator:
                     "in these recordings one person is not more alike than two: check the names "
                     "of the speakers"
                 )
-            # The one that bends the slope most within its range.
+            # Drop the one that bends the slope most within its range.
             bend = {one.measure: one.slopes[1] - one.slopes[0] for one in line.influences}
             interacting.remove(max(interacting, key=lambda measure: bend[measure]))
 
@@ -148,7 +150,7 @@ class LogisticCalibrator:
 
 @dataclass(frozen=True, eq=False)
 class _Standardised:
-    """A column of numbers with mean 0 and standard deviation 1; zeros if it never changes."""
+    """A column with mean 0 and standard deviation 1, or zeros if it is constant."""
 
     values: Floats
     mean: float
@@ -246,24 +248,23 @@ def cross_validated_llr(  # noqa: PLR0913, PLR0917 - the columns of a table of c
     folds: int = 5,
     seed: int = 0,
 ) -> Floats:
-    """Return log-likelihood ratios from calibrators that knew neither speaker.
+    """Return log-likelihood ratios from calibrators fitted without either speaker.
 
     Parameters
     ----------
     calibrator : callable
-        Makes one that is not fitted yet.
+        Returns a new calibrator.
     similarities, same, circumstances
         As in `LogisticCalibrator.fit`.
     enrolled_speakers, probe_speakers : np.ndarray, shape (t,), int
         Speakers in one numbering.
     folds : int
-        Groups that the speakers are dealt into.
-    seed : int
+        Number of groups of speakers.
 
     Returns
     -------
     np.ndarray, shape (t,), float64
-        A comparison of speakers of two groups is tested by a calibrator fitted without both.
+        Each comparison is tested by a calibrator fitted without the groups of its speakers.
 
     Raises
     ------
@@ -300,6 +301,7 @@ class Choice(NamedTuple):
     Parameters
     ----------
     measures : tuple of str
+        The set to use.
     costs : tuple of (tuple of str, float)
         Every set that was tried, and its cross-validated Cllr in bits.
     """
@@ -319,10 +321,10 @@ def choose_measures(  # noqa: PLR0913 - the columns of a table of comparisons
     folds: int = 5,
     seed: int = 0,
 ) -> Choice:
-    """Choose the measures that help with speakers who were not fitted on.
+    """Choose the measures that help with speakers outside the fit.
 
-    A larger set is taken where it lowers the cross-validated Cllr by more than `WORTHWHILE` of
-    what the best smaller one costs.
+    A larger set wins if it lowers the cross-validated Cllr by more than `WORTHWHILE` of the cost of
+    the best smaller one.
 
     Parameters
     ----------

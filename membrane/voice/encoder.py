@@ -1,4 +1,4 @@
-"""The contract every encoder keeps, and the list of those that exist.
+"""The contract of every encoder, and the list of encoders.
 
 A new encoder is one module with a class that has the members of `Encoder`, and a line in
 `ENCODERS`. Vectors of different encoders are never compared, so each voiceprint carries the name.
@@ -53,17 +53,17 @@ class Encoder(Protocol):
 
     @property
     def denoise_below_db(self) -> float:
-        """Signal-to-noise ratio, in dB, below which it is to be given denoised sound.
+        """Signal-to-noise ratio, in dB, below which it needs denoised sound.
 
-        Minus infinity for an encoder that learnt to hear through noise: what a denoiser takes
-        away, and what it leaves behind, is not what such an encoder knows.
+        Minus infinity for an encoder that learnt to hear through noise: denoised sound is
+        unlike the sound it was trained on.
         """
 
     @property
     def hears_recorded(self) -> bool:
         """Whether it hears the sound as the source holds it, a `Recorded`.
 
-        Else it is given the speech at 16 kHz, denoised where it asks for that, and at one level.
+        If not, it gets the speech at 16 kHz and one level, denoised if it asks for that.
         """
 
     def embed(self, sound: Any) -> Embedding:
@@ -92,7 +92,7 @@ ENCODERS = {
 
 @cache
 def load_encoder(name: str) -> Encoder:
-    """Return the encoder of that name, the same one for the whole process: it may be shared.
+    """Return the encoder of that name. The whole process shares one.
 
     Raises
     ------

@@ -1,7 +1,6 @@
 """The judge: what a similarity is worth, and whether it is enough.
 
-Login, identification and evaluation all decide here, so that a measured error rate is the one that
-a login has.
+Login, identification and evaluation all decide here, so measured error rates are those of a login.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ RATIO = "log-likelihood ratio"
 SIMILARITY = "similarity"
 
 COHORT = "cohort_sha256"
-"""In a calibration's provenance: the cohort's file that it was fitted with."""
+"""Key in a calibration's provenance: the hash of the cohort file it was fitted with."""
 
 STRETCH = "stretch"
 """Name of the threshold that every stretch of a probe must reach."""
@@ -46,18 +45,19 @@ class Judge:
     encoder : str
         Name of the encoder that made the vectors.
     level : {"convenient", "balanced", "strict"}
+        The security level.
     cosine : float or None
-        A least similarity of one's own; then nothing is normalised or calibrated.
+        Accept at this cosine or higher, without normalisation or calibration.
     normalise : {"", "none", "centre", "as-norm"}
         Empty for the kind that the calibration was fitted with.
     calibration_file : Path or None
-        The user's own calibrations, used where they exist; the cohort of one lies beside it.
+        The user's own calibrations, used if they exist. Their cohort lies beside this file.
     given : Calibration or None
-        One to use instead of any file's.
+        Calibration to use instead of a file's.
     cohort : Cohort or None
-        One to use instead of any file's.
+        Cohort to use instead of a file's.
     projection : Projection or None
-        Into the space that the vectors are in; None where they are as the encoder made them.
+        Projection that the vectors went through; None for vectors as the encoder made them.
     """
 
     encoder: str
@@ -83,13 +83,13 @@ class Judge:
 
     @cached_property
     def ranking(self) -> Normalisation:
-        """What a whole gallery is ordered by; AS-norm would be too slow for one."""
+        """The normalisation that orders a whole gallery. AS-norm would be too slow."""
         name = "centre" if self._normalise == "as-norm" else self._normalise
         return normalisation_named(name, self.encoder, cohort=self._cohort)
 
     @property
     def strangers(self) -> Cohort:
-        """The voices of strangers that similarities are seen in the light of.
+        """The voices of strangers that similarities are compared with.
 
         Raises
         ------
@@ -112,7 +112,7 @@ class Judge:
         wanted = self.calibration.provenance.get(COHORT)
         if wanted is None:
             return None
-        with suppress(UsageError):  # an encoder of one's own has no shipped one
+        with suppress(UsageError):  # a custom encoder has no shipped one
             if self.calibration == load_calibration(self.encoder, self.normalise):
                 return None
         path = cohort_beside(self.calibration_file, self.encoder)
@@ -136,22 +136,22 @@ class Judge:
 
     @property
     def threshold(self) -> float:
-        """The least score that is accepted."""
+        """The score from which a comparison is accepted."""
         if self.cosine is not None:
             return self.cosine
         return self.calibration.threshold(self.level).llr
 
     @property
     def stretch_threshold(self) -> float:
-        """The least similarity of every stretch of a probe."""
+        """The similarity that every stretch of a probe must reach."""
         least = threshold_for(self.encoder, STRETCH)
-        # Whoever lowers the threshold of the whole lowers that of its parts.
+        # A lower threshold for the whole also lowers the one for its parts.
         return least if self.cosine is None else min(least, self.cosine)
 
     def scores(
         self, similarities: Floats, normalised: Floats, circumstances: Circumstances
     ) -> Floats:
-        """Return what is held against the threshold.
+        """Return the scores to compare with the threshold.
 
         Parameters
         ----------
@@ -165,7 +165,7 @@ class Judge:
         Returns
         -------
         np.ndarray, shape (t,), float64
-            Log-likelihood ratios, or the raw cosines where a threshold of one's own is in use.
+            Log-likelihood ratios, or the raw cosines if `cosine` is set.
         """
         if self.cosine is not None:
             return similarities
@@ -177,6 +177,7 @@ class Judge:
         Parameters
         ----------
         scores : np.ndarray, shape (t,)
+            What `scores` returns.
         stretches : np.ndarray, shape (t,)
             Raw cosine of the least similar stretch of each probe.
         """
@@ -184,5 +185,5 @@ class Judge:
 
 
 def cohort_beside(calibration_file: Path, encoder: str) -> Path:
-    """Return where the cohort of a calibration of one's own lies."""
+    """Return the path of the cohort of a user's own calibration."""
     return calibration_file.with_name(f"{encoder}.cohort.npz")

@@ -1,4 +1,4 @@
-"""Thresholds for the security levels: how rarely strangers pass, and what supports saying so.
+"""Thresholds for the security levels: how rarely strangers pass, and what that rests on.
 
 Conventions
 -----------
@@ -22,13 +22,13 @@ LEVELS = {"convenient": 0.01, "balanced": 0.001, "strict": 0.0001}
 COUNTED, EXTRAPOLATED = "counted", "extrapolated"
 
 TAIL = 0.01
-"""Share of strangers' comparisons, the most alike ones, that a tail is fitted to."""
+"""Share of strangers' comparisons, the most similar ones, that a tail is fitted to."""
 
 LARGEST_TAIL = 0.1
-"""Share that it grows to where there are few comparisons; beyond it is no tail any more."""
+"""Largest share of the tail, used for few comparisons. More would not be a tail any more."""
 
 LEAST_EXCESSES = 30
-"""Comparisons that a tail is fitted to at least: its mean is then known to about 18 %."""
+"""Fewest comparisons to fit a tail to: its mean is then known to about 18 %."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,13 @@ class Threshold:
     Parameters
     ----------
     llr : float
+        Accept at this ratio or higher.
     fmr : float
         False match rate that it aims at.
     support : {"counted", "extrapolated"}
-        Whether comparisons were counted, or it comes from a fitted tail.
+        Whether it was counted from comparisons or comes from a fitted tail.
     trials, pairs : int
-        Comparisons of strangers, and pairs of speakers among them, that it rests on.
+        Number of comparisons of strangers behind it, and of pairs of speakers among them.
     """
 
     llr: float
@@ -54,12 +55,12 @@ class Threshold:
 
 
 def supported(pairs: int) -> float:
-    """Return the least false match rate that so many pairs of speakers can show.
+    """Return the lowest false match rate that this many pairs of speakers can show.
 
-    The 95 % upper bound where none of them is taken for the other, ``1 - 0.05 ** (1 / pairs)``
+    This is the 95 % upper bound if no pair is confused, ``1 - 0.05 ** (1 / pairs)``
     (Clopper and Pearson, Biometrika 1934): about ``3 / pairs``, the "rule of three" of ISO/IEC
-    19795-1. Pairs share speakers and so are not independent: this is the least that is needed, not
-    a guarantee.
+    19795-1. Pairs share speakers, so they are not independent: this is a minimum, not a
+    guarantee.
 
     Parameters
     ----------
@@ -75,12 +76,14 @@ def pairs_needed(fmr: float) -> int:
 
 
 def threshold_at(fmr: float, impostor_llrs: Floats) -> float:
-    """Return the least threshold that at most a share of strangers' comparisons reaches.
+    """Return the lowest threshold that at most this share of strangers' comparisons reaches.
 
     Parameters
     ----------
     fmr : float, in [0, 1]
+        Largest share of strangers' comparisons that may reach it.
     impostor_llrs : np.ndarray, shape (n,)
+        Ratios of strangers' comparisons.
 
     Raises
     ------
@@ -88,7 +91,7 @@ def threshold_at(fmr: float, impostor_llrs: Floats) -> float:
         If there are no comparisons, or one is not a number.
     """
     descending = _descending(impostor_llrs)
-    # So that 0.01 of 300 is 3 in spite of rounding.
+    # Makes 0.01 of 300 come to 3 despite rounding.
     passing = math.floor(fmr * len(descending) + 1e-9)
     if passing >= len(descending):
         return -math.inf
@@ -97,7 +100,7 @@ def threshold_at(fmr: float, impostor_llrs: Floats) -> float:
 
 @dataclass(frozen=True)
 class Tail:
-    """The most alike of strangers' comparisons, as an exponential tail.
+    """An exponential tail: the most similar of strangers' comparisons.
 
     Parameters
     ----------
@@ -129,6 +132,7 @@ def fit_tail(impostor_llrs: Floats) -> Tail:
     Parameters
     ----------
     impostor_llrs : np.ndarray, shape (n,)
+        Ratios of strangers' comparisons.
 
     Raises
     ------
@@ -153,13 +157,15 @@ def fit_tail(impostor_llrs: Floats) -> Tail:
 def extrapolated_threshold(fmr: float, impostor_llrs: Floats) -> float:
     """Return the threshold for a false match rate that is too small to be counted.
 
-    It rests on the tail of `fit_tail` going on as it begins, which no comparison has shown. Where
-    the rate is not smaller than the tail's share, comparisons are counted instead.
+    The threshold assumes that the tail of `fit_tail` continues as it begins, which no comparison
+    has shown. If the rate is not smaller than the tail's share, comparisons are counted instead.
 
     Parameters
     ----------
     fmr : float, in (0, 1]
+        The false match rate.
     impostor_llrs : np.ndarray, shape (n,)
+        Ratios of strangers' comparisons.
 
     Raises
     ------

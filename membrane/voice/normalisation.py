@@ -1,8 +1,8 @@
-"""Similarity in the light of strangers: how alike two voices are beyond what all voices share.
+"""Normalised similarity: how alike two voices are beyond what all voices share.
 
 Conventions
 -----------
-A *cohort* is the voices of strangers, none of whom is ever enrolled or tested. What all of them
+A *cohort* is a set of voices of strangers who are never enrolled or tested. What all of them
 share (the encoder's mean, the channel) says nothing about who is speaking:
 
 ``none``
@@ -47,26 +47,26 @@ Wide = npt.NDArray[np.float64]
 NORMALISATIONS = ("none", "centre", "as-norm")
 
 CLOSEST = 50
-"""Voices of the cohort that AS-norm looks at."""
+"""Number of voices of the cohort that AS-norm uses."""
 
 BLOCK = 1024
-"""Rows that are multiplied at once: a megabyte, so that the second product finds them in the
+"""Rows to multiply at once: a megabyte, so that the second product finds them in the
 processor's cache (half the time of reading a gallery twice)."""
 
 LEAST_LENGTH = 1e-3
-"""A vector closer to the mean than this has no direction from it, and is like nobody."""
+"""A vector closer to the mean than this has no direction from it, so it matches no voice."""
 
 LEAST_SPREAD = 1e-6
-"""Standard deviation that is divided by at least."""
+"""Least standard deviation to divide by."""
 
 LONGEST_REASON = 200
-"""Characters of what a damaged file says of itself that a message repeats."""
+"""Most characters of a damaged file that a message repeats."""
 
 DAMAGED = (
     *(OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, zlib.error, struct.error),
     *(RuntimeError, SyntaxError, TokenError, OverflowError, MemoryError),
 )
-"""What reading a damaged archive of arrays raises."""
+"""Errors from reading a damaged archive of arrays."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,9 +76,9 @@ class Cohort:
     Parameters
     ----------
     vectors : np.ndarray, shape (n, dimension), float32, rows of unit length
-        One of each stranger.
+        One voice of each stranger.
     mean : np.ndarray, shape (dimension,), float32
-        Mean of the voices; shorter than unit length.
+        Mean of the voices. It is shorter than unit length.
     provenance : mapping
         Where they come from.
     """
@@ -94,7 +94,7 @@ class Cohort:
         Raises
         ------
         UsageError
-            If there are fewer than two, or one of them is no voice.
+            If there are fewer than two voices, or one is not a voice.
         """
         rows = np.asarray(vectors, dtype=np.float32)
         if rows.ndim != 2 or len(rows) < 2:
@@ -118,7 +118,7 @@ def load_cohort(encoder: str) -> Cohort:
     Raises
     ------
     ModelUnavailable
-        If there is none, or it cannot be read.
+        If the cohort is missing or cannot be read.
     """
     return read_cohort(models.shipped_folder() / f"{encoder}.cohort.npz")
 
@@ -173,7 +173,9 @@ class Normalisation(Protocol):
         Parameters
         ----------
         gallery : np.ndarray, shape (p, dimension), float32, rows of unit length
+            One voice in each row.
         probe : np.ndarray, shape (dimension,), float32, unit length
+            The voice to compare them with.
 
         Returns
         -------
@@ -195,7 +197,9 @@ class Normalisation(Protocol):
         Parameters
         ----------
         enrolled : np.ndarray, shape (m, dimension), float32, rows of unit length
+            One voice in each row.
         probes : np.ndarray, shape (n, dimension), float32, rows of unit length
+            One voice in each row.
 
         Returns
         -------
@@ -214,6 +218,7 @@ def normalisation_named(name: str, encoder: str, *, cohort: Cohort | None = None
     Parameters
     ----------
     name : {"none", "centre", "as-norm"}
+        Kind of normalisation.
     encoder : str
         Name of the encoder that makes the vectors.
     cohort : Cohort, optional
@@ -222,7 +227,7 @@ def normalisation_named(name: str, encoder: str, *, cohort: Cohort | None = None
     Raises
     ------
     UsageError
-        If there is none of that name.
+        If no normalisation has that name.
     ModelUnavailable
         If the shipped cohort cannot be read.
     """
@@ -253,12 +258,7 @@ class Raw:
 
 @dataclass(frozen=True, eq=False)
 class Centred:
-    """The cosine after the mean of strangers was taken from both vectors.
-
-    Parameters
-    ----------
-    cohort : Cohort
-    """
+    """The cosine after the mean of strangers was taken from both vectors."""
 
     cohort: Cohort
     name = "centre"
@@ -270,7 +270,7 @@ class Centred:
         ``a·b - a·m - b·m + m·m``, and ``|a - m|²`` is ``1 - 2 a·m + m·m``: two products with
         each row are all that is needed.
         """
-        for one in (probe, self.cohort.mean):  # of the gallery itself, only if need be
+        for one in (probe, self.cohort.mean):  # the gallery itself comes last, only if needed
             raw_similarities(gallery[:0], one)
         alike = np.empty(len(gallery), probe.dtype)
         for start in range(0, len(gallery), BLOCK):

@@ -1,13 +1,13 @@
-"""The projection: voices turned by a secret rotation, so that those of two epochs never match.
+"""The projection: a secret rotation of voices. Voices of two epochs never match.
 
-A voice that was stolen cannot be changed like a password. What can be changed is the space that
-voiceprints are kept and compared in: a random rotation, drawn from the key of the database and the
-number of an *epoch*. It keeps every angle, so that nothing is decided otherwise; a vector of
-another key or epoch points anywhere (renewability and unlinkability of ISO/IEC 24745). All people
-of an epoch share one, so that identifying is still one product with the gallery.
+A stolen voice cannot be changed like a password. The space in which voiceprints are kept and
+compared can: it is a random rotation, drawn from the key of the database and the number of an
+*epoch*. The rotation keeps every angle, so decisions stay the same. A vector of another key or
+epoch points anywhere (renewability and unlinkability of ISO/IEC 24745). All people of an epoch
+share one rotation, so identification is still one product with the gallery.
 
-It is a rotation and no one-way function: with the key it is turned back, and whoever knows the raw
-voices of 256 people and their turned ones can solve for it.
+A rotation is not a one-way function. The key undoes it, and anyone who knows the raw and the
+turned voices of 256 people can solve for it.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from membrane.voice.encoder import Embedding, Encoder, Vector
 from membrane.voice.normalisation import Cohort
 
 DIMENSION = 256
-"""Numbers in a d-vector of every encoder that there is."""
+"""Length of the d-vectors of every encoder."""
 
 LABEL = b"membrane projection 1"
-"""Goes before the key, so that nothing else that is drawn from it is the same."""
+"""Prefix of the key, so that other values drawn from the key differ."""
 
 UNIFORM_BITS = 53
-"""Of a double."""
+"""Bits of a double."""
 
 BLOCK = 8192
-"""Rows that are turned at once: 16 MB in double precision, and not a second gallery."""
+"""Rows to turn at once: 16 MB in double precision instead of a second gallery."""
 
 Matrix = npt.NDArray[np.float64]
 
@@ -44,6 +44,7 @@ class Projection:
     Parameters
     ----------
     matrix : np.ndarray, shape (256, 256), float64, orthonormal
+        The rotation or reflection.
     epoch : str
         Its name.
     """
@@ -66,6 +67,7 @@ class Projection:
         key : bytes
             `Seal.mac_key("projection")`.
         epoch : str
+            Name of the projection.
         """
         return cls(_orthonormal(_normals(key, epoch)), epoch)
 
@@ -75,6 +77,7 @@ class Projection:
         Parameters
         ----------
         vectors : np.ndarray, shape (256,) or (n, 256), float32
+            Voices as the encoder makes them.
 
         Returns
         -------
@@ -87,23 +90,17 @@ class Projection:
         return _multiplied(vectors, self.matrix)
 
     def to(self, other: Projection) -> Projection:
-        """Return what turns voices of this space into another one, in a single step."""
+        """Return the projection from this space to another one, in a single step."""
         return Projection(other.matrix @ self.matrix.T, other.epoch)
 
 
 class Projected:
-    """An encoder whose voices come turned, partials and all.
-
-    Parameters
-    ----------
-    encoder : Encoder
-    projection : Projection
-    """
+    """An encoder whose voices and partials are turned."""
 
     def __init__(self, encoder: Encoder, projection: Projection) -> None:
         self.encoder = encoder
         self.projection = projection
-        # As in `Encoder`: of the encoder that is turned.
+        # As in `Encoder`, copied from the wrapped encoder.
         self.name, self.dimension = encoder.name, encoder.dimension
         self.denoise_below_db = encoder.denoise_below_db
         self.hears_recorded = encoder.hears_recorded
@@ -116,7 +113,7 @@ class Projected:
 
 
 def projected_cohort(cohort: Cohort, projection: Projection) -> Cohort:
-    """Return the voices of strangers as they are in the space of a projection."""
+    """Return a cohort in the space of a projection."""
     return Cohort(projection.turn(cohort.vectors), projection.turn(cohort.mean), cohort.provenance)
 
 
@@ -125,7 +122,7 @@ def _normals(key: bytes, epoch: str) -> Matrix:
     count = DIMENSION * DIMENSION
     stream = hashlib.shake_256(LABEL + hashlib.sha256(key).digest() + epoch.encode())
     bits = np.frombuffer(stream.digest(8 * count), "<u8") >> np.uint64(64 - UNIFORM_BITS)
-    # Never 0, of which there is no logarithm.
+    # Never 0: it has no logarithm.
     uniform = (bits.astype(np.float64) + 0.5) / 2.0**UNIFORM_BITS
     radius, angle = np.sqrt(-2 * np.log(uniform[::2])), 2 * np.pi * uniform[1::2]
     normals = [radius * np.cos(angle), radius * np.sin(angle)]
@@ -133,12 +130,12 @@ def _normals(key: bytes, epoch: str) -> Matrix:
 
 
 def _orthonormal(columns: Matrix) -> Matrix:
-    """Return the columns as Gram and Schmidt make them orthonormal, each of them twice.
+    """Return the columns made orthonormal by Gram-Schmidt, each of them twice.
 
     Twice is enough (Giraud, Langou and Rozložník, "The loss of orthogonality in the Gram-Schmidt
     orthogonalization process", Computers and Mathematics with Applications 50, 2005). LAPACK does
-    it in half the time, but its threads wait for each other hundreds of times: beside other
-    programs that took up to four seconds.
+    it in half the time, but its threads wait for each other hundreds of times. On a busy machine
+    that took up to four seconds.
     """
     found = np.zeros_like(columns.T)
     for place, column in enumerate(columns.T):

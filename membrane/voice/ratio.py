@@ -1,4 +1,4 @@
-"""What a similarity is worth: its log-likelihood ratio, under the circumstances.
+"""What a similarity is worth: its log-likelihood ratio in the given circumstances.
 
 Conventions
 -----------
@@ -20,11 +20,11 @@ Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
 MEASURES = ("speech", "snr", "enrolled")
-"""What may change the worth of a similarity: net speech and noise of the probe, net speech of the
-enrolment."""
+"""Measures that may change what a similarity is worth: net speech and noise of the probe, and net
+speech of the enrolment."""
 
 LIMITS = {"speech": (0.1, 600.0), "snr": (0.0, 40.0), "enrolled": (0.1, 3600.0)}
-"""Range (seconds, dB, seconds) that each measure is clipped to, if not to a smaller one."""
+"""Widest range (seconds, dB, seconds) that each measure is clipped to."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +55,7 @@ class Circumstances:
         return np.asarray(values[measure], dtype=np.float64)
 
     def where(self, chosen: npt.NDArray[Any]) -> Circumstances:
-        """Return those of some of the comparisons, by index or flag."""
+        """Return the circumstances of some comparisons, by index or flag."""
         return Circumstances(*(self.of(measure)[chosen] for measure in MEASURES))
 
 
@@ -66,6 +66,7 @@ class Influence:
     Parameters
     ----------
     measure : {"speech", "snr", "enrolled"}
+        Name of the measure.
     low, high : float
         The range that was seen, in the measure's unit; values beyond it count as its ends.
     weight : float
@@ -87,7 +88,7 @@ class Influence:
 
     @property
     def slopes(self) -> tuple[float, float]:
-        """The least and the most that it adds to the slope, within its range."""
+        """The least and the most that it adds to the slope within its range."""
         ends = self.interaction * self.feature(np.array([self.low, self.high]))
         return float(ends.min()), float(ends.max())
 
@@ -99,8 +100,9 @@ class Line:
     Parameters
     ----------
     intercept, slope : float
-        Where every feature is 0.
+        Both where every feature is 0.
     influences : tuple of Influence
+        How each measure changes the line.
     """
 
     intercept: float
@@ -113,6 +115,7 @@ class Line:
         Parameters
         ----------
         similarities : float or np.ndarray, shape (t,)
+            Similarity of each comparison.
         circumstances : Circumstances
             Of each, or the same for all.
 
@@ -149,8 +152,9 @@ def ratio_in_words(llr: float, one: str = "yours", other: str = "a stranger's") 
     Parameters
     ----------
     llr : float
+        The log-likelihood ratio.
     one, other : str
-        Whose voice is likelier if it is positive, and whose if it is negative.
+        Whose voice is likelier if the ratio is positive, and whose if it is negative.
     """
     number = ratio_as_number(abs(llr))
     if number == "1.0":

@@ -1,11 +1,11 @@
-"""How alike two voices are, and one voice and a whole gallery.
+"""How alike two voices are, or one voice and a whole gallery.
 
 Conventions
 -----------
-Everything is decided on the *similarity*, the cosine of two d-vectors: larger is more alike. They
-have unit length, so the Euclidean distance says the same in other numbers, ``d = sqrt(2 - 2 cos)``,
-with smaller more alike: a `Metric` turns a similarity into the number that is shown, and the
-threshold that somebody gives in those numbers into a similarity.
+Every decision uses the *similarity*, the cosine of two d-vectors: larger is more alike. The vectors
+have unit length, so the Euclidean distance says the same in other numbers,
+``d = sqrt(2 - 2 cos)``: smaller is more alike. A `Metric` turns a similarity into the number shown,
+and a threshold given in such numbers into a similarity.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ METRICS = {
     "cosine": Metric("cosine", float, float),
     "euclidean": Metric("euclidean", cosine_to_distance, distance_to_cosine),
 }
-"""Every metric by name; the first is the default."""
+"""Every metric by name. The first is the default."""
 
 
 def metric_named(name: str) -> Metric:
@@ -63,7 +63,7 @@ def metric_named(name: str) -> Metric:
     Raises
     ------
     UsageError
-        If there is none.
+        If no metric has that name.
     """
     if name not in METRICS:
         raise UsageError(f"no metric is called {name!r}: choose from {', '.join(METRICS)}")
@@ -78,6 +78,7 @@ def similarities(gallery: Vector, probe: Vector) -> Vector:
     gallery : np.ndarray, shape (p, dimension), float32, rows of unit length
         May be memory-mapped; it is read once and never copied.
     probe : np.ndarray, shape (dimension,), float32, unit length
+        The voice to compare the gallery with.
 
     Returns
     -------
@@ -116,23 +117,25 @@ def similarity(one: Vector, other: Vector) -> float:
     Parameters
     ----------
     one, other : np.ndarray, shape (dimension,), float32, unit length
+        The two voices.
     """
     return float(similarities(one[np.newaxis], other)[0])
 
 
 def top(scores: Vector, n: int) -> npt.NDArray[np.intp]:
-    """Return the places of the `n` largest scores, the largest first.
+    """Return the indices of the `n` largest scores, the largest first.
 
     Parameters
     ----------
     scores : np.ndarray, shape (p,)
+        Score of each voice.
     n : int
-        Where fewer scores exist, all of them are returned.
+        Number of indices. If there are fewer scores, all are returned.
 
     Returns
     -------
     np.ndarray, shape (min(n, p),), int
-        Equal scores keep their order; which of them are among the `n` is not said.
+        Equal scores keep their order. Which of them are among the `n` is undefined.
     """
     if n <= 0:
         return np.zeros(0, dtype=np.intp)

@@ -1,6 +1,6 @@
-"""What parts of a voice must reach: chosen once per encoder, shipped with its weights.
+"""Thresholds for parts of a voice: chosen once per encoder, shipped with its weights.
 
-The whole is judged by the calibration (`membrane.voice.judge`).
+The calibration judges the whole (`membrane.voice.judge`).
 
 `benchmarks/thresholds.py` chooses them and writes ``weights/thresholds.toml``, which also says
 what they were chosen on and how many honest trials they refuse.
@@ -28,7 +28,7 @@ def _chosen() -> dict[str, Any]:
 
 
 def threshold_for(encoder: str, part: str) -> float:
-    """Return the least cosine similarity that is accepted of a part.
+    """Return the cosine similarity from which a part is accepted.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def threshold_for(encoder: str, part: str) -> float:
     Raises
     ------
     UsageError
-        If none was chosen for this encoder.
+        If this encoder has no threshold.
     ModelUnavailable
         If the shipped thresholds cannot be read.
     """

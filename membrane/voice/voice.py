@@ -15,7 +15,7 @@ from membrane.voice.ratio import Circumstances, Flags, Floats
 from membrane.voice.scoring import Metric, similarities, top
 
 INCOMPARABLE = np.float32(-2)
-"""Stands for the similarity of voiceprints that are not looked at: below every cosine."""
+"""Similarity of voiceprints to ignore: below every cosine."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,8 +45,7 @@ class Alike:
         Parameters
         ----------
         voiceprints : np.ndarray, shape (n, dimension), float32, rows of unit length
-        probes : sequence of Embedding
-        normalisation : Normalisation
+            One voiceprint in each row.
         """
         alike = [similarities(voiceprints, one.vector) for one in probes]
         stretches = [(one.partials @ voiceprints.T).min(axis=0) for one in probes]
@@ -65,25 +64,26 @@ class VoiceMatch:
     Parameters
     ----------
     metric : {"cosine", "euclidean"}
+        Numbers in which `value` and `threshold` are given.
     similarity : float
         The cosine of the two vectors.
     value : float
-        The same in the metric's numbers: the cosine again, or the distance.
+        The same as a number of the metric: the cosine or the distance.
     threshold : float or None
-        In the metric's numbers: the least cosine, or the greatest distance, that is accepted;
-        None where the score decides.
+        Accept at this cosine or higher (euclidean: this distance or lower). None if the score
+        decides.
     accepted : bool
         Whether the whole and every stretch are similar enough.
     stretch : float
-        The cosine of the least similar stretch of the probe: every part must be the person's.
+        The cosine of the least similar stretch of the probe. Every part must be the person's.
     stretch_threshold : float
-        The least that it may be.
+        Accept if `stretch` is this or higher.
     score : float or None
         Calibrated log-likelihood ratio (natural logarithm): how much likelier the similarity is
-        between two recordings of one person than of two. None where a threshold of one's own
+        between two recordings of one person than of two. None if a threshold on the cosine
         decides.
     score_threshold : float or None
-        The least score that is accepted.
+        Accept at this score or higher.
     """
 
     metric: str
@@ -98,12 +98,12 @@ class VoiceMatch:
 
     @property
     def mixed(self) -> bool:
-        """Whether the whole is similar enough, and yet a stretch of it is another voice's."""
+        """Whether the whole is similar enough but one stretch is another voice."""
         return self._whole and self.stretch < self.stretch_threshold
 
     @property
     def worth(self) -> float:
-        """The score, or the similarity where a threshold of one's own decides."""
+        """The score, or the similarity if a threshold on the cosine decides."""
         return self.similarity if self.score is None else self.score
 
     @property
@@ -123,9 +123,8 @@ class Voice:
 
     Parameters
     ----------
-    encoder : Encoder
     judge : Judge
-        Of the same encoder.
+        Judge of the same encoder.
     metric : Metric
         The numbers that similarities are shown in.
     """
@@ -140,12 +139,12 @@ class Voice:
         return self.encoder.name
 
     def embed(self, sounds: Sequence[Any]) -> Embedding:
-        """Return the voice of an utterance; of two kinds of its sound, half and half.
+        """Return the voice of an utterance. Two versions of its sound count half each.
 
-        Each is what the encoder hears: the sound as it was recorded, or speech at the level of
-        `membrane.audio.preparation.at_voice_level`. A denoised probe differs from a voiceprint of
-        sounds that were not: in pink noise at 20 dB the equal error rate is 6.8 %, with both in
-        the voiceprint 6.3 % (``benchmarks/denoising.py --part choose``).
+        Each version is what the encoder hears: the sound as it was recorded, or speech at the level
+        of `membrane.audio.preparation.at_voice_level`. A denoised probe differs from a voiceprint
+        of sounds without denoising: in pink noise at 20 dB the equal error rate is 6.8 %. With both
+        in the voiceprint it is 6.3 % (``benchmarks/denoising.py --part choose``).
 
         Raises
         ------
@@ -172,7 +171,7 @@ class Voice:
         return alike.similarities.item(), scores.item()
 
     def decide(self, alike: Alike, circumstances: Circumstances) -> tuple[Floats, Flags]:
-        """Return what comparisons are worth, and which of them are one person's.
+        """Return the scores of comparisons, and which of them are one person.
 
         Parameters
         ----------
@@ -189,7 +188,7 @@ class Voice:
     ) -> VoiceMatch:
         """Compare a voiceprint with a whole probe, and with every stretch of it.
 
-        Otherwise somebody could say the words and play any recording of the person after them.
+        Otherwise an attacker could say the words and then play any recording of the person.
         """
         alike = Alike.of(voiceprint[np.newaxis], [probe], self.judge.normalisation)
         similarity = alike.similarities.item()
@@ -209,15 +208,18 @@ class Voice:
         )
 
     def closest(self, gallery: Vector, among: Flags, probe: Vector, count: int) -> list[int]:
-        """Return the rows of those of some people who are most alike, the most alike first.
+        """Return the rows of the most similar people, the most similar first.
 
         Parameters
         ----------
         gallery : np.ndarray, shape (p, dimension), float32
+            One voiceprint in each row.
         among : np.ndarray, shape (p,), bool
-            Whose voiceprints are this encoder's.
+            Rows whose voiceprints come from this encoder.
         probe : np.ndarray, shape (dimension,), float32
+            The voice to compare them with.
         count : int
+            Number of rows to return.
         """
         alike = np.where(among, self.judge.ranking.similarities(gallery, probe), INCOMPARABLE)
         return [int(row) for row in top(alike, count) if among[row]]

@@ -1,1 +1,1 @@
-"""The encoders, a module for each."""
+"""The encoders, one module each."""

@@ -1,8 +1,8 @@
-"""Membrane's own d-vector: 256 numbers that stay much the same when it is noisy around the speaker.
+"""Membrane's own d-vector: 256 numbers that stay much the same in noise.
 
-Resemblyzer's network, trained further by `membrane.training` behind a front that takes noise out of
-the mel spectrogram, and with a say in how much each partial counts. It hears sound as it is: what a
-denoiser leaves is no better for it (``benchmarks/denoising.py --encoder membrane --only voice``).
+It is Resemblyzer's network, trained further by `membrane.training` behind a front that takes noise
+out of the mel spectrogram. It also weighs the partials. It hears sound as it is, because denoising
+does not help it (``benchmarks/denoising.py --encoder membrane --only voice``).
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ PARTIALS_PER_SECOND = 1.0
 
 
 def blocks_of(samples: Samples) -> Iterator[dict[str, np.ndarray]]:
-    """Yield what the network is given of a trimmed utterance, at most `AT_ONCE` partials at a time.
+    """Yield the inputs of the network for a trimmed utterance: at most `AT_ONCE` partials each.
 
-    The noise is judged anew in each block, so a long utterance takes no more memory than a short
-    one, and no more time for each of its seconds.
+    Each block judges the noise anew, so a long utterance takes no more memory than a short one, and
+    no more time per second.
 
     Yields
     ------
@@ -89,6 +89,7 @@ class RobustEncoder:
         Parameters
         ----------
         samples : np.ndarray, shape (n,), float32 in [-1, 1], 16 kHz
+            The utterance.
 
         Returns
         -------
@@ -121,6 +122,7 @@ class RobustEncoder:
         Parameters
         ----------
         speech : np.ndarray, shape (n,), float32, 16 kHz
+            The utterance, as `speech_of` trims it.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""The d-vector: 256 numbers that are much the same whenever the same person speaks.
+"""The d-vector: 256 numbers that stay much the same whenever the same person speaks.
 
 The network of the Resemblyzer 0.1.4 package (Wan et al., "Generalized end-to-end loss for speaker
 verification", ICASSP 2018) on ONNX Runtime, behind a front end of our own that needs neither torch
@@ -64,6 +64,7 @@ class DVectorEncoder:
         Parameters
         ----------
         samples : np.ndarray, shape (n,), float32 in [-1, 1], 16 kHz
+            The utterance.
 
         Returns
         -------
@@ -93,6 +94,7 @@ class DVectorEncoder:
         Parameters
         ----------
         mels : np.ndarray, shape (n, PARTIAL_FRAMES, CHANNELS), float32
+            What `partials_of` returns.
 
         Returns
         -------

@@ -66,6 +66,7 @@ def mel_spectrogram(samples: Samples) -> np.ndarray:
     Parameters
     ----------
     samples : np.ndarray, shape (n,), float32, 16 kHz
+        The signal.
 
     Returns
     -------

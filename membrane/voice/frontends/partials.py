@@ -35,6 +35,7 @@ def speech_of(samples: Samples) -> Samples:
     Parameters
     ----------
     samples : np.ndarray, shape (n,), float32 in [-1, 1], 16 kHz
+        The utterance.
 
     Returns
     -------

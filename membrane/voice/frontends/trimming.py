@@ -1,4 +1,4 @@
-"""What Resemblyzer does to a recording first: raise its volume, cut its long silences.
+"""The first steps of Resemblyzer on a recording: raise its volume, cut its long silences.
 
 Same results as ``normalize_volume`` and ``trim_long_silences`` of resemblyzer/audio.py 0.1.4,
 because the network was trained on sound that went through them.
@@ -11,7 +11,7 @@ import numpy as np
 from membrane.audio.utterance import SAMPLE_RATE, Samples
 
 TARGET_DBFS = -30
-"""Volume that quieter recordings are raised to: ``audio_norm_target_dBFS`` (hparams.py)."""
+"""Quieter recordings are raised to this volume: ``audio_norm_target_dBFS`` (hparams.py)."""
 
 FRAME = SAMPLE_RATE * 30 // 1000
 """Samples of one voice decision: ``vad_window_length = 30`` ms (hparams.py)."""
@@ -23,7 +23,7 @@ SILENT_FRAMES_KEPT = 6
 """Silent frames kept in a row: ``vad_max_silence_length`` (hparams.py)."""
 
 AGGRESSIVENESS = 3
-"""Mode of the WebRTC detector, the one that takes the least for speech (audio.py)."""
+"""Mode of the WebRTC detector: the strictest one (audio.py)."""
 
 INT16_MAX = 2**15 - 1
 
@@ -34,6 +34,7 @@ def raise_volume(samples: Samples) -> Samples:
     Parameters
     ----------
     samples : np.ndarray, shape (n,), float32 in [-1, 1]
+        The recording.
     """
     rms = np.sqrt(np.mean(samples**2)) if len(samples) else 0.0
     if rms == 0.0:
@@ -48,6 +49,7 @@ def voiced_frames(samples: Samples) -> np.ndarray:
     Parameters
     ----------
     samples : np.ndarray, shape (n,), float32 in [-1, 1], 16 kHz
+        The recording.
 
     Returns
     -------
@@ -77,6 +79,7 @@ def kept_frames(voiced: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     voiced : np.ndarray, shape (n,), bool
+        Whether each frame is speech.
 
     Returns
     -------
