@@ -20,7 +20,6 @@ def decoy(name: str, strangers: Cohort, *, secret: bytes) -> Compared:
 
     Parameters
     ----------
-    name : str
     strangers : Cohort
         Of the encoder that made it, so to speak.
     secret : bytes
