@@ -1,4 +1,4 @@
-"""The decoy: the voiceprint of nobody, for a name that nobody has."""
+"""The decoy: an invented voiceprint, used when the claimed name is unknown."""
 
 from __future__ import annotations
 

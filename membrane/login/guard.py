@@ -2,7 +2,7 @@
 
 Who failed too often must wait (`membrane.store.lockout`), a recording that was heard before is
 refused, a prompt that somebody was given is not given to them again, and every decision is written
-down before anybody learns of it. Where any of this cannot be done, nobody is let in.
+down before anybody learns of it. If any check cannot run, the login is refused.
 """
 
 from __future__ import annotations
