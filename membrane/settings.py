@@ -91,11 +91,14 @@ class Settings:
         What is done to a similarity in the light of strangers' voices; empty for what the
         calibration was fitted with.
     metric : {"cosine", "euclidean"}
+        How two voices are compared.
     threshold : float or None
         In the metric's own unit: the least cosine, or the greatest distance, that is let in.
         By default the calibrated score decides, at the security level.
     denoise : {"auto", "always", "never"}
+        When to remove noise.
     prompt : {"digits", "words"}
+        What a fresh prompt is made of.
     attempts : int
         Prompts that a login may try.
     device : str

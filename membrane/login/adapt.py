@@ -64,7 +64,6 @@ class Login:
 
     Parameters
     ----------
-    decision : Decision
     anchored : VoiceMatch
         Of the same recording, with the voiceprint as it was enrolled (`without_adaptation`).
     strict : float or None
@@ -84,7 +83,6 @@ def may_adapt(voiceprint: Voiceprint, login: Login, now: datetime) -> bool:
     ----------
     voiceprint : Voiceprint
         As it is stored.
-    login : Login
     now : datetime
         With its time zone.
     """
@@ -106,7 +104,6 @@ def adapted(voiceprint: Voiceprint, utterance: EnrolledUtterance) -> Voiceprint:
 
     Parameters
     ----------
-    voiceprint : Voiceprint
     utterance : EnrolledUtterance
         What was heard at the login, by the encoder of the voiceprint.
 

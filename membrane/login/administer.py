@@ -80,7 +80,6 @@ def unlock(membrane: Membrane, name: str | None) -> bool:
 
     Parameters
     ----------
-    membrane : Membrane
     name : str or None
         None for logins that claim no name, but say a passphrase.
 
@@ -136,8 +135,8 @@ def protect(
 
     Parameters
     ----------
-    membrane : Membrane
     change : {"protect", "rekey", "renew", "unprotect"}
+        What to do.
     source : {"keyring", "environment", "passphrase"}
         Where a new key comes from; by default a keyring, or where the old one came from.
     ask : callable, optional

@@ -61,8 +61,6 @@ def claim_of(name: str, gallery: Gallery, *, secret: bytes) -> Claim:
 
     Parameters
     ----------
-    name : str
-    gallery : Gallery
     secret : bytes
         Of the database: whoever does not know it cannot foretell whom an unknown name is led like.
 

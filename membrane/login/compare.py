@@ -20,6 +20,7 @@ class Compared:
     Parameters
     ----------
     vector : np.ndarray, shape (dimension,), float32, unit length
+        The voice.
     speech_s : float, seconds
         Net speech that it is made of.
     phrases : tuple of EnrolledUtterance
@@ -47,10 +48,8 @@ class Likeness:
 
     Parameters
     ----------
-    who : Voiceprint
     examined : Examined
         The probe, by the encoder that made their voiceprint.
-    match : VoiceMatch
     """
 
     who: Voiceprint

@@ -26,7 +26,6 @@ class Candidate:
 
     Parameters
     ----------
-    name : str
     similarity : float
         Raw cosine.
     score : float or None
@@ -48,7 +47,9 @@ class Decision:
     Parameters
     ----------
     command : {"verify", "identify", "compare"}
+        The command that decided.
     accepted : bool
+        Whether the person is let in.
     reason : str
         Why, in plain words.
     claimed : str
@@ -66,6 +67,7 @@ class Decision:
     candidates : tuple of Candidate
         The most alike people, best first; of an identification only.
     encoder, recognizer, security, source : str
+        Names of the engines and the security level, and where the recording comes from.
     timings : dict of str to float, seconds
         What each step took: ``sound``, ``words``, ``voice``.
     explanation : Explanation or None

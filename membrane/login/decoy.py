@@ -1,4 +1,4 @@
-"""The decoy: the voiceprint of nobody, for a name that nobody has."""
+"""The decoy: an invented voiceprint, used when the claimed name is unknown."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ def decoy(name: str, strangers: Cohort, *, secret: bytes) -> Compared:
 
     Parameters
     ----------
-    name : str
     strangers : Cohort
         Of the encoder that made it, so to speak.
     secret : bytes

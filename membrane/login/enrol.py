@@ -53,10 +53,6 @@ class Enroller:
 
     Parameters
     ----------
-    settings : Settings
-    store : Store
-    guard : Guard
-    voices : Voices
     examiner : Examiner
         By the encoder of the settings.
     people : callable

@@ -28,14 +28,12 @@ class Examined:
 
     Parameters
     ----------
-    utterance : Utterance
-    prepared : Prepared
     words : PhraseMatch or None
         None where nothing was expected.
-    embedding : Embedding
     encoder : str
         Which one made it.
     timings : dict of str to float, seconds
+        What each step took.
     enrolling : bool
         Whether the voice is to be stored, see `Membrane.examine`.
     """
@@ -112,8 +110,8 @@ class Examiner:
 
     Parameters
     ----------
-    voice : Voice
     denoising : {"auto", "always", "never"}
+        When to remove noise.
     words : Words or None
         None where no words are ever expected.
     """
@@ -156,8 +154,6 @@ def enrolled_utterance(embedding: Embedding, quality: Quality, **origin: Any) ->
 
     Parameters
     ----------
-    embedding : Embedding
-    quality : Quality
     **origin
         Where the recording comes from, as `EnrolledUtterance` takes it.
     """

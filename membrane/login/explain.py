@@ -48,6 +48,7 @@ class OwnSpread:
     phrases : int
         Two or more.
     least, median, most : float
+        Similarities.
     """
 
     phrases: int
@@ -65,6 +66,7 @@ class Strangers:
     count : int
         Their number.
     closest, median : float
+        Similarities.
     as_alike : int
         How many of them are as alike as probe and person are.
     """
@@ -86,6 +88,7 @@ class Stretch:
     similarity : float
         Raw cosine to the voiceprint.
     enough : bool
+        Whether it reaches the threshold.
     """
 
     start_s: float
@@ -101,6 +104,7 @@ class Cost:
     Parameters
     ----------
     measure : {"speech", "snr", "enrolled"}
+        Which measure.
     value : float
         Seconds or dB.
     best : float or None

@@ -2,7 +2,7 @@
 
 Who failed too often must wait (`membrane.store.lockout`), a recording that was heard before is
 refused, a prompt that somebody was given is not given to them again, and every decision is written
-down before anybody learns of it. Where any of this cannot be done, nobody is let in.
+down before anybody learns of it. If any check cannot run, the login is refused.
 """
 
 from __future__ import annotations
@@ -51,8 +51,6 @@ class Attempt:
 
     Parameters
     ----------
-    guard : Guard
-    claim : Claim
     turn : Turn or None
         None where failures are not counted.
     """
@@ -94,13 +92,7 @@ class Attempt:
 
 
 class Guard:
-    """What stands around the logins of one database.
-
-    Parameters
-    ----------
-    store : Store
-    settings : Settings
-    """
+    """What stands around the logins of one database."""
 
     def __init__(self, store: Store, settings: Settings) -> None:
         self._store = store
@@ -163,7 +155,6 @@ class Guard:
 
         Parameters
         ----------
-        name : str
         draw : callable
             Returns a random prompt.
 
@@ -188,7 +179,6 @@ class Guard:
 
         Parameters
         ----------
-        claim : Claim
         event : str
             What the log calls it.
 

@@ -198,7 +198,6 @@ class Membrane:
 
         Parameters
         ----------
-        utterance : Utterance
         expected : str
             The phrase asked for; empty leaves the words unchecked.
         enrolling : bool
@@ -274,8 +273,6 @@ class Membrane:
 
         Parameters
         ----------
-        name : str
-        phrases : sequence of Examined
         passphrase : str
             The person's own, as `check_passphrase` returns it; empty for fresh prompts.
         keep_until : str
@@ -311,7 +308,6 @@ class Membrane:
 
         Parameters
         ----------
-        name : str
         phrases : sequence of Examined
             By this Membrane.
         keep_until : str
@@ -340,7 +336,6 @@ class Membrane:
 
         Parameters
         ----------
-        name : str
         recordings : sequence of Utterance
             Each must be let in by the voiceprint that there is.
 
@@ -379,7 +374,6 @@ class Membrane:
         ----------
         name : str
             Who the person says they are.
-        utterance : Utterance
         expected : str
             The phrase asked for. By default the person's own passphrase; where there is none
             either, the words are not checked.
@@ -447,7 +441,6 @@ class Membrane:
 
         Parameters
         ----------
-        name : str
         examined : Examined
             By this Membrane, with the words that were asked for.
 
@@ -466,7 +459,6 @@ class Membrane:
         ----------
         name : str
             Somebody enrolled.
-        utterance : Utterance
 
         Raises
         ------
@@ -581,7 +573,6 @@ class Membrane:
 
         Parameters
         ----------
-        utterance : Utterance
         top_n : int
             How many candidates to name.
 

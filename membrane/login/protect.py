@@ -40,6 +40,7 @@ class Protection:
     Parameters
     ----------
     people : int
+        How many people are enrolled.
     source : str
         Where the key comes from; empty for a plain database.
     epoch : str
@@ -100,7 +101,6 @@ def protect(
 
     Parameters
     ----------
-    store : Store
     source : {"keyring", "environment", "passphrase"}
         Where the key comes from.
     ask : callable, optional

@@ -41,7 +41,6 @@ def overdue(keep_until: str, today: date) -> bool:
     ----------
     keep_until : str
         As `parse_date` returns it: such dates are in the order of their texts. Empty for none.
-    today : date
     """
     return bool(keep_until) and keep_until < today.isoformat()
 
@@ -53,8 +52,6 @@ def warning(name: str, keep_until: str, today: date) -> str:
     ----------
     name : str
         Of the person.
-    keep_until : str
-    today : date
     """
     if not overdue(keep_until, today):
         return ""

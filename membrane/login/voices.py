@@ -26,7 +26,6 @@ class Voices:
 
     Parameters
     ----------
-    settings : Settings
     projection : Projection, optional
         Into the space that the voiceprints of a protected database are in.
     """
@@ -46,7 +45,6 @@ class Voices:
 
         Parameters
         ----------
-        encoder : str
         whose : str
             Name of somebody who was enrolled with it.
 
@@ -101,7 +99,6 @@ def words_of(settings: Settings, *, processes: int = 0) -> Words:
 
     Parameters
     ----------
-    settings : Settings
     processes : int
         Processes that check words; 0 checks them in this one.
     """

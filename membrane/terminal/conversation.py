@@ -42,8 +42,6 @@ class Session:
 
     Parameters
     ----------
-    membrane : Membrane
-    view : View
     seconds : float, optional
         Record so long each time, instead of until the person has finished.
     save_to : Path, optional
@@ -230,6 +228,7 @@ class Session:
         name : str
             Who is to be enrolled.
         count : int
+            How many phrases.
         passphrase : str
             The person's own, asked for each time; empty for fresh phrases.
         is_known : bool

@@ -21,13 +21,7 @@ LEAVE = {"", "q", "quit", "exit"}
 
 
 class Interactive:
-    """The interactive mode.
-
-    Parameters
-    ----------
-    membrane : Membrane
-    view : View
-    """
+    """The interactive mode."""
 
     def __init__(self, membrane: Membrane, view: View) -> None:
         self._membrane = membrane

@@ -40,7 +40,6 @@ class LevelMeter:
 
     Parameters
     ----------
-    console : rich.console.Console
     label : str
         What the person is asked to do; a line above the bar.
     """

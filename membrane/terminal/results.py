@@ -21,11 +21,6 @@ ratio, or, where a threshold of one's own decides and there is no score, the met
 def append_decision(path: Path, decision: Decision) -> None:
     """Append a decision to a results file; a new file begins with the names of the columns.
 
-    Parameters
-    ----------
-    path : Path
-    decision : Decision
-
     Raises
     ------
     OutputUnwritable

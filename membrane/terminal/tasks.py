@@ -68,8 +68,6 @@ class Tasks:
 
     Parameters
     ----------
-    membrane : Membrane
-    view : View
     files : tuple of str
         Recordings to judge; empty for the microphone.
     seconds : float, optional
@@ -114,8 +112,8 @@ class Tasks:
 
         Parameters
         ----------
-        name : str
         how : {"new", "add", "replace"}
+            Whether to store a new person, add phrases, or replace a person.
         phrase : str, optional
             A passphrase of their own; empty to take it from what they say first.
         count : int
