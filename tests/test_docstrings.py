@@ -7,12 +7,17 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "membrane"
+OTHERS = ("audio", "evaluation", "models", "phrase", "protection", "store", "system")
+"""Rooms that are not held to this yet."""
+
 SECTIONS = ("Parameters", "Attributes", "Other Parameters")
 ENTRY = re.compile(r"[\w*]+(, [\w*]+)*( : .*)?$")
 
 
 def _docstrings():
     for path in sorted(PACKAGE.rglob("*.py")):
+        if path.relative_to(PACKAGE).parts[0] in OTHERS:
+            continue
         tree = ast.parse(path.read_text(encoding="utf-8"))
         for node in ast.walk(tree):
             if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
