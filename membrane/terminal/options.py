@@ -60,10 +60,10 @@ PromptKind = Annotated[
     Literal["digits", "words"] | None, typer.Option("--prompt", help="What to ask for.")
 ]
 Explain = Annotated[
-    bool, typer.Option("--explain", help="Show the reasons. For the database owner only.")
+    bool, typer.Option("--explain", help="Show the reasons. For the owner of the database only.")
 ]
 ShowScores = Annotated[
-    bool, typer.Option("--show-scores", help="Show the scores. For the database owner only.")
+    bool, typer.Option("--show-scores", help="Show the scores. For the owner of the database only.")
 ]
 Adapt = Annotated[
     bool, typer.Option("--adapt", help="Let a very clear login refresh an old voiceprint.")
