@@ -2,6 +2,8 @@
 
 import ast
 import re
+from importlib import import_module
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ OTHERS = ("audio", "evaluation", "models", "phrase", "protection", "store", "sys
 """Rooms that are not held to this yet."""
 
 SECTIONS = ("Parameters", "Attributes", "Other Parameters")
+NAME = re.compile(r"`(membrane(?:\.\w+)+)`")
 ENTRY = re.compile(r"[\w*]+(, [\w*]+)*( : .*)?$")
 
 
@@ -54,3 +57,47 @@ def test_a_parameter_that_is_listed_is_described():
 )
 def test_an_entry_without_a_description_is_found(text, entries):
     assert _undescribed(text) == entries
+
+
+def _is_there(name):
+    """Tell whether a dotted name is a module, or something that a module has."""
+    parts = name.split(".")
+    for count in range(len(parts), 0, -1):
+        try:
+            module = import_module(".".join(parts[:count]))
+        except ModuleNotFoundError:
+            continue
+        return count == len(parts) or _has(module, ".".join(parts[count:]))
+    return False
+
+
+def _has(module, path):
+    try:
+        attrgetter(path)(module)
+    except AttributeError:
+        return False
+    return True
+
+
+def test_every_name_that_the_text_refers_to_exists():
+    pytest.importorskip("torch")
+    found = {
+        (path.relative_to(PACKAGE.parent).as_posix(), name)
+        for path in PACKAGE.rglob("*.py")
+        for name in NAME.findall(path.read_text(encoding="utf-8"))
+    }
+    assert len(found) > 20
+    assert {(where, name) for where, name in found if not _is_there(name)} == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "is_there"),
+    [
+        ("membrane.voice.judge", True),
+        ("membrane.voice.judge.Judge", True),
+        ("membrane.voice.jury", False),
+        ("membrane.voice.judge.Jury", False),
+    ],
+)
+def test_a_name_that_is_gone_is_found(name, is_there):
+    assert _is_there(name) is is_there

@@ -165,7 +165,7 @@ class NetworkRecipe:
     attention : bool
         Weigh partials by how much the network trusts them instead of equally.
     projection : bool
-        Vectors are projected at the end, as `membrane.training.whitening` finds best.
+        Vectors are projected at the end, as `membrane.training.finishing` finds best.
     """
 
     front: bool = True

@@ -26,12 +26,6 @@ def encoder():
     return DVectorEncoder()
 
 
-@pytest.fixture(scope="module")
-def someone(encoder):
-    """The samples of one recording."""
-    return read_utterance(min(RECORDINGS.rglob("*.flac"))).samples
-
-
 def test_every_recording_has_a_reference_vector(reference):
     names = {str(path.relative_to(RECORDINGS)) for path in RECORDINGS.rglob("*.flac")}
     assert names == {key for key in reference if "@" not in key}
@@ -83,11 +77,6 @@ def test_synthetic_people_are_told_apart(reference):
         assert max(alike.values()) < 0.7, name
 
 
-def test_volume_hardly_matters(encoder, someone):
-    loud = encoder.embed(someone).vector
-    assert encoder.embed(someone * np.float32(0.3)).vector @ loud > 0.999
-
-
 def test_a_long_utterance_gives_the_same_partials_in_batches_as_alone(encoder, someone):
     mels = partials_of(np.tile(someone, 1 + AT_ONCE // 4))
     assert len(mels) > AT_ONCE
@@ -95,24 +84,6 @@ def test_a_long_utterance_gives_the_same_partials_in_batches_as_alone(encoder, s
     np.testing.assert_allclose(
         encoder.run(mels[AT_ONCE : AT_ONCE + 1])[0], together[AT_ONCE], atol=1e-5
     )
-
-
-@pytest.mark.parametrize(
-    "samples",
-    [
-        np.zeros(0),
-        np.zeros(100),
-        np.zeros(48000),
-        np.full(48000, 0.5),
-        0.001 * np.sin(np.arange(48000) * 0.02),
-        np.array([np.nan] * 48000),
-        np.array([np.inf] * 48000),
-    ],
-    ids=["nothing", "too little", "silence", "a constant", "a hum", "not numbers", "infinity"],
-)
-def test_what_holds_no_speech_is_refused(encoder, samples):
-    with pytest.raises(PoorQuality):
-        encoder.embed(samples.astype(np.float32))
 
 
 def test_a_voice_that_the_network_finds_nothing_in_is_refused(encoder, someone, monkeypatch):
